@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/ip/addr.h: addresses and endpoints, one layout for IPv4 and IPv6.
+ *
+ * Sixteen bytes in network order; IPv4 is stored mapped (::ffff:a.b.c.d, RFC 4291 §2.5.5.2), so
+ * that tables, keys and the public API need no second shape for IPv6.
+ */
+#ifndef APUS_NET_IP_ADDR_H
+#define APUS_NET_IP_ADDR_H
+
+#include "runtime/base/compiler.h"
+
+APUS_BEGIN_DECLS
+
+struct apus_addr {
+	union {
+		uint8_t u8[16];
+		uint32_t u32[4]; /* network order, as on the wire */
+		uint64_t u64[2];
+	};
+};
+
+struct apus_endpoint {
+	struct apus_addr addr;
+	uint16_t port; /* host order */
+};
+
+/* All zero: "any". */
+static inline bool apus_addr_is_any(struct apus_addr a)
+{
+	return !(a.u64[0] | a.u64[1]);
+}
+
+static inline bool apus_addr_equal(struct apus_addr a, struct apus_addr b)
+{
+	return !((a.u64[0] ^ b.u64[0]) | (a.u64[1] ^ b.u64[1]));
+}
+
+static inline struct apus_addr apus_addr_v4(uint32_t network_order)
+{
+	struct apus_addr a = {.u8 = {[10] = 0xff, [11] = 0xff}};
+
+	a.u32[3] = network_order;
+	return a;
+}
+
+static inline uint32_t apus_addr_to_v4(struct apus_addr a)
+{
+	return a.u32[3];
+}
+
+/** apus_addr_parse - "10.7.0.2". Return: 0, -EINVAL */
+APUS_MUST_CHECK int apus_addr_parse(const char *text, struct apus_addr *out);
+/** apus_addr_parse_prefix - "10.7.0.2/24"; without "/n" the prefix is 32. Return: 0, -EINVAL */
+APUS_MUST_CHECK int apus_addr_parse_prefix(const char *text, struct apus_addr *out,
+					   unsigned int *prefix_bits);
+/** apus_endpoint_parse - "10.7.0.2:80"; ":80" is any address. Return: 0, -EINVAL */
+APUS_MUST_CHECK int apus_endpoint_parse(const char *text, struct apus_endpoint *out);
+
+#define APUS_ENDPOINT_TEXT_BYTES 56 /* "[" 45 "]:" 5 and the end */
+/** apus_endpoint_format - Return: @buf */
+const char *apus_endpoint_format(struct apus_endpoint e, char buf[APUS_ENDPOINT_TEXT_BYTES]);
+
+APUS_END_DECLS
+
+#endif

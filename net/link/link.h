@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/link/link.h: the one seam to devices.
+ *
+ * A link takes and gives bursts of Ethernet frames as mbufs. Kinds: ethdev (any DPDK port, one
+ * queue pair of it), sim (a wire in a simulated world); wrappers that are links around a link:
+ * impair (loss, delay, ...) and capture (pcapng). One indirect call per burst.
+ */
+#ifndef APUS_NET_LINK_LINK_H
+#define APUS_NET_LINK_LINK_H
+
+#include "runtime/base/compiler.h"
+#include "runtime/base/metrics.h"
+#include "runtime/sched/poller.h"
+
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+APUS_BEGIN_DECLS
+
+#define APUS_LINK_BURST_MAX 32
+
+struct apus_link;
+
+struct apus_link_type {
+	const char *name;
+	/* Gives at most @n frames. Return: how many. */
+	uint16_t (*rx)(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
+		       int64_t now_ns);
+	/* Consumes all @n frames, always: what the device does not take is freed and counted. */
+	void (*tx)(struct apus_link *link, struct rte_mbuf **frames, uint16_t n, int64_t now_ns);
+	/* As a poller's idle: arm or disarm the wake-up, say when to be polled again. */
+	int64_t (*idle)(struct apus_link *link, enum apus_idle what, int64_t now_ns);
+	/* Closes it and frees it; a wrapper closes what it wraps. */
+	void (*close)(struct apus_link *link);
+};
+
+#define APUS_LINK_COUNTERS(X)                                                                      \
+	X(RX_FRAMES, "rx_frames")                                                                  \
+	X(RX_BYTES, "rx_bytes")                                                                    \
+	X(TX_FRAMES, "tx_frames")                                                                  \
+	X(TX_BYTES, "tx_bytes")                                                                    \
+	X(TX_DROP_FULL, "tx_drop_full")                                                            \
+	X(RX_DROP_NO_MBUF, "rx_drop_no_mbuf")
+
+enum apus_link_counter {
+#define X(id, name) APUS_LINK_##id,
+	APUS_LINK_COUNTERS(X)
+#undef X
+		APUS_LINK_COUNTER_COUNT,
+};
+
+/* First member of every kind of link. A wrapper copies mac, mtu, offloads and pool from the one it wraps. */
+struct apus_link {
+	const struct apus_link_type *type;
+	struct rte_ether_addr mac;
+	uint16_t mtu;		    /* largest IP packet */
+	uint64_t tx_offloads;	    /* RTE_ETH_TX_OFFLOAD_*: granted; what is not, software does */
+	uint64_t rx_offloads;	    /* RTE_ETH_RX_OFFLOAD_*: granted */
+	struct rte_mempool *pool;   /* where frames to send come from */
+	int wake_fd;		    /* readable when frames came while armed; < 0: none */
+	uint64_t counters[APUS_LINK_COUNTER_COUNT];
+	struct apus_metrics_block metrics;
+};
+
+static inline uint16_t apus_link_rx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
+				    int64_t now_ns)
+{
+	return link->type->rx(link, frames, n, now_ns);
+}
+
+static inline void apus_link_tx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
+				int64_t now_ns)
+{
+	link->type->tx(link, frames, n, now_ns);
+}
+
+static inline int64_t apus_link_idle(struct apus_link *link, enum apus_idle what, int64_t now_ns)
+{
+	return link->type->idle(link, what, now_ns);
+}
+
+static inline void apus_link_close(struct apus_link *link)
+{
+	link->type->close(link);
+}
+
+APUS_END_DECLS
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/socket/tcp.h: TCP connections for tasks (RFC 9293 §3.9.1, the user interface).
+ *
+ * On the shard's own stack. A connection or a listener belongs to one shard; one task reads and one
+ * task writes at a time. Time limits are scopes: apus_timeout_begin().
+ */
+#ifndef APUS_NET_SOCKET_TCP_H
+#define APUS_NET_SOCKET_TCP_H
+
+#include "net/ip/addr.h"
+
+#include <sys/uio.h>
+
+APUS_BEGIN_DECLS
+
+struct apus_tcp;
+struct apus_tcp_listener;
+
+enum apus_tcp_option {
+	APUS_TCP_NODELAY,	     /* 1: no Nagle (default 1: an answer never waits) */
+	APUS_TCP_KEEPALIVE_IDLE_NS,  /* 0: off (default) */
+	APUS_TCP_KEEPALIVE_INTERVAL_NS, /* default 75 s */
+	APUS_TCP_KEEPALIVE_PROBES,   /* default 9 */
+	APUS_TCP_USER_TIMEOUT_NS,    /* 0: RFC 9293's R2 (default) */
+	APUS_TCP_LINGER_NS,	     /* < 0: close in the background (default); 0: close resets */
+};
+
+/**
+ * apus_tcp_listen - accept connections at @local
+ * @local:   address (any: all of the stack's) and port (0: one is chosen)
+ * @backlog: connections that wait to be accepted, at most; 0: 4096
+ *
+ * Context: any, on a shard. Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, -ENOMEM.
+ */
+APUS_MUST_CHECK int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog,
+				    struct apus_tcp_listener **out);
+/** apus_tcp_accept - the next connection, established. Context: task, suspends. Return: 0, -ECANCELED, -EPIPE once closed */
+APUS_MUST_CHECK int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out);
+/** apus_tcp_listener_close - stop; those not accepted are reset; a task in accept gets -EPIPE. Consumes @l. Context: any */
+void apus_tcp_listener_close(struct apus_tcp_listener *l);
+struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l);
+
+/**
+ * apus_tcp_connect - open a connection to @remote
+ *
+ * Context: task, suspends.
+ * Return:  0; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, -ENETUNREACH, -EADDRNOTAVAIL (no free port), -ENOMEM,
+ *          -ECANCELED (nothing is left behind).
+ */
+APUS_MUST_CHECK int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out);
+
+/**
+ * apus_tcp_read - take bytes from the stream, in order
+ * @c:   open connection; borrowed
+ * @buf: destination of @len bytes, len > 0
+ *
+ * Waits for at least one byte, then takes what is queued, at most @len. A cancelled read has taken
+ * nothing.
+ *
+ * Context: task, suspends. One reader at a time (-EBUSY).
+ * Return:  bytes taken; 0 once the peer has closed; -ECONNRESET, -ETIMEDOUT, -ECANCELED.
+ * Source:  RFC 9293 §3.9.1.4 (RECEIVE)
+ */
+APUS_MUST_CHECK int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len);
+
+/**
+ * apus_tcp_write - append all of @buf to the stream
+ *
+ * Copies into the send queue, and waits for room when that is full: what is unsent is bounded.
+ * Bytes go out in the same turn of the loop, as windows permit.
+ *
+ * Context: task, suspends when the send queue is full. One writer at a time (-EBUSY).
+ * Return:  @len; -EPIPE closed here, -ECONNRESET, -ETIMEDOUT, -ECANCELED (a part may be queued).
+ * Source:  RFC 9293 §3.9.1.3 (SEND)
+ */
+APUS_MUST_CHECK int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len);
+/** apus_tcp_writev - as apus_tcp_write() with @n pieces in order; one segment where they fit */
+APUS_MUST_CHECK int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n);
+
+/** apus_tcp_shutdown - no more writes: FIN follows what is queued; reading goes on. Context: any. Return: 0, -EPIPE, -ECONNRESET */
+APUS_MUST_CHECK int apus_tcp_shutdown(struct apus_tcp *c);
+/**
+ * apus_tcp_close - close both ways and give the connection up; consumes @c
+ *
+ * Does not wait: queued bytes and the FIN are still delivered (RFC 9293 §3.9.1.5). Unread data is a reset (RFC 2525 §2.17).
+ * Context: any, on the shard.
+ */
+void apus_tcp_close(struct apus_tcp *c);
+/** apus_tcp_abort - reset; consumes @c. Context: any, on the shard. Source: RFC 9293 §3.9.1.6 */
+void apus_tcp_abort(struct apus_tcp *c);
+
+struct apus_endpoint apus_tcp_local(const struct apus_tcp *c);
+struct apus_endpoint apus_tcp_remote(const struct apus_tcp *c);
+/** apus_tcp_set - set an option. Return: 0, -EINVAL. Context: any, on the shard */
+APUS_MUST_CHECK int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value);
+
+APUS_END_DECLS
+
+#endif

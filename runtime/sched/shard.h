@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/shard.h: the shard: one core's scheduler, and the loop.
+ *
+ * All state hangs off struct apus_shard; the current one is a thread-local pointer, and there is no
+ * other mutable global. So a thread can hold several shards (a simulated world does) and enter
+ * them in turn with apus_shard_enter().
+ */
+#ifndef APUS_RUNTIME_SCHED_SHARD_H
+#define APUS_RUNTIME_SCHED_SHARD_H
+
+#include "runtime/base/alloc.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/metrics.h"
+#include "runtime/base/random.h"
+#include "runtime/sched/poller.h"
+#include "runtime/sched/task.h"
+#include "runtime/sched/timer.h"
+#include "runtime/sched/work.h"
+
+APUS_BEGIN_DECLS
+
+struct apus_shard;
+
+struct apus_shard_options {
+	int core;		     /* pin the thread to this core; < 0: do not */
+	struct apus_clock *clock;    /* borrowed while open; NULL: a real clock of its own */
+	uint64_t seed;		     /* of its chance; 0: from the system */
+	bool spin;		     /* never sleep (--idle spin) */
+	bool stack_report;	     /* install the handler that names a task whose stack overflowed */
+	uint32_t tasks_max;	     /* 0: 4 million */
+	size_t stack_bytes;	     /* default address space of a task's stack; 0: 64 KiB */
+};
+
+/** apus_shard_open - a shard, not entered. Context: thread. Return: 0, -ENOMEM, -EINVAL, -errno of pinning */
+APUS_MUST_CHECK int apus_shard_open(const struct apus_shard_options *options,
+				    struct apus_shard **out);
+/** apus_shard_close - every task must have ended and every poller be gone */
+void apus_shard_close(struct apus_shard *shard);
+
+/** apus_shard_self - the shard of this thread; NULL on a thread that is none. Context: any */
+struct apus_shard *apus_shard_self(void);
+/** apus_shard_enter - make @shard (or NULL) the current one of this thread. Return: the one before */
+struct apus_shard *apus_shard_enter(struct apus_shard *shard);
+
+/**
+ * apus_shard_turn - one turn of the loop: poll, timers, ready, flush
+ *
+ * Does not sleep. Context: thread, @shard entered, not in a task.
+ * Return: true if there was anything to do.
+ */
+bool apus_shard_turn(struct apus_shard *shard);
+
+/** apus_shard_next_ns - when the next turn has something to do, if nobody calls: a time, APUS_NEVER */
+int64_t apus_shard_next_ns(struct apus_shard *shard);
+
+/** apus_shard_run - turn until @t has ended, sleeping when idle. Borrows @t. Context: thread, entered */
+void apus_shard_run(struct apus_shard *shard, const struct apus_task *t);
+
+/** apus_shard_cancel_all - ask every task but the running one to stop. Return: how many were asked */
+size_t apus_shard_cancel_all(struct apus_shard *shard);
+
+/** apus_shard_tasks - tasks that have not ended */
+size_t apus_shard_tasks(const struct apus_shard *shard);
+
+/** apus_shard_watch - wake the sleeping shard when @fd is readable; until unwatch. Return: 0, -errno */
+APUS_MUST_CHECK int apus_shard_watch(struct apus_shard *shard, int fd);
+void apus_shard_unwatch(struct apus_shard *shard, int fd);
+
+/**
+ * apus_call_from_thread - run @work on @shard, from any thread or signal handler
+ * @work: initialised and waiting nowhere; kept until it ran
+ *
+ * Context: any thread. Source: asyncio loop.call_soon_threadsafe
+ */
+void apus_call_from_thread(struct apus_shard *shard, struct apus_work *work);
+
+/** apus_now - this turn's time in ns: read once per turn, the same for all that runs in it. Context: any, on a shard */
+int64_t apus_now(void);
+/** apus_wall_now - the same as ns since 1970 (UTC) */
+int64_t apus_wall_now(void);
+
+struct apus_heap *apus_shard_heap(struct apus_shard *shard);
+struct apus_random *apus_shard_random(struct apus_shard *shard);
+struct apus_metrics *apus_shard_metrics(struct apus_shard *shard);
+
+/*
+ * Places where what attaches to a shard keeps its root, so that its public calls need not be handed
+ * it. Each number is given out once, by the header of the room that owns it.
+ */
+#define APUS_SHARD_SLOTS 8
+void *apus_shard_slot(const struct apus_shard *shard, unsigned int slot);
+void apus_shard_set_slot(struct apus_shard *shard, unsigned int slot, void *value);
+
+APUS_END_DECLS
+
+#endif

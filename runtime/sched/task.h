@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/task.h: tasks: stackful coroutines of one shard.
+ *
+ * A task body is int64_t fn(void *arg): a value >= 0, or a negative errno. The runtime owns every
+ * task; a handle is one reference to it, given by spawn and spent by exactly one apus_await() or
+ * apus_detach(). NULL stands for "could not be spawned": every call takes it, and awaiting it
+ * gives -ENOMEM, so that a spawn need not be checked apart.
+ */
+#ifndef APUS_RUNTIME_SCHED_TASK_H
+#define APUS_RUNTIME_SCHED_TASK_H
+
+#include "runtime/base/compiler.h"
+
+APUS_BEGIN_DECLS
+
+struct apus_task;
+
+typedef int64_t (*apus_task_fn)(void *arg);
+
+#define APUS_TASK_NAME_BYTES 32
+
+enum apus_spawn_flags {
+	APUS_SPAWN_DETACHED = 1 << 0, /* no handle is given: the task's error is reported at its end */
+};
+
+struct apus_spawn_options {
+	const char *name;      /* copied, cut at 31 bytes; NULL: "task-<id>" */
+	size_t stack_bytes;    /* 0: the shard's default (64 KiB of address space) */
+	unsigned int flags;    /* enum apus_spawn_flags */
+};
+
+/**
+ * apus_spawn - start a task; it runs in the next lap
+ * @fn:  the body
+ * @arg: its argument; borrowed by the task until it ends
+ *
+ * Context: any, on a shard.
+ * Return:  a handle, to be given to apus_await() or apus_detach(); NULL without memory.
+ * Source:  asyncio.create_task
+ */
+APUS_MUST_CHECK struct apus_task *apus_spawn(apus_task_fn fn, void *arg);
+
+/**
+ * apus_spawn_with - as apus_spawn(), with options and a copied argument
+ * @options: borrowed until return
+ * @arg:     copied into the task when @bytes > 0 (at most 1024), passed as it is when 0
+ *
+ * With APUS_SPAWN_DETACHED it returns NULL and the outcome is in @out_rc of
+ * apus_spawn_detached(), which is the shorter way to say it.
+ */
+APUS_MUST_CHECK struct apus_task *apus_spawn_with(const struct apus_spawn_options *options,
+						  apus_task_fn fn, const void *arg, size_t bytes);
+
+/** apus_spawn_detached - a task nobody awaits. Return: 0, -ENOMEM */
+APUS_MUST_CHECK int apus_spawn_detached(const struct apus_spawn_options *options, apus_task_fn fn,
+					const void *arg, size_t bytes);
+
+/**
+ * apus_await - wait until the task has ended, and take its result
+ * @t: handle; consumed, always
+ *
+ * A cancel of the waiting task is passed on to @t, as in asyncio: the wait then ends when @t does.
+ * Does not suspend when @t has ended already.
+ *
+ * Context: task, suspends.
+ * Return:  what the body returned; -ECANCELED; -EDEADLK for one's own task; -ENOMEM for NULL.
+ */
+APUS_MUST_CHECK int64_t apus_await(struct apus_task *t);
+
+/** apus_detach - give the handle back without waiting; an error of the task is then reported. Context: any */
+void apus_detach(struct apus_task *t);
+
+/** apus_task_get - a second handle to the same task, to be spent like the first. Context: any */
+APUS_MUST_CHECK struct apus_task *apus_task_get(struct apus_task *t);
+
+/**
+ * apus_task_cancel - ask the task to stop
+ *
+ * Counted and edge-triggered: the call it waits in returns -ECANCELED, once; a task that does not
+ * wait gets it at its next wait. One that has not started never does.
+ *
+ * Context: any, on the task's shard.
+ * Return:  true if asked; false if it has ended.
+ * Source:  asyncio Task.cancel
+ */
+bool apus_task_cancel(struct apus_task *t);
+
+/** apus_task_cancelling - cancels asked for and not taken back. Context: any */
+uint32_t apus_task_cancelling(const struct apus_task *t);
+/** apus_task_uncancel - take one back; at 0 a request not yet delivered is dropped. Return: what is left */
+uint32_t apus_task_uncancel(struct apus_task *t);
+
+/** apus_task_done - true once the body returned or the task was cancelled before it began */
+bool apus_task_done(const struct apus_task *t);
+/** apus_task_result - the result of a task that is done; -EINPROGRESS before */
+int64_t apus_task_result(const struct apus_task *t);
+
+/** apus_task_self - the running task; NULL in a callback. Borrowed. Context: any */
+struct apus_task *apus_task_self(void);
+const char *apus_task_name(const struct apus_task *t);
+void apus_task_set_name(struct apus_task *t, const char *name);
+uint64_t apus_task_id(const struct apus_task *t);
+
+/**
+ * apus_yield - let everything that is ready run once: exactly one lap
+ *
+ * Context: task, suspends. Return: 0, -ECANCELED. Source: asyncio.sleep(0)
+ */
+APUS_MUST_CHECK int apus_yield(void);
+
+/**
+ * apus_sleep - suspend for at least @ns nanoseconds; 0 or less is one apus_yield()
+ *
+ * Context: task, suspends. Return: 0, -ECANCELED. Source: asyncio.sleep
+ */
+APUS_MUST_CHECK int apus_sleep(int64_t ns);
+/** apus_sleep_until - as apus_sleep(), until a point of apus_now() */
+APUS_MUST_CHECK int apus_sleep_until(int64_t deadline_ns);
+
+/**
+ * apus_checkpoint - spend one unit of the task's budget
+ *
+ * Called by every operation that may complete without waiting, so that a task that never has to
+ * wait still lets others run: when the budget of the run (128) is spent, it yields once.
+ *
+ * Context: task, suspends when the budget is spent. Return: 0, -ECANCELED.
+ */
+APUS_MUST_CHECK int apus_checkpoint(void);
+
+APUS_END_DECLS
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/future.h: a result that is not there yet (asyncio.Future).
+ *
+ * Caller's memory, one shard. Completed once, by set, fail or cancel; any number of tasks may
+ * await it and any number of callbacks be registered. Completion never runs them: they join the
+ * ready queue, in order of registration.
+ */
+#ifndef APUS_RUNTIME_SYNC_FUTURE_H
+#define APUS_RUNTIME_SYNC_FUTURE_H
+
+#include "runtime/sched/work.h"
+#include "runtime/sync/waitq.h"
+
+APUS_BEGIN_DECLS
+
+enum apus_future_state {
+	APUS_FUTURE_PENDING,
+	APUS_FUTURE_DONE,
+	APUS_FUTURE_CANCELLED,
+};
+
+struct apus_future {
+	struct apus_waitq waiters; /* tasks and callbacks, oldest first */
+	int64_t result;		   /* valid once done */
+	enum apus_future_state state;
+};
+
+void apus_future_init(struct apus_future *f);
+/** apus_future_set - complete with @value >= 0. Return: 0, -EALREADY. Context: any */
+APUS_MUST_CHECK int apus_future_set(struct apus_future *f, int64_t value);
+/** apus_future_fail - complete with a negative errno. Return: 0, -EALREADY, -EINVAL. Context: any */
+APUS_MUST_CHECK int apus_future_fail(struct apus_future *f, int64_t error);
+/** apus_future_cancel - waiters get -ECANCELED. Return: false if it was complete. Context: any */
+bool apus_future_cancel(struct apus_future *f);
+bool apus_future_done(const struct apus_future *f);
+bool apus_future_cancelled(const struct apus_future *f);
+/** apus_future_result - -EINPROGRESS while pending */
+int64_t apus_future_result(const struct apus_future *f);
+/**
+ * apus_future_await - wait until it is complete; at once if it is
+ *
+ * A cancel of the waiting task cancels the future, as in asyncio.
+ * Context: task, suspends. Return: the value, the error, -ECANCELED.
+ */
+APUS_MUST_CHECK int64_t apus_future_await(struct apus_future *f);
+
+APUS_END_DECLS
+
+#endif

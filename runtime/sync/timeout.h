@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/timeout.h: a time limit as a scope (asyncio.timeout).
+ *
+ *	struct apus_timeout limit;
+ *
+ *	apus_timeout_begin(&limit, 5 * APUS_SEC);
+ *	int64_t n = apus_tcp_read(c, buf, sizeof(buf));
+ *	n = apus_timeout_end(&limit, n);	// -ETIMEDOUT when the limit was the reason
+ *
+ * Scopes nest and end in the order opposite to the one they began in. If several have expired, the outermost reports it.
+ */
+#ifndef APUS_RUNTIME_SYNC_TIMEOUT_H
+#define APUS_RUNTIME_SYNC_TIMEOUT_H
+
+#include "runtime/sched/task.h"
+#include "runtime/sched/timer.h"
+
+APUS_BEGIN_DECLS
+
+struct apus_timeout {
+	struct apus_timer timer;
+	struct apus_task *task;	   /* the one that began the scope */
+	uint32_t cancelling;	   /* its count of cancels at the beginning */
+	bool expired;		   /* set by the timer */
+};
+
+/** apus_timeout_begin - from now on at most @ns; APUS_NEVER sets no limit. Context: task */
+void apus_timeout_begin(struct apus_timeout *t, int64_t ns);
+/** apus_timeout_reschedule - expire at @deadline_ns instead; APUS_NEVER: not at all. Context: the same task */
+void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns);
+static inline bool apus_timeout_expired(const struct apus_timeout *t)
+{
+	return t->expired;
+}
+/**
+ * apus_timeout_end - leave the scope
+ * @rc: what the body came to
+ *
+ * Context: the same task. Return: -ETIMEDOUT if the limit expired and nobody else cancelled the
+ * task; @rc otherwise (an error other than -ECANCELED passes through).
+ */
+APUS_MUST_CHECK int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc);
+
+APUS_END_DECLS
+
+#endif
