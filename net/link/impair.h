@@ -20,43 +20,44 @@ enum apus_impair_direction {
 };
 
 #define APUS_IMPAIR_QUEUE_DEFAULT 1000
-#define APUS_IMPAIR_QUEUE_MAX	  1000000
+#define APUS_IMPAIR_QUEUE_MAX     1000000
 
 /* All zero: every frame passes at once. Probabilities are in parts per million. */
 struct apus_impair_options {
 	uint32_t loss_ppm;
 	uint32_t duplicate_ppm; /* a copy follows, with a delay of its own */
-	uint32_t corrupt_ppm;	/* one bit behind the Ethernet header is flipped; ARP is spared */
-	uint32_t reorder_ppm;	/* held back by up to reorder_ns more, so that later ones overtake it */
+	uint32_t corrupt_ppm;   /* one bit behind the Ethernet header is flipped; ARP is spared */
+	uint32_t
+		reorder_ppm; /* held back by up to reorder_ns more, so that later ones overtake it */
 	int64_t delay_ns;
-	int64_t jitter_ns;	/* the delay varies by up to this, both ways; order is kept */
-	int64_t reorder_ns;	/* 0: 1 ms */
-	uint64_t rate_bps;	/* bits of frames per second; 0: no limit */
-	uint32_t queue_frames;	/* frames held per direction; more are dropped; 0: 1000 */
+	int64_t jitter_ns;       /* the delay varies by up to this, both ways; order is kept */
+	int64_t reorder_ns;      /* 0: 1 ms */
+	uint64_t rate_bps;       /* bits of frames per second; 0: no limit */
+	uint32_t queue_frames;   /* frames held per direction; more are dropped; 0: 1000 */
 	unsigned int directions; /* enum apus_impair_direction; 0: both */
-	uint64_t seed;		/* of its chance; 0: drawn from the generator handed to open */
+	uint64_t seed;           /* of its chance; 0: drawn from the generator handed to open */
 };
 
-#define APUS_IMPAIR_COUNTERS(X)                                                                    \
-	X(RX_LOST, "rx_lost")                                                                      \
-	X(RX_DUPLICATED, "rx_duplicated")                                                          \
-	X(RX_CORRUPTED, "rx_corrupted")                                                            \
-	X(RX_REORDERED, "rx_reordered")                                                            \
-	X(RX_DROP_FULL, "rx_drop_full")                                                            \
-	X(RX_DROP_NO_MBUF, "rx_drop_no_mbuf")                                                      \
-	X(TX_LOST, "tx_lost")                                                                      \
-	X(TX_DUPLICATED, "tx_duplicated")                                                          \
-	X(TX_CORRUPTED, "tx_corrupted")                                                            \
-	X(TX_REORDERED, "tx_reordered")                                                            \
-	X(TX_DROP_FULL, "tx_drop_full")                                                            \
-	X(TX_DROP_NO_MBUF, "tx_drop_no_mbuf")
+#define APUS_IMPAIR_COUNTERS(X)      \
+ X(RX_LOST, "rx_lost")               \
+ X(RX_DUPLICATED, "rx_duplicated")   \
+ X(RX_CORRUPTED, "rx_corrupted")     \
+ X(RX_REORDERED, "rx_reordered")     \
+ X(RX_QUEUE_FULL, "rx_queue_full")   \
+ X(RX_COPY_FAILED, "rx_copy_failed") \
+ X(TX_LOST, "tx_lost")               \
+ X(TX_DUPLICATED, "tx_duplicated")   \
+ X(TX_CORRUPTED, "tx_corrupted")     \
+ X(TX_REORDERED, "tx_reordered")     \
+ X(TX_QUEUE_FULL, "tx_queue_full")   \
+ X(TX_COPY_FAILED, "tx_copy_failed")
 
 /* RX first, then TX, in the same order: the code counts at base + what. */
 enum apus_impair_counter {
 #define X(id, name) APUS_IMPAIR_##id,
 	APUS_IMPAIR_COUNTERS(X)
 #undef X
-		APUS_IMPAIR_COUNTER_COUNT,
+	APUS_IMPAIR_COUNTER_COUNT,
 };
 
 /**

@@ -63,6 +63,30 @@ struct apus_link {
 	struct apus_metrics_block metrics;
 };
 
+/**
+ * apus_link_init - what every kind's open does first: @type, no wake_fd, counters at 0
+ *
+ * The counters join the current shard's metrics under the type's name. Context: any, on a shard.
+ */
+void apus_link_init(struct apus_link *link, const struct apus_link_type *type);
+/** apus_link_wrap - apus_link_init(), then mac, mtu, offloads, pool and wake_fd from @inner */
+void apus_link_wrap(struct apus_link *link, const struct apus_link_type *type,
+		    const struct apus_link *inner);
+/** apus_link_fini - what every kind's close does last, before it frees @link */
+void apus_link_fini(struct apus_link *link);
+
+/* Adds @n frames to @frames_counter and their bytes to the counter after it. */
+static inline void apus_link_count(struct apus_link *link, enum apus_link_counter frames_counter,
+				   struct rte_mbuf *const *frames, uint16_t n)
+{
+	uint64_t bytes = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		bytes += frames[i]->pkt_len;
+	link->counters[frames_counter] += n;
+	link->counters[frames_counter + 1] += bytes;
+}
+
 static inline uint16_t apus_link_rx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
 				    int64_t now_ns)
 {
