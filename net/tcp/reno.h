@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/reno.h: NewReno: RFC 5681 §3.1 and the window of RFC 6582 §3.2.
+ */
+#ifndef APUS_NET_TCP_RENO_H
+#define APUS_NET_TCP_RENO_H
+
+#include "net/tcp/cc.h"
+
+APUS_BEGIN_DECLS
+
+extern const struct apus_cc_type apus_reno;
+
+APUS_END_DECLS
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/rtt.h: the round-trip time and the retransmission timeout (RFC 6298).
+ *
+ * Fed with samples by the owner, who obeys Karn: no sample from a segment that was sent twice
+ * (RFC 6298 §3), unless a timestamp tells which one was answered.
+ */
+#ifndef APUS_NET_TCP_RTT_H
+#define APUS_NET_TCP_RTT_H
+
+#include "runtime/base/compiler.h"
+
+APUS_BEGIN_DECLS
+
+#define APUS_RTT_RTO_INITIAL_NS  (1 * APUS_SEC)  /* before any sample: RFC 6298 (2.1) */
+#define APUS_RTT_RTO_FALLBACK_NS (3 * APUS_SEC)  /* a lost SYN, still no sample: RFC 6298 (5.7) */
+#define APUS_RTT_RTO_FLOOR_NS    (200 * APUS_MS) /* least that 4 RTTVAR counts as */
+#define APUS_RTT_RTO_MAX_NS      (120 * APUS_SEC)
+
+struct apus_rtt {
+	int64_t srtt_ns; /* 0: no sample yet */
+	int64_t rttvar_ns;
+	int64_t base_ns; /* the RTO before backoff */
+	uint8_t backoff; /* the RTO is base_ns times two to this, at most the maximum */
+};
+
+void apus_rtt_init(struct apus_rtt *rtt);
+
+/** apus_rtt_sample - a segment sent once was acknowledged after @measured_ns (< 0 is 0); ends backoff */
+void apus_rtt_sample(struct apus_rtt *rtt, int64_t measured_ns);
+
+/** apus_rtt_backoff - the timer fired: double the RTO, to the maximum (RFC 6298 (5.5)) */
+void apus_rtt_backoff(struct apus_rtt *rtt);
+
+/** apus_rtt_progress - new data was acknowledged, without a sample: backoff ends, as in Linux */
+void apus_rtt_progress(struct apus_rtt *rtt);
+
+/** apus_rtt_handshake_done - @retransmitted: a SYN was sent again; if no sample came either, the RTO is 3 s (RFC 6298 (5.7)) */
+void apus_rtt_handshake_done(struct apus_rtt *rtt, bool retransmitted);
+
+/** apus_rtt_rto_ns - the timeout to arm now, backed off */
+static inline int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt)
+{
+	int64_t rto_ns = rtt->base_ns << rtt->backoff; /* backoff <= 10: no overflow */
+
+	return apus_min(rto_ns, APUS_RTT_RTO_MAX_NS);
+}
+
+APUS_END_DECLS
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/sndq.h: the bytes that were written and are not yet acknowledged.
+ *
+ * They lie in mbufs of the link's pool, each filled to the brim before the next is taken, so that
+ * small writes share one. A segment is a header mbuf with indirect mbufs that point into these, so
+ * sending and sending again copy nothing; a small slice is copied, which is cheaper. Offset 0 is
+ * the byte at SND.UNA.
+ *
+ * Bytes are only ever added behind the last one: what a driver still reads is never written again.
+ * An acknowledged mbuf goes back to the pool when the last driver has let go of it (refcounts).
+ */
+#ifndef APUS_NET_TCP_SNDQ_H
+#define APUS_NET_TCP_SNDQ_H
+
+#include "runtime/base/compiler.h"
+
+#include <rte_mbuf.h>
+#include <sys/uio.h>
+
+APUS_BEGIN_DECLS
+
+/* A place in the queue: an mbuf, and which byte of the stream is its first. */
+struct apus_sndq_cursor {
+	struct rte_mbuf *m; /* NULL: none */
+	uint32_t position;  /* modulo 2^32, as `front` counts */
+};
+
+struct apus_sndq {
+	struct rte_mempool *pool; /* borrowed */
+	struct rte_mbuf *head, *tail;
+	uint32_t bytes;       /* queued */
+	uint32_t limit_bytes; /* at most */
+	uint32_t mbufs;       /* in the chain */
+	uint32_t limit_mbufs; /* at most */
+	uint32_t front;       /* position of offset 0: counts all bytes ever acknowledged */
+	uint32_t head_used;   /* bytes of the head mbuf that are acknowledged */
+	struct apus_sndq_cursor forward; /* where the last slice at the far end (SND.NXT) ended */
+	struct apus_sndq_cursor back;    /* where the last slice behind it (retransmission) ended */
+};
+
+/** apus_sndq_init - @pool is borrowed until fini; takes no memory */
+void apus_sndq_init(struct apus_sndq *q, struct rte_mempool *pool, uint32_t limit_bytes);
+/** apus_sndq_fini - free what is queued; the queue is empty and usable after */
+void apus_sndq_fini(struct apus_sndq *q);
+/** apus_sndq_set_limit - at most @limit_bytes from now on; what is queued stays */
+void apus_sndq_set_limit(struct apus_sndq *q, uint32_t limit_bytes);
+
+/** apus_sndq_space - bytes that may be appended now, memory permitting */
+static inline uint32_t apus_sndq_space(const struct apus_sndq *q)
+{
+	return q->bytes < q->limit_bytes ? q->limit_bytes - q->bytes : 0;
+}
+
+/**
+ * apus_sndq_append - copy bytes to the end of the queue
+ * @iov, @iov_count: where they are; borrowed
+ *
+ * Return: bytes taken: fewer than given when the queue is full or the pool empty, 0 when none.
+ */
+APUS_MUST_CHECK size_t apus_sndq_append(struct apus_sndq *q, const struct iovec *iov,
+					int iov_count);
+
+/** apus_sndq_ack - the first @bytes (<= q->bytes) were acknowledged: forget them */
+void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes);
+
+/**
+ * apus_sndq_attach - append a slice to a segment
+ * @offset, @bytes: of the slice; bytes > 0, offset + bytes <= q->bytes
+ * @head:           header mbuf, or the chain so far; borrowed; pkt_len and nb_segs are kept right
+ *
+ * O(1) at the front, where the last slice ended, and where the last slice further back ended.
+ *
+ * Return: 0; -ENOBUFS when the pool is empty, and @head is as it was.
+ */
+APUS_MUST_CHECK int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
+				     struct rte_mbuf *head);
+
+/** apus_sndq_check - the invariants, for tests; O(n) */
+void apus_sndq_check(const struct apus_sndq *q);
+
+APUS_END_DECLS
+
+#endif
