@@ -17,10 +17,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,9 +31,9 @@
 /* Seeds. */
 
 static struct {
-	uint64_t only;	   /* --seed; 0: all */
-	uint64_t count;	   /* --seeds; 0: as many as the test asks for */
-	uint64_t running;  /* the seed of the loop that is running, or that was left by a failure */
+	uint64_t only;    /* --seed; 0: all */
+	uint64_t count;   /* --seeds; 0: as many as the test asks for */
+	uint64_t running; /* the seed of the loop that is running, or that was left by a failure */
 } test_seeds;
 
 static void test_seed_report(void)
@@ -58,8 +60,8 @@ APUS_UNUSED static bool test_seed_more(uint64_t seed, uint64_t count)
 	return more;
 }
 
-#define test_each_seed(seed, count)                                                                \
-	for (uint64_t seed = test_seed_first(); test_seed_more(seed, count); seed++)
+#define test_each_seed(seed, count) \
+ for (uint64_t seed = test_seed_first(); test_seed_more(seed, count); seed++)
 
 /* Reads the options of a test program. */
 static void test_options(int argc, char **argv)
@@ -80,8 +82,8 @@ static void test_options(int argc, char **argv)
 }
 
 /* The body of main(). */
-#define test_main(argc, argv, tests)                                                               \
-	(test_options(argc, argv), test_finish(cmocka_run_group_tests(tests, NULL, NULL)))
+#define test_main(argc, argv, tests) \
+ (test_options(argc, argv), test_finish(cmocka_run_group_tests(tests, NULL, NULL)))
 
 static int test_finish(int failed)
 {
@@ -157,9 +159,11 @@ APUS_UNUSED static int test_in_child(void (*fn)(void *arg), void *arg, struct te
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		extern int prctl(int, ...);
+		static const int fatal[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS};
 
-		prctl(4 /* PR_SET_DUMPABLE */, 0);
+		for (size_t i = 0; i < apus_countof(fatal); i++)
+			signal(fatal[i], SIG_DFL);
+		prctl(PR_SET_DUMPABLE, 0);
 		fn(arg);
 		_exit(0);
 	}
