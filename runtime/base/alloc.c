@@ -41,8 +41,8 @@ static void arena_free(struct apus_heap *heap, void *p)
 
 #else
 
-#include <jemalloc/jemalloc.h>
-#include <stdio.h>
+# include <jemalloc/jemalloc.h>
+# include <stdio.h>
 
 static int arena_open(struct apus_heap *heap)
 {
@@ -204,8 +204,8 @@ static APUS_COLD bool grow(struct apus_slab *slab)
 	if (!n)
 		return false;
 
-	struct chunk *chunk = apus_heap_alloc_aligned(
-		slab->heap, APUS_CACHE_LINE + n * slab->bytes, APUS_CACHE_LINE);
+	struct chunk *chunk = apus_heap_alloc_aligned(slab->heap, APUS_CACHE_LINE + n * slab->bytes,
+						      APUS_CACHE_LINE);
 
 	if (!chunk)
 		return false;

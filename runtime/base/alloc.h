@@ -14,11 +14,11 @@
 APUS_BEGIN_DECLS
 
 struct apus_heap {
-	int flags;	    /* jemalloc's: arena and thread cache */
+	int flags;          /* jemalloc's: arena and thread cache */
 	unsigned int arena; /* jemalloc's number of the arena */
 	unsigned int cache; /* and of its thread cache */
 	int64_t fail_after; /* this many allocations succeed, then each fails; < 0: none fails */
-	uint64_t live;	    /* objects allocated and not freed: 0 when nothing leaked */
+	uint64_t live;      /* objects allocated and not freed: 0 when nothing leaked */
 };
 
 /** apus_heap_init - Return: 0, -ENOMEM */
@@ -46,12 +46,12 @@ static inline void apus_heap_fail_after(struct apus_heap *heap, int64_t n)
  */
 struct apus_slab {
 	struct apus_heap *heap;
-	void *free;	    /* chain through the first word of free objects */
-	void *chunks;	    /* chain of chunks, freed by fini */
-	size_t bytes;	    /* of one object, rounded up to the cache line when it is larger */
-	uint32_t limit;	    /* objects at most */
-	uint32_t used;	    /* objects given out */
-	uint32_t made;	    /* objects carved from chunks so far */
+	void *free;     /* chain through the first word of free objects */
+	void *chunks;   /* chain of chunks, freed by fini */
+	size_t bytes;   /* of one object, rounded up to the cache line when it is larger */
+	uint32_t limit; /* objects at most */
+	uint32_t used;  /* objects given out */
+	uint32_t made;  /* objects carved from chunks so far */
 };
 
 void apus_slab_init(struct apus_slab *slab, struct apus_heap *heap, size_t bytes, uint32_t limit);

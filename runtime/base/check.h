@@ -17,25 +17,24 @@ APUS_NORETURN APUS_COLD void apus_check_failed(const char *file, int line, const
 APUS_NORETURN APUS_COLD void apus_check_failed_values(const char *file, int line, const char *what,
 						      int64_t left, int64_t right);
 
-#define apus_must(cond)                                                                            \
-	do {                                                                                       \
-		if (apus_unlikely(!(cond)))                                                        \
-			apus_check_failed(__FILE__, __LINE__, #cond);                              \
-	} while (0)
+#define apus_must(cond)                          \
+ do {                                            \
+  if (apus_unlikely(!(cond)))                    \
+   apus_check_failed(__FILE__, __LINE__, #cond); \
+ } while (0)
 
 /* Compares two integers and prints both: apus_must_op(used, <=, size). */
-#define apus_must_op(left, op, right)                                                              \
-	do {                                                                                       \
-		int64_t apus_l = (int64_t)(left), apus_r = (int64_t)(right);                       \
-		if (apus_unlikely(!(apus_l op apus_r)))                                            \
-			apus_check_failed_values(__FILE__, __LINE__, #left " " #op " " #right,     \
-						 apus_l, apus_r);                                  \
-	} while (0)
+#define apus_must_op(left, op, right)                                                      \
+ do {                                                                                      \
+  int64_t apus_l = (int64_t)(left), apus_r = (int64_t)(right);                             \
+  if (apus_unlikely(!(apus_l op apus_r)))                                                  \
+   apus_check_failed_values(__FILE__, __LINE__, #left " " #op " " #right, apus_l, apus_r); \
+ } while (0)
 
 #ifdef NDEBUG
-#define apus_assert(cond) ((void)sizeof(!(cond)))
+# define apus_assert(cond) ((void)sizeof(!(cond)))
 #else
-#define apus_assert(cond) apus_must(cond)
+# define apus_assert(cond) apus_must(cond)
 #endif
 
 APUS_END_DECLS

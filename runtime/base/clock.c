@@ -12,7 +12,7 @@
 
 #include <time.h>
 #if defined(__x86_64__)
-#include <x86intrin.h>
+# include <x86intrin.h>
 #endif
 
 static const int64_t calibration_ns = 2 * APUS_MS;
@@ -84,8 +84,7 @@ int64_t apus_clock_read(const struct apus_clock *clock)
 
 	uint64_t elapsed = ticks() - clock->base_ticks;
 
-	return clock->base_ns +
-	       (int64_t)(((unsigned __int128)elapsed * clock->ns_per_tick) >> 32);
+	return clock->base_ns + (int64_t)(((unsigned __int128)elapsed * clock->ns_per_tick) >> 32);
 }
 
 void apus_clock_set(struct apus_clock *clock, int64_t now_ns)

@@ -13,12 +13,12 @@
 APUS_BEGIN_DECLS
 
 struct apus_clock {
-	bool is_virtual;	/* fixed at init */
-	int64_t virtual_ns;	/* written by apus_clock_set() only */
+	bool is_virtual;        /* fixed at init */
+	int64_t virtual_ns;     /* written by apus_clock_set() only */
 	int64_t wall_offset_ns; /* wall time = monotonic time + this; taken at init */
-	uint64_t base_ticks;	/* the counter at init */
-	int64_t base_ns;	/* the monotonic clock at init */
-	uint64_t ns_per_tick;	/* 32.32 fixed point; 0: no usable counter, ask the system */
+	uint64_t base_ticks;    /* the counter at init */
+	int64_t base_ns;        /* the monotonic clock at init */
+	uint64_t ns_per_tick;   /* 32.32 fixed point; 0: no usable counter, ask the system */
 };
 
 /** apus_clock_init_real - the machine's clock, by its time-stamp counter where that is steady */

@@ -83,7 +83,7 @@ static inline void apus_list_splice_back(struct apus_list *to, struct apus_list 
 #define apus_list_for_each(it, head) for (it = (head)->next; it != (head); it = it->next)
 
 /* `it` may be removed in the body. */
-#define apus_list_for_each_safe(it, tmp, head)                                                     \
-	for (it = (head)->next, tmp = it->next; it != (head); it = tmp, tmp = it->next)
+#define apus_list_for_each_safe(it, tmp, head) \
+ for (it = (head)->next, tmp = it->next; it != (head); it = tmp, tmp = it->next)
 
 #endif

@@ -21,9 +21,9 @@ enum apus_log_level {
 
 /* One per call site; zeroed by being static. */
 struct apus_log_site {
-	int64_t second;	    /* the second that `lines` counts in */
-	uint32_t lines;	    /* said in that second */
-	uint32_t left_out;  /* not said since the last line */
+	int64_t second;    /* the second that `lines` counts in */
+	uint32_t lines;    /* said in that second */
+	uint32_t left_out; /* not said since the last line */
 };
 
 void apus_log_set_level(enum apus_log_level level);
@@ -31,11 +31,11 @@ void apus_log_write(struct apus_log_site *site, enum apus_log_level level, const
 	APUS_PRINTF(3, 4);
 
 /** apus_log - say one line: apus_log(WARN, "arp: table full, %u entries", n). Context: any. */
-#define apus_log(level, ...)                                                                       \
-	do {                                                                                       \
-		static apus_thread_local struct apus_log_site apus_site;                           \
-		apus_log_write(&apus_site, APUS_LOG_##level, __VA_ARGS__);                         \
-	} while (0)
+#define apus_log(level, ...)                                 \
+ do {                                                        \
+  static apus_thread_local struct apus_log_site apus_site;   \
+  apus_log_write(&apus_site, APUS_LOG_##level, __VA_ARGS__); \
+ } while (0)
 
 APUS_END_DECLS
 

@@ -19,9 +19,9 @@ APUS_BEGIN_DECLS
 /* One room's counters; the room's memory, linked into a registry while the room lives. */
 struct apus_metrics_block {
 	struct apus_list link;
-	const char *area;	    /* "arp": prefix of the names */
-	const char *const *names;   /* `count` of them */
-	const uint64_t *values;	    /* `count` of them */
+	const char *area;         /* "arp": prefix of the names */
+	const char *const *names; /* `count` of them */
+	const uint64_t *values;   /* `count` of them */
 	size_t count;
 };
 
@@ -60,7 +60,7 @@ static inline void apus_metrics_visit(const struct apus_metrics *m, apus_metrics
 {
 	const struct apus_list *it;
 
-	apus_list_for_each (it, &m->blocks) {
+	apus_list_for_each(it, &m->blocks) {
 		const struct apus_metrics_block *b =
 			apus_list_entry(it, struct apus_metrics_block, link);
 

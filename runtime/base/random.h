@@ -15,7 +15,7 @@ APUS_BEGIN_DECLS
 
 struct apus_random {
 	uint64_t state[4]; /* never all zero */
-	bool seeded;	   /* from a seed: secrets come from it too, so that a run can be replayed */
+	bool seeded; /* from a seed: secrets come from it too, so that a run can be replayed */
 };
 
 /** apus_random_init_seed - the same seed gives the same numbers, on every machine */

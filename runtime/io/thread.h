@@ -17,7 +17,7 @@ typedef int64_t (*apus_thread_fn)(void *arg);
  * At most 4 calls run at once per shard; more wait their turn, first come first served. A cancel is
  * delivered when @fn has returned, because @arg may be on the caller's stack: bound @fn itself.
  *
- * Context: task, suspends. Return: what @fn returned; -ECANCELED (result lost); -EAGAIN, no thread.
+ * Context: task, suspends. Return: what @fn returned; -ECANCELED (result lost); -EAGAIN, no thread; -ENOMEM.
  */
 APUS_MUST_CHECK int64_t apus_to_thread(apus_thread_fn fn, void *arg);
 

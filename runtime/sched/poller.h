@@ -16,8 +16,8 @@ struct apus_poller;
 struct apus_shard;
 
 enum apus_idle {
-	APUS_IDLE_ASK,	/* nothing is armed: say when you want to be polled again */
-	APUS_IDLE_ARM,	/* the shard is about to sleep: arm your file descriptor; same answer */
+	APUS_IDLE_ASK,  /* nothing is armed: say when you want to be polled again */
+	APUS_IDLE_ARM,  /* the shard is about to sleep: arm your file descriptor; same answer */
 	APUS_IDLE_WAKE, /* the shard woke up: disarm; the answer does not matter */
 };
 

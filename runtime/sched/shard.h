@@ -23,13 +23,13 @@ APUS_BEGIN_DECLS
 struct apus_shard;
 
 struct apus_shard_options {
-	int core;		     /* pin the thread to this core; < 0: do not */
-	struct apus_clock *clock;    /* borrowed while open; NULL: a real clock of its own */
-	uint64_t seed;		     /* of its chance; 0: from the system */
-	bool spin;		     /* never sleep (--idle spin) */
-	bool stack_report;	     /* install the handler that names a task whose stack overflowed */
-	uint32_t tasks_max;	     /* 0: 4 million */
-	size_t stack_bytes;	     /* default address space of a task's stack; 0: 64 KiB */
+	int core;                 /* pin the thread to this core; < 0: do not */
+	struct apus_clock *clock; /* borrowed while open; NULL: a real clock of its own */
+	uint64_t seed;            /* of its chance; 0: from the system */
+	bool spin;                /* never sleep (--idle spin) */
+	bool stack_report;        /* install the handler that names a task whose stack overflowed */
+	uint32_t tasks_max;       /* 0: 4 million */
+	size_t stack_bytes;       /* default address space of a task's stack; 0: 64 KiB */
 };
 
 /** apus_shard_open - a shard, not entered. Context: thread. Return: 0, -ENOMEM, -EINVAL, -errno of pinning */
@@ -62,6 +62,13 @@ size_t apus_shard_cancel_all(struct apus_shard *shard);
 
 /** apus_shard_tasks - tasks that have not ended */
 size_t apus_shard_tasks(const struct apus_shard *shard);
+
+/* Called by apus_shard_close(), the last registered first; the room's memory. */
+struct apus_closer {
+	struct apus_list link;
+	void (*close)(struct apus_closer *closer);
+};
+void apus_shard_at_close(struct apus_shard *shard, struct apus_closer *closer);
 
 /** apus_shard_watch - wake the sleeping shard when @fd is readable; until unwatch. Return: 0, -errno */
 APUS_MUST_CHECK int apus_shard_watch(struct apus_shard *shard, int fd);

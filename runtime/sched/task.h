@@ -21,13 +21,14 @@ typedef int64_t (*apus_task_fn)(void *arg);
 #define APUS_TASK_NAME_BYTES 32
 
 enum apus_spawn_flags {
-	APUS_SPAWN_DETACHED = 1 << 0, /* no handle is given: the task's error is reported at its end */
+	APUS_SPAWN_DETACHED =
+		1 << 0, /* no handle is given: the task's error is reported at its end */
 };
 
 struct apus_spawn_options {
-	const char *name;      /* copied, cut at 31 bytes; NULL: "task-<id>" */
-	size_t stack_bytes;    /* 0: the shard's default (64 KiB of address space) */
-	unsigned int flags;    /* enum apus_spawn_flags */
+	const char *name;   /* copied, cut at 31 bytes; NULL: "task-<id>" */
+	size_t stack_bytes; /* 0: the shard's default (64 KiB of address space) */
+	unsigned int flags; /* enum apus_spawn_flags */
 };
 
 /**

@@ -15,9 +15,9 @@
 APUS_BEGIN_DECLS
 
 struct apus_timer {
-	struct apus_work work;	  /* its function is what runs; apus_timer_of() finds the timer */
-	int64_t deadline_ns;	  /* written by arm */
-	uint64_t seq;		  /* order of arming; written by the wheel */
+	struct apus_work work;    /* its function is what runs; apus_timer_of() finds the timer */
+	int64_t deadline_ns;      /* written by arm */
+	uint64_t seq;             /* order of arming; written by the wheel */
 	struct apus_timer *next;  /* slot list, or heap sibling; written by the wheel */
 	struct apus_timer **prev; /* what points here; NULL while not in the wheel */
 	struct apus_timer *child; /* heap only; written by the wheel */

@@ -18,10 +18,10 @@ struct apus_work;
 typedef void (*apus_work_fn)(struct apus_work *work);
 
 struct apus_work {
-	apus_work_fn fn;	/* set by apus_work_init() */
+	apus_work_fn fn;        /* set by apus_work_init() */
 	struct apus_work *next; /* written by the ready queue when it could not grow */
-	uint32_t position;	/* written by the ready queue */
-	uint32_t where;		/* enum in ready.h; 0 while it is nowhere */
+	uint32_t position;      /* written by the ready queue */
+	uint32_t where;         /* enum in ready.h; 0 while it is nowhere */
 };
 
 static inline void apus_work_init(struct apus_work *work, apus_work_fn fn)

@@ -22,7 +22,7 @@ enum apus_future_state {
 
 struct apus_future {
 	struct apus_waitq waiters; /* tasks and callbacks, oldest first */
-	int64_t result;		   /* valid once done */
+	int64_t result;            /* valid once done */
 	enum apus_future_state state;
 };
 

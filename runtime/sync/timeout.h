@@ -20,9 +20,9 @@ APUS_BEGIN_DECLS
 
 struct apus_timeout {
 	struct apus_timer timer;
-	struct apus_task *task;	   /* the one that began the scope */
-	uint32_t cancelling;	   /* its count of cancels at the beginning */
-	bool expired;		   /* set by the timer */
+	struct apus_task *task; /* the one that began the scope */
+	uint32_t cancelling;    /* its count of cancels at the beginning */
+	bool expired;           /* set by the timer */
 };
 
 /** apus_timeout_begin - from now on at most @ns; APUS_NEVER sets no limit. Context: task */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/fault.c: names the task whose stack overflowed.
+ *
+ * A stack that hits its guard page raises SIGSEGV; the handler stands on a stack of its own, says
+ * which task it was and how it got there, and lets the fault happen again under the default action,
+ * so that the core file shows the place. Any other fault is passed on untouched.
+ */
+#include "runtime/sched/internal.h"
+
+#include <errno.h>
+#include <execinfo.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#if APUS_ASAN || APUS_TSAN
+
+/* The sanitizers have a handler of their own, which says more. */
+int apus_fault_open(struct apus_shard *s)
+{
+	return 0;
+}
+
+void apus_fault_close(struct apus_shard *s)
+{
+}
+
+#else
+
+static const size_t signal_stack_bytes = 64 * 1024;
+enum {
+	FRAMES_MAX = 32
+};
+
+static void say(const char *text)
+{
+	(void)!write(STDERR_FILENO, text, strlen(text));
+}
+
+static const struct apus_task *overflowed_task(const void *address)
+{
+	const struct apus_shard *s = apus_shard_current;
+	char *base;
+
+	for (size_t i = 0; s && i < APUS_STACK_POOLS; i++)
+		if (apus_stack_pool_guards(&s->pools[i], address, &base))
+			return apus_stack_object(&s->pools[i], base);
+	return NULL;
+}
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	const struct apus_task *t = overflowed_task(info->si_addr);
+
+	if (t) {
+		void *frames[FRAMES_MAX];
+
+		say("apus: stack overflow in task ");
+		say(apus_task_name(t));
+		say("; give it more with apus_spawn_options.stack_bytes. It got there by:\n");
+		backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
+	}
+	signal(number, SIG_DFL); /* the instruction faults again */
+}
+
+int apus_fault_open(struct apus_shard *s)
+{
+	void *frame;
+
+	s->signal_stack = malloc(signal_stack_bytes);
+	if (!s->signal_stack)
+		return -ENOMEM;
+	backtrace(&frame, 1); /* loads the unwinder now: it cannot be loaded in a handler */
+
+	stack_t stack = {.ss_sp = s->signal_stack, .ss_size = signal_stack_bytes};
+	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	if (sigaltstack(&stack, NULL) || sigaction(SIGSEGV, &action, NULL)) {
+		free(s->signal_stack);
+		s->signal_stack = NULL;
+		return -errno;
+	}
+	return 0;
+}
+
+void apus_fault_close(struct apus_shard *s)
+{
+	stack_t none = {.ss_flags = SS_DISABLE};
+
+	if (!s->signal_stack)
+		return;
+	signal(SIGSEGV, SIG_DFL);
+	sigaltstack(&none, NULL);
+	free(s->signal_stack);
+}
+
+#endif

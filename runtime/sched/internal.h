@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/internal.h: what the files of this folder know of each other: the task and the
+ * shard.
+ */
+#ifndef APUS_RUNTIME_SCHED_INTERNAL_H
+#define APUS_RUNTIME_SCHED_INTERNAL_H
+
+#include "runtime/base/check.h"
+#include "runtime/sched/context.h"
+#include "runtime/sched/ready.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sched/stack.h"
+#include "runtime/sched/wait.h"
+#include "runtime/sched/wheel.h"
+
+#include <stdatomic.h>
+
+enum apus_task_state {
+	APUS_TASK_NEW,    /* in the ready queue, body not entered */
+	APUS_TASK_READY,  /* in the ready queue, or running */
+	APUS_TASK_PARKED, /* task->wait says where */
+	APUS_TASK_DONE,
+};
+
+/* At the top of its own stack. The first two cache lines are what a switch touches. */
+struct apus_task {
+	struct apus_stack stack;     /* written by the pool */
+	struct apus_context context; /* where it stands while it does not run */
+	struct apus_wait *wait;      /* while parked */
+
+	struct apus_work step;     /* its entry in the ready queue */
+	uint8_t state;             /* enum apus_task_state */
+	bool must_cancel;          /* a cancel not yet delivered */
+	uint8_t pool;              /* index of its stack's pool */
+	bool result_seen;          /* somebody awaits it, or took the result */
+	bool cancel_passing;       /* a cancel is on its way to what it awaits */
+	uint32_t refs;             /* handles */
+	uint32_t cancelling;       /* cancels asked for and not taken back */
+	struct apus_list awaiters; /* struct apus_wait.link, oldest first */
+	int64_t result;            /* valid when done */
+	apus_task_fn fn;
+	void *arg;
+	struct apus_list all; /* in the shard's list of tasks that have not ended */
+	struct apus_shard *shard;
+	uint64_t id;
+#if APUS_ASAN || APUS_TSAN
+	void *fiber; /* the sanitizer's */
+#endif
+	char name[APUS_TASK_NAME_BYTES]; /* empty: "task-<id>" is made up when asked for */
+	char arg_copy[];                 /* of apus_spawn_with() */
+};
+
+#define APUS_ARG_COPY_MAX 1024
+
+#define APUS_SHARD_COUNTERS(X)                 \
+ X(TURNS, "turns")                             \
+ X(LAPS, "laps")                               \
+ X(TASKS_SPAWNED, "tasks_spawned")             \
+ X(TASKS_FAILED_UNSEEN, "tasks_failed_unseen") \
+ X(CANCELS, "cancels")                         \
+ X(BUDGET_YIELDS, "budget_yields")             \
+ X(TIMERS_FIRED, "timers_fired")               \
+ X(INBOX, "inbox")                             \
+ X(SLEEPS, "sleeps")                           \
+ X(SLEPT_NS, "slept_ns")
+
+enum apus_shard_counter {
+#define X(id, name) APUS_SHARD_##id,
+	APUS_SHARD_COUNTERS(X)
+#undef X
+	APUS_SHARD_COUNTER_COUNT,
+};
+
+/* Stack sizes are powers of two from 16 KiB (2^14) up. */
+#define APUS_STACK_POOLS    12
+#define APUS_STACK_BITS_MIN 14
+
+struct apus_shard {
+	struct apus_task *current; /* the running task; NULL on the loop's stack */
+	struct apus_ready ready;
+	uint32_t lap_end;       /* position in the ready queue where this lap ends */
+	int32_t budget;         /* what is left of the running task's */
+	uint32_t laps_in_place; /* laps that may begin without going through the loop */
+	bool now_known;         /* now_ns was read in this turn */
+	int64_t now_ns;
+	struct apus_context loop; /* where the loop stands while a task runs */
+	struct apus_clock *clock;
+	const struct apus_task *until;     /* apus_shard_run() ends with it */
+	_Atomic(struct apus_work *) inbox; /* from other threads, newest first */
+	uint64_t counters[APUS_SHARD_COUNTER_COUNT];
+	struct apus_wheel wheel;
+
+	/* Cold from here on. */
+	struct apus_stack_pool pools[APUS_STACK_POOLS];
+	uint8_t default_pool;
+	struct apus_list tasks; /* struct apus_task.all, oldest first */
+	size_t tasks_live;
+	size_t tasks_max;
+	uint64_t next_id;
+	struct apus_list pollers;
+	struct apus_list closers; /* struct apus_closer.link, last registered first */
+	struct apus_heap heap;
+	struct apus_random random;
+	struct apus_clock own_clock;
+	struct apus_metrics metrics;
+	struct apus_metrics_block metrics_block;
+	void *slots[APUS_SHARD_SLOTS];
+	bool spin;
+	int64_t busy_at_ns; /* when there last was something to do */
+	int64_t trimmed_at_ns;
+	int epoll_fd;
+	int event_fd;       /* the inbox's bell */
+	atomic_bool asleep; /* other threads must ring the bell */
+	void *signal_stack; /* of the fault handler */
+	void *tsan_fiber;   /* the loop's own */
+};
+
+extern apus_thread_local struct apus_shard *apus_shard_current;
+
+static inline int64_t apus_shard_now(struct apus_shard *s)
+{
+	if (!s->now_known) {
+		s->now_ns = apus_clock_read(s->clock);
+		s->now_known = true;
+	}
+	return s->now_ns;
+}
+
+static inline void apus_task_ready(struct apus_shard *s, struct apus_task *t)
+{
+	apus_ready_push(&s->ready, &t->step, APUS_READY_TASK);
+}
+
+/* task.c: runs @t until it suspends or ends, and whatever of the lap follows it without a gap. */
+void apus_task_run(struct apus_shard *s, struct apus_task *t);
+
+/* idle.c: sleeps until there may be something to do. */
+void apus_shard_idle(struct apus_shard *s);
+APUS_MUST_CHECK int apus_idle_open(struct apus_shard *s);
+void apus_idle_close(struct apus_shard *s);
+
+/* inbox.c: moves what other threads left to the ready queue. */
+bool apus_inbox_poll(struct apus_shard *s);
+
+/* fault.c: names the task whose stack overflowed. */
+APUS_MUST_CHECK int apus_fault_open(struct apus_shard *s);
+void apus_fault_close(struct apus_shard *s);
+
+#endif

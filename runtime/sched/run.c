@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/run.c: the life of a main task, and the signals that end it.
+ */
+#include "runtime/sched/run.h"
+
+#include "runtime/sched/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* Only one run in a process answers to signals: the one that began first. */
+static struct {
+	struct apus_shard *_Atomic shard;
+	struct apus_task *main;
+	struct apus_work cancel;
+	volatile sig_atomic_t asked;
+} interrupt;
+
+static const int interrupt_signals[] = {SIGINT, SIGTERM};
+
+static void cancel_main(struct apus_work *work)
+{
+	apus_task_cancel(interrupt.main);
+}
+
+static void on_signal(int number)
+{
+	struct apus_shard *shard = atomic_load(&interrupt.shard);
+
+	if (!shard || interrupt.asked++) {
+		signal(number, SIG_DFL);
+		raise(number);
+		return;
+	}
+	apus_call_from_thread(shard, &interrupt.cancel);
+}
+
+static bool listen_for_signals(struct apus_shard *shard, struct apus_task *main,
+			       struct sigaction old[])
+{
+	struct apus_shard *none = NULL;
+	struct sigaction action = {.sa_handler = on_signal};
+
+	if (!atomic_compare_exchange_strong(&interrupt.shard, &none, shard))
+		return false;
+	interrupt.main = main;
+	interrupt.asked = 0;
+	apus_work_init(&interrupt.cancel, cancel_main);
+	for (size_t i = 0; i < apus_countof(interrupt_signals); i++)
+		apus_must(sigaction(interrupt_signals[i], &action, &old[i]) == 0);
+	return true;
+}
+
+static void unlisten(struct apus_shard *shard, const struct sigaction old[])
+{
+	for (size_t i = 0; i < apus_countof(interrupt_signals); i++)
+		apus_must(sigaction(interrupt_signals[i], &old[i], NULL) == 0);
+	atomic_store(&interrupt.shard, NULL);
+	apus_inbox_poll(shard); /* the node is ours: nothing may point at it later */
+	apus_call_cancel(&interrupt.cancel);
+}
+
+static int64_t sweep(void *arg)
+{
+	struct apus_shard *shard = arg;
+
+	/* A task may spawn while it is being cancelled, or wait again: ask until none is left. */
+	while (apus_shard_tasks(shard) > 1) {
+		apus_shard_cancel_all(shard);
+		(void)!apus_yield();
+		(void)!apus_sleep(APUS_MS);
+	}
+	return 0;
+}
+
+static int64_t run_to_end(struct apus_shard *shard, struct apus_task *t)
+{
+	apus_shard_run(shard, t);
+
+	int64_t result = apus_task_result(t);
+
+	t->result_seen = true;
+	apus_detach(t);
+	return result;
+}
+
+int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg)
+{
+	struct sigaction old[apus_countof(interrupt_signals)];
+	struct apus_task *main =
+		apus_spawn_with(&(struct apus_spawn_options){.name = "main"}, fn, arg, 0);
+
+	if (!main)
+		return -ENOMEM;
+
+	bool listening = listen_for_signals(shard, main, old);
+	int64_t result = run_to_end(shard, main);
+
+	if (apus_shard_tasks(shard)) {
+		struct apus_task *sweeper = apus_spawn(sweep, shard);
+
+		/* Without memory for the sweeper the left-over tasks are asked once, and waited for. */
+		if (sweeper)
+			run_to_end(shard, sweeper);
+		else
+			apus_shard_cancel_all(shard);
+		while (apus_shard_tasks(shard))
+			if (!apus_shard_turn(shard))
+				apus_shard_idle(shard);
+	}
+	if (listening)
+		unlisten(shard, old);
+	return result;
+}
+
+int64_t apus_run(const struct apus_shard_options *options, apus_task_fn fn, void *arg)
+{
+	struct apus_shard *shard;
+	int rc = apus_shard_open(options, &shard);
+
+	if (rc)
+		return rc;
+
+	struct apus_shard *before = apus_shard_enter(shard);
+	int64_t result = apus_run_task(shard, fn, arg);
+
+	apus_shard_close(shard);
+	apus_shard_enter(before);
+	return result;
+}

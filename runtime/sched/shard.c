@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/shard.c: the shard and its loop.
+ *
+ *	poll     every poller takes in what is there; other threads' calls come in
+ *	timers   due ones join the tail of the ready queue
+ *	ready    exactly the entries present now, first in, first out
+ *	flush    every poller sends out what the turn produced
+ *
+ * The clock is read at most once in a turn, and only if somebody looks at it.
+ */
+#include "runtime/sched/shard.h"
+
+#include "runtime/sched/internal.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t tasks_max_default = 4 * 1024 * 1024;
+static const size_t stack_bytes_default = 64 * 1024;
+static const uint32_t laps_in_place_max = 64;
+
+apus_thread_local struct apus_shard *apus_shard_current;
+
+static const char *const counter_names[] = {
+#define X(id, name) name,
+	APUS_SHARD_COUNTERS(X)
+#undef X
+};
+
+/* ------------------------------------------------------------------------------------- pollers */
+
+void apus_poller_register(struct apus_shard *shard, struct apus_poller *p,
+			  const struct apus_poller_type *type)
+{
+	p->type = type;
+	apus_list_push_back(&shard->pollers, &p->link);
+}
+
+void apus_poller_unregister(struct apus_poller *p)
+{
+	apus_list_remove(&p->link);
+}
+
+/* ------------------------------------------------------------------------------------ the loop */
+
+static bool poll_all(struct apus_shard *s)
+{
+	bool any = apus_inbox_poll(s);
+	struct apus_list *it, *tmp;
+
+	apus_list_for_each_safe(it, tmp, &s->pollers) {
+		struct apus_poller *p = apus_list_entry(it, struct apus_poller, link);
+
+		any |= p->type->poll(p, apus_shard_now(s));
+	}
+	return any;
+}
+
+static void flush_all(struct apus_shard *s)
+{
+	struct apus_list *it, *tmp;
+
+	apus_list_for_each_safe(it, tmp, &s->pollers) {
+		struct apus_poller *p = apus_list_entry(it, struct apus_poller, link);
+
+		if (p->type->flush)
+			p->type->flush(p, apus_shard_now(s));
+	}
+}
+
+static bool fire_timers(struct apus_shard *s)
+{
+	struct apus_timer *t;
+	bool any = false;
+
+	if (!s->wheel.armed || s->wheel.next_ns > apus_shard_now(s))
+		return false;
+	while ((t = apus_wheel_pop(&s->wheel, s->now_ns))) {
+		s->counters[APUS_SHARD_TIMERS_FIRED]++;
+		apus_ready_push(&s->ready, &t->work, 0);
+		any = true;
+	}
+	return any;
+}
+
+/* Runs the lap's entries; a task that suspends goes on with the next one by itself. */
+static void run_lap(struct apus_shard *s)
+{
+	struct apus_ready *r = &s->ready;
+
+	if (apus_unlikely(r->overflow))
+		apus_ready_refill(r);
+	s->lap_end = r->tail;
+	s->counters[APUS_SHARD_LAPS]++;
+	while (r->head != s->lap_end) {
+		uintptr_t entry = r->ring[r->head++ & r->mask];
+		struct apus_work *work = (struct apus_work *)(entry & ~APUS_READY_TASK);
+
+		if (!entry)
+			continue;
+		if (entry & APUS_READY_TASK) {
+			apus_task_run(s, apus_container_of(work, struct apus_task, step));
+		} else {
+			work->where = APUS_READY_NOWHERE;
+			work->fn(work);
+		}
+	}
+}
+
+bool apus_shard_turn(struct apus_shard *s)
+{
+	apus_assert(s == apus_shard_current && !s->current);
+	s->now_known = false;
+	s->counters[APUS_SHARD_TURNS]++;
+
+	bool any = poll_all(s);
+
+	any |= fire_timers(s);
+	if (!apus_ready_empty(&s->ready)) {
+		run_lap(s);
+		any = true;
+	}
+	flush_all(s);
+	return any;
+}
+
+void apus_shard_run(struct apus_shard *s, const struct apus_task *t)
+{
+	s->until = t;
+	while (t->state != APUS_TASK_DONE) {
+		s->laps_in_place = apus_list_empty(&s->pollers) ? laps_in_place_max : 0;
+
+		bool any = apus_shard_turn(s);
+
+		s->laps_in_place = 0;
+		if (any)
+			s->busy_at_ns = s->now_known ? s->now_ns : s->busy_at_ns;
+		else
+			apus_shard_idle(s);
+	}
+	s->until = NULL;
+}
+
+/* ------------------------------------------------------------------------------- open and close */
+
+static int pin(int core)
+{
+	cpu_set_t set;
+
+	if (core < 0)
+		return 0;
+	if (core >= CPU_SETSIZE)
+		return -EINVAL;
+	CPU_ZERO(&set);
+	CPU_SET(core, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
+}
+
+static int init_memory(struct apus_shard *s, const struct apus_shard_options *o)
+{
+	size_t stack_bytes = o->stack_bytes ? o->stack_bytes : stack_bytes_default;
+
+	for (unsigned int i = 0; i < APUS_STACK_POOLS; i++) {
+		apus_stack_pool_init(&s->pools[i], (size_t)1 << (APUS_STACK_BITS_MIN + i),
+				     sizeof(struct apus_task));
+		if (s->pools[i].stack_bytes < stack_bytes)
+			s->default_pool = (uint8_t)(i + 1);
+	}
+	if (s->default_pool >= APUS_STACK_POOLS)
+		return -EINVAL;
+
+	int rc = apus_heap_init(&s->heap);
+
+	if (rc)
+		return rc;
+	rc = apus_ready_init(&s->ready, &s->heap);
+	if (rc)
+		apus_heap_fini(&s->heap);
+	return rc;
+}
+
+static void init_time_and_chance(struct apus_shard *s, const struct apus_shard_options *o)
+{
+	s->clock = o->clock;
+	if (!s->clock) {
+		s->clock = &s->own_clock;
+		apus_clock_init_real(s->clock);
+	}
+	if (o->seed)
+		apus_random_init_seed(&s->random, o->seed);
+	else
+		apus_random_init_system(&s->random);
+	apus_wheel_init(&s->wheel, apus_clock_read(s->clock));
+	s->busy_at_ns = s->trimmed_at_ns = apus_clock_read(s->clock);
+}
+
+int apus_shard_open(const struct apus_shard_options *options, struct apus_shard **out)
+{
+	static const struct apus_shard_options defaults = {.core = -1};
+	const struct apus_shard_options *o = options ? options : &defaults;
+	struct apus_shard *s;
+	int rc = pin(o->core);
+
+	if (rc)
+		return rc;
+	/* Its heap is a part of it, so it comes from the process. */
+	s = aligned_alloc(APUS_CACHE_LINE,
+			  (sizeof(*s) + APUS_CACHE_LINE - 1) / APUS_CACHE_LINE * APUS_CACHE_LINE);
+	if (!s)
+		return -ENOMEM;
+	memset(s, 0, sizeof(*s));
+	s->spin = o->spin;
+	s->tasks_max = o->tasks_max ? o->tasks_max : tasks_max_default;
+	s->next_id = 1;
+	apus_list_init(&s->tasks);
+	apus_list_init(&s->pollers);
+	apus_list_init(&s->closers);
+	apus_metrics_init(&s->metrics);
+	apus_metrics_register(&s->metrics, &s->metrics_block, "shard", counter_names, s->counters,
+			      APUS_SHARD_COUNTER_COUNT);
+	rc = init_memory(s, o);
+	if (rc)
+		goto err_free;
+	init_time_and_chance(s, o);
+	rc = apus_idle_open(s);
+	if (rc)
+		goto err_ready;
+	rc = o->stack_report ? apus_fault_open(s) : 0;
+	if (rc)
+		goto err_idle;
+	*out = s;
+	return 0;
+
+err_idle:
+	apus_idle_close(s);
+err_ready:
+	apus_ready_fini(&s->ready);
+	apus_heap_fini(&s->heap);
+err_free:
+	free(s);
+	return rc;
+}
+
+void apus_shard_at_close(struct apus_shard *s, struct apus_closer *closer)
+{
+	apus_list_push_front(&s->closers, &closer->link);
+}
+
+void apus_shard_close(struct apus_shard *s)
+{
+	struct apus_list *node;
+
+	if (!s)
+		return;
+	while ((node = apus_list_pop_front(&s->closers))) {
+		struct apus_closer *closer = apus_list_entry(node, struct apus_closer, link);
+
+		closer->close(closer);
+	}
+	apus_must_op(s->tasks_live, ==, 0);
+	apus_must(apus_list_empty(&s->pollers));
+	if (apus_shard_current == s)
+		apus_shard_current = NULL;
+	apus_fault_close(s);
+	apus_idle_close(s);
+	apus_ready_fini(&s->ready);
+	apus_heap_fini(&s->heap);
+	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
+		apus_stack_pool_fini(&s->pools[i]);
+	free(s);
+}
+
+/* ------------------------------------------------------------------------------------ accessors */
+
+struct apus_shard *apus_shard_self(void)
+{
+	return apus_shard_current;
+}
+
+struct apus_shard *apus_shard_enter(struct apus_shard *shard)
+{
+	struct apus_shard *before = apus_shard_current;
+
+	apus_must(!before || !before->current);
+	apus_shard_current = shard;
+	return before;
+}
+
+size_t apus_shard_cancel_all(struct apus_shard *s)
+{
+	size_t asked = 0;
+	struct apus_list *it;
+
+	apus_list_for_each(it, &s->tasks) {
+		struct apus_task *t = apus_list_entry(it, struct apus_task, all);
+
+		if (t != s->current)
+			asked += apus_task_cancel(t);
+	}
+	return asked;
+}
+
+size_t apus_shard_tasks(const struct apus_shard *s)
+{
+	return s->tasks_live;
+}
+
+int64_t apus_now(void)
+{
+	return apus_shard_now(apus_shard_current);
+}
+
+int64_t apus_wall_now(void)
+{
+	return apus_clock_wall_ns(apus_shard_current->clock, apus_now());
+}
+
+struct apus_heap *apus_shard_heap(struct apus_shard *s)
+{
+	return &s->heap;
+}
+
+struct apus_random *apus_shard_random(struct apus_shard *s)
+{
+	return &s->random;
+}
+
+struct apus_metrics *apus_shard_metrics(struct apus_shard *s)
+{
+	return &s->metrics;
+}
+
+void *apus_shard_slot(const struct apus_shard *s, unsigned int slot)
+{
+	apus_must_op(slot, <, APUS_SHARD_SLOTS);
+	return s->slots[slot];
+}
+
+void apus_shard_set_slot(struct apus_shard *s, unsigned int slot, void *value)
+{
+	apus_must_op(slot, <, APUS_SHARD_SLOTS);
+	s->slots[slot] = value;
+}

@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/task.c: tasks: spawn, switch, park, wake, cancel, await.
+ *
+ * A task that suspends switches straight to the next task of the lap; only when the lap is over,
+ * or a callback is next, does it go back to the loop. Invariants: a task is in the ready queue, or
+ * parked with task->wait set, or running, or done; its memory lives while it has not ended or a
+ * handle is out.
+ */
+#include "runtime/sched/task.h"
+
+#include "runtime/base/log.h"
+#include "runtime/sched/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#if APUS_ASAN
+# include <sanitizer/common_interface_defs.h>
+#endif
+#if APUS_TSAN
+# include <sanitizer/tsan_interface.h>
+#endif
+
+static const int32_t budget_per_run = 128;
+/* Entries ahead of the one that runs: far enough for the stacks to arrive from memory. */
+static const uint32_t prefetch_task_ahead = 8, prefetch_stack_ahead = 4;
+
+/* ---------------------------------------------------------------------------- switching stacks */
+
+/*
+ * The sanitizers follow by hand: ASan keeps a fake stack per fiber, which a task that ends must
+ * drop (`saved` NULL); TSan has its own object per fiber.
+ */
+static inline void before_switch(void **saved, const char *base, size_t bytes, void *fiber)
+{
+#if APUS_ASAN
+	__sanitizer_start_switch_fiber(saved, base, bytes);
+#endif
+#if APUS_TSAN
+	__tsan_switch_to_fiber(fiber, 0);
+#endif
+}
+
+static inline void after_switch(void *saved)
+{
+#if APUS_ASAN
+	__sanitizer_finish_switch_fiber(saved, NULL, NULL);
+#endif
+}
+
+#if APUS_ASAN
+/* Bounds of the loop's stack, learnt when the first task starts; one per thread. */
+static apus_thread_local const void *loop_stack_base;
+static apus_thread_local size_t loop_stack_bytes;
+#endif
+
+static inline void switch_to_task(struct apus_shard *s, struct apus_context *from, void **saved,
+				  struct apus_task *to)
+{
+	s->current = to;
+	s->budget = budget_per_run;
+#if APUS_ASAN
+	before_switch(saved, to->stack.base, to->stack.bytes, NULL);
+#elif APUS_TSAN
+	before_switch(NULL, NULL, 0, to->fiber);
+#endif
+	apus_context_switch(from, &to->context);
+#if APUS_ASAN
+	after_switch(saved ? *saved : NULL);
+#endif
+}
+
+static inline void switch_to_loop(struct apus_shard *s, struct apus_context *from, void **saved)
+{
+	s->current = NULL;
+#if APUS_ASAN
+	before_switch(saved, loop_stack_base, loop_stack_bytes, NULL);
+#elif APUS_TSAN
+	before_switch(NULL, NULL, 0, s->tsan_fiber);
+#endif
+	apus_context_switch(from, &s->loop);
+#if APUS_ASAN
+	after_switch(saved ? *saved : NULL);
+#endif
+}
+
+/* A new lap may begin without the loop when nothing but tasks is there to be looked after. */
+static inline bool lap_in_place(struct apus_shard *s)
+{
+	if (!s->laps_in_place || s->wheel.armed || s->ready.head == s->ready.tail ||
+	    atomic_load_explicit(&s->inbox, memory_order_relaxed) ||
+	    s->until->state == APUS_TASK_DONE)
+		return false;
+	s->laps_in_place--;
+	s->counters[APUS_SHARD_LAPS]++;
+	s->lap_end = s->ready.tail;
+	return true;
+}
+
+/* The next entry of the lap if it is a task; NULL sends the caller to the loop. */
+static inline struct apus_task *next_task(struct apus_shard *s)
+{
+	struct apus_ready *r = &s->ready;
+
+	for (;;) {
+		if (r->head == s->lap_end && !lap_in_place(s))
+			return NULL;
+
+		uintptr_t entry = r->ring[r->head & r->mask];
+
+		if (apus_unlikely(!entry)) {
+			r->head++;
+			continue;
+		}
+		if (apus_unlikely(!(entry & APUS_READY_TASK)))
+			return NULL;
+
+		/* Beyond the tail lie old entries: tasks' memory is never unmapped while we run. */
+		uintptr_t far = r->ring[(r->head + prefetch_task_ahead) & r->mask];
+		uintptr_t near = r->ring[(r->head + prefetch_stack_ahead) & r->mask];
+
+		apus_prefetch((const void *)(far + offsetof(struct apus_task, context) -
+					     offsetof(struct apus_task, step)));
+		apus_prefetch((const void *)(near - 192));
+		r->head++;
+		return apus_container_of((struct apus_work *)(entry & ~APUS_READY_TASK),
+					 struct apus_task, step);
+	}
+}
+
+/* Off this task's stack, until somebody switches back. */
+static inline void suspend(struct apus_shard *s, struct apus_task *t)
+{
+	struct apus_task *next = next_task(s);
+	void *saved = NULL;
+
+	if (apus_likely(next)) {
+		if (next == t)
+			s->budget = budget_per_run;
+		else
+			switch_to_task(s, &t->context, &saved, next);
+	} else {
+		switch_to_loop(s, &t->context, &saved);
+	}
+}
+
+void apus_task_run(struct apus_shard *s, struct apus_task *t)
+{
+	void *saved = NULL;
+
+#if APUS_TSAN
+	s->tsan_fiber = __tsan_get_current_fiber();
+#endif
+	switch_to_task(s, &s->loop, &saved, t);
+}
+
+/* ------------------------------------------------------------------------------ begin and end */
+
+static void free_task(struct apus_shard *s, struct apus_task *t)
+{
+	apus_stack_put(&s->pools[t->pool], &t->stack);
+}
+
+static APUS_COLD void report_unseen(struct apus_shard *s, const struct apus_task *t)
+{
+	s->counters[APUS_SHARD_TASKS_FAILED_UNSEEN]++;
+	apus_log(ERROR, "task: %s ended with %s (%lld) and nobody awaited it", apus_task_name(t),
+		 strerrordesc_np((int)-t->result) ? strerrordesc_np((int)-t->result) : "an error",
+		 (long long)t->result);
+}
+
+static inline bool failed(int64_t result)
+{
+	return result < 0 && result != -ECANCELED;
+}
+
+static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t result)
+{
+	t->result = result;
+	t->state = APUS_TASK_DONE;
+	apus_list_remove(&t->all);
+	s->tasks_live--;
+	while (!apus_list_empty(&t->awaiters))
+		apus_wake(apus_list_entry(t->awaiters.next, struct apus_wait, link), result);
+	if (apus_unlikely(!t->refs)) {
+		if (failed(result))
+			report_unseen(s, t);
+		free_task(s, t);
+	}
+
+	/* The stack may have a new owner from the next switch on, but not before. */
+	struct apus_context gone;
+	struct apus_task *next = next_task(s);
+
+	if (next)
+		switch_to_task(s, &gone, NULL, next);
+	else
+		switch_to_loop(s, &gone, NULL);
+	__builtin_unreachable();
+}
+
+static void enter(void)
+{
+	struct apus_shard *s = apus_shard_current;
+	struct apus_task *t = s->current;
+	int64_t result = -ECANCELED;
+
+#if APUS_ASAN
+	const void *base;
+	size_t bytes;
+
+	__sanitizer_finish_switch_fiber(NULL, &base, &bytes);
+	if (!loop_stack_base) {
+		loop_stack_base = base;
+		loop_stack_bytes = bytes;
+	}
+#endif
+	t->state = APUS_TASK_READY;
+	if (apus_likely(!t->must_cancel))
+		result = t->fn(t->arg);
+	if (apus_unlikely(t->must_cancel))
+		result = -ECANCELED;
+	end(s, t, result);
+}
+
+/* A stack's fiber belongs to the task that has it; the one of the task before is dropped here. */
+static void fiber_renew(struct apus_task *t)
+{
+#if APUS_TSAN
+	if (t->fiber)
+		__tsan_destroy_fiber(t->fiber);
+	t->fiber = __tsan_create_fiber(0);
+#endif
+}
+
+static uint8_t pool_of(const struct apus_shard *s, size_t stack_bytes)
+{
+	if (!stack_bytes)
+		return s->default_pool;
+
+	uint8_t pool = 0;
+
+	while (pool < APUS_STACK_POOLS && s->pools[pool].stack_bytes < stack_bytes)
+		pool++;
+	return pool;
+}
+
+static struct apus_task *create(struct apus_shard *s, uint8_t pool, apus_task_fn fn, void *arg)
+{
+	if (apus_unlikely(pool >= APUS_STACK_POOLS || s->tasks_live >= s->tasks_max))
+		return NULL;
+
+	struct apus_task *t = apus_stack_get(&s->pools[pool]);
+
+	if (apus_unlikely(!t))
+		return NULL;
+	t->wait = NULL;
+	t->step.next = NULL;
+	t->state = APUS_TASK_NEW;
+	t->must_cancel = false;
+	t->pool = pool;
+	t->refs = 1;
+	t->result_seen = false;
+	t->cancel_passing = false;
+	t->cancelling = 0;
+	apus_list_init(&t->awaiters);
+	t->fn = fn;
+	t->arg = arg;
+	t->shard = s;
+	t->id = s->next_id++;
+	t->name[0] = '\0';
+	fiber_renew(t);
+	apus_list_push_back(&s->tasks, &t->all);
+	s->tasks_live++;
+	s->counters[APUS_SHARD_TASKS_SPAWNED]++;
+	return t;
+}
+
+static inline void start(struct apus_shard *s, struct apus_task *t, char *stack_top)
+{
+	apus_context_make(&t->context, stack_top, enter);
+	apus_task_ready(s, t);
+}
+
+struct apus_task *apus_spawn(apus_task_fn fn, void *arg)
+{
+	struct apus_shard *s = apus_shard_current;
+	struct apus_task *t = create(s, s->default_pool, fn, arg);
+
+	if (apus_likely(t))
+		start(s, t, (char *)t);
+	return t;
+}
+
+/* A copied argument lies right under the task, and the stack begins under that. */
+static struct apus_task *spawn_options(const struct apus_spawn_options *options, apus_task_fn fn,
+				       const void *arg, size_t bytes)
+{
+	struct apus_shard *s = apus_shard_current;
+
+	if (bytes > APUS_ARG_COPY_MAX)
+		return NULL;
+
+	struct apus_task *t = create(s, pool_of(s, options ? options->stack_bytes : 0), fn,
+				     (void *)(uintptr_t)arg);
+
+	if (!t)
+		return NULL;
+
+	char *top = (char *)t - ((bytes + 63) & ~(size_t)63);
+
+	if (bytes)
+		t->arg = memcpy(top, arg, bytes);
+	if (options && options->name)
+		apus_task_set_name(t, options->name);
+	start(s, t, top);
+	return t;
+}
+
+struct apus_task *apus_spawn_with(const struct apus_spawn_options *options, apus_task_fn fn,
+				  const void *arg, size_t bytes)
+{
+	return spawn_options(options, fn, arg, bytes);
+}
+
+int apus_spawn_detached(const struct apus_spawn_options *options, apus_task_fn fn, const void *arg,
+			size_t bytes)
+{
+	struct apus_task *t = spawn_options(options, fn, arg, bytes);
+
+	if (!t)
+		return bytes > APUS_ARG_COPY_MAX ? -EINVAL : -ENOMEM;
+	t->refs = 0;
+	return 0;
+}
+
+/* ----------------------------------------------------------------------------- handles, names */
+
+static void put(struct apus_task *t)
+{
+	apus_assert(t->refs > 0);
+	if (--t->refs == 0 && t->state == APUS_TASK_DONE)
+		free_task(t->shard, t);
+}
+
+struct apus_task *apus_task_get(struct apus_task *t)
+{
+	if (t)
+		t->refs++;
+	return t;
+}
+
+void apus_detach(struct apus_task *t)
+{
+	if (!t)
+		return;
+	if (t->state == APUS_TASK_DONE && t->refs == 1 && !t->result_seen && failed(t->result))
+		report_unseen(t->shard, t);
+	put(t);
+}
+
+bool apus_task_done(const struct apus_task *t)
+{
+	return !t || t->state == APUS_TASK_DONE;
+}
+
+int64_t apus_task_result(const struct apus_task *t)
+{
+	if (!t)
+		return -ENOMEM;
+	return t->state == APUS_TASK_DONE ? t->result : -EINPROGRESS;
+}
+
+struct apus_task *apus_task_self(void)
+{
+	return apus_shard_current ? apus_shard_current->current : NULL;
+}
+
+const char *apus_task_name(const struct apus_task *t)
+{
+	if (!t)
+		return "(no task)";
+	if (!t->name[0])
+		snprintf(((struct apus_task *)(uintptr_t)t)->name, sizeof(t->name), "task-%llu",
+			 (unsigned long long)t->id);
+	return t->name;
+}
+
+void apus_task_set_name(struct apus_task *t, const char *name)
+{
+	if (!t)
+		return;
+	strncpy(t->name, name, sizeof(t->name) - 1);
+	t->name[sizeof(t->name) - 1] = '\0';
+}
+
+uint64_t apus_task_id(const struct apus_task *t)
+{
+	return t ? t->id : 0;
+}
+
+/* ------------------------------------------------------------------------------- park and wake */
+
+void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,
+		    const void *object)
+{
+	*wait = (struct apus_wait){
+		.task = apus_shard_current->current,
+		.type = type,
+		.what = what,
+		.object = object,
+		.rc = -EINPROGRESS,
+	};
+	apus_list_init(&wait->link);
+}
+
+void apus_wake(struct apus_wait *wait, int64_t rc)
+{
+	struct apus_task *t = wait->task;
+
+	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
+	apus_list_remove(&wait->link);
+	wait->rc = rc;
+	t->wait = NULL;
+	t->state = APUS_TASK_READY;
+	apus_task_ready(t->shard, t);
+}
+
+/* Tasks that await each other in a circle pass a cancel round it once. */
+static void cancel_wait(struct apus_wait *wait)
+{
+	struct apus_task *t = wait->task;
+
+	if (t->cancel_passing)
+		return;
+	if (wait->type && wait->type->cancel) {
+		t->cancel_passing = true;
+
+		bool passed_on = wait->type->cancel(wait);
+
+		t->cancel_passing = false;
+		if (passed_on)
+			return;
+	}
+	apus_wake(wait, -ECANCELED);
+}
+
+static inline bool take_cancel(struct apus_task *t)
+{
+	if (apus_likely(!t->must_cancel))
+		return false;
+	t->must_cancel = false;
+	return true;
+}
+
+int64_t apus_park(struct apus_wait *wait)
+{
+	struct apus_task *t = wait->task;
+	struct apus_shard *s = t->shard;
+
+	apus_assert(t == s->current);
+	t->wait = wait;
+	t->state = APUS_TASK_PARKED;
+	if (apus_unlikely(take_cancel(t)))
+		cancel_wait(wait);
+	suspend(s, t);
+	return apus_unlikely(take_cancel(t)) ? -ECANCELED : wait->rc;
+}
+
+bool apus_task_cancel(struct apus_task *t)
+{
+	if (!t || t->state == APUS_TASK_DONE)
+		return false;
+	t->cancelling++;
+	t->shard->counters[APUS_SHARD_CANCELS]++;
+	if (t->state == APUS_TASK_PARKED)
+		cancel_wait(t->wait);
+	else
+		t->must_cancel = true;
+	return true;
+}
+
+uint32_t apus_task_cancelling(const struct apus_task *t)
+{
+	return t ? t->cancelling : 0;
+}
+
+uint32_t apus_task_uncancel(struct apus_task *t)
+{
+	if (!t || !t->cancelling)
+		return 0;
+	if (--t->cancelling == 0)
+		t->must_cancel = false;
+	return t->cancelling;
+}
+
+/* ------------------------------------------------------------------------- await, yield, sleep */
+
+static bool pass_cancel_on(struct apus_wait *wait)
+{
+	return apus_task_cancel((struct apus_task *)(uintptr_t)wait->object);
+}
+
+int64_t apus_await(struct apus_task *t)
+{
+	static const struct apus_wait_type await_task = {.cancel = pass_cancel_on};
+	struct apus_task *self = apus_shard_current->current;
+	int64_t rc;
+
+	if (apus_unlikely(!t))
+		return -ENOMEM;
+	t->result_seen = true;
+	if (apus_unlikely(t == self)) {
+		put(t);
+		return -EDEADLK;
+	}
+	if (t->state == APUS_TASK_DONE) {
+		rc = t->result;
+	} else {
+		struct apus_wait wait;
+
+		apus_wait_init(&wait, &await_task, "task", t);
+		apus_list_push_back(&t->awaiters, &wait.link);
+		rc = apus_park(&wait);
+	}
+	put(t);
+	return rc;
+}
+
+int apus_yield(void)
+{
+	struct apus_shard *s = apus_shard_current;
+	struct apus_task *t = s->current;
+
+	apus_task_ready(s, t);
+	suspend(s, t);
+	return apus_unlikely(take_cancel(t)) ? -ECANCELED : 0;
+}
+
+int apus_checkpoint(void)
+{
+	struct apus_shard *s = apus_shard_current;
+
+	if (apus_likely(--s->budget > 0))
+		return 0;
+	s->counters[APUS_SHARD_BUDGET_YIELDS]++;
+	return apus_yield();
+}
+
+struct sleeper {
+	struct apus_timer timer;
+	struct apus_wait wait;
+};
+
+static void wake_sleeper(struct apus_work *work)
+{
+	apus_wake(&apus_container_of(apus_timer_of(work), struct sleeper, timer)->wait, 0);
+}
+
+int apus_sleep_until(int64_t deadline_ns)
+{
+	struct sleeper sleeper;
+
+	apus_timer_init(&sleeper.timer, wake_sleeper);
+	apus_wait_init(&sleeper.wait, NULL, "sleep", NULL);
+	apus_timer_arm(&sleeper.timer, deadline_ns);
+
+	int rc = (int)apus_park(&sleeper.wait);
+
+	if (rc < 0)
+		apus_timer_cancel(&sleeper.timer);
+	return rc;
+}
+
+int apus_sleep(int64_t ns)
+{
+	if (ns <= 0)
+		return apus_yield();
+
+	/* Of this moment, not of the turn: a task that computed for long must still sleep its span. */
+	int64_t now_ns = apus_clock_read(apus_shard_current->clock);
+
+	return apus_sleep_until(ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sched/timer.c: timers of the current shard.
+ *
+ * An armed timer is in the wheel, or, once due, in the ready queue.
+ */
+#include "runtime/sched/timer.h"
+
+#include "runtime/sched/internal.h"
+
+static inline bool disarm(struct apus_shard *s, struct apus_timer *t)
+{
+	if (t->prev) {
+		apus_wheel_remove(&s->wheel, t);
+		return true;
+	}
+	return t->work.where != APUS_READY_NOWHERE && apus_ready_remove(&s->ready, &t->work);
+}
+
+void apus_timer_arm(struct apus_timer *t, int64_t deadline_ns)
+{
+	struct apus_shard *s = apus_shard_current;
+
+	disarm(s, t);
+	apus_wheel_arm(&s->wheel, t, deadline_ns);
+}
+
+bool apus_timer_cancel(struct apus_timer *t)
+{
+	return disarm(apus_shard_current, t);
+}

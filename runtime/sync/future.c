@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/future.c: a result that is not there yet.
+ */
+#include "runtime/sync/future.h"
+
+#include "runtime/sched/task.h"
+#include "runtime/sched/wait.h"
+
+#include <errno.h>
+
+void apus_future_init(struct apus_future *f)
+{
+	apus_waitq_init(&f->waiters);
+	f->result = -EINPROGRESS;
+	f->state = APUS_FUTURE_PENDING;
+}
+
+static int complete(struct apus_future *f, enum apus_future_state state, int64_t result)
+{
+	if (f->state != APUS_FUTURE_PENDING)
+		return -EALREADY;
+	f->state = state;
+	f->result = result;
+	apus_waitq_wake_all(&f->waiters, result);
+	return 0;
+}
+
+int apus_future_set(struct apus_future *f, int64_t value)
+{
+	return value < 0 ? -EINVAL : complete(f, APUS_FUTURE_DONE, value);
+}
+
+int apus_future_fail(struct apus_future *f, int64_t error)
+{
+	return error >= 0 ? -EINVAL : complete(f, APUS_FUTURE_DONE, error);
+}
+
+bool apus_future_cancel(struct apus_future *f)
+{
+	return complete(f, APUS_FUTURE_CANCELLED, -ECANCELED) == 0;
+}
+
+bool apus_future_done(const struct apus_future *f)
+{
+	return f->state != APUS_FUTURE_PENDING;
+}
+
+bool apus_future_cancelled(const struct apus_future *f)
+{
+	return f->state == APUS_FUTURE_CANCELLED;
+}
+
+int64_t apus_future_result(const struct apus_future *f)
+{
+	return f->result;
+}
+
+static bool cancel_future(struct apus_wait *wait)
+{
+	return apus_future_cancel((struct apus_future *)(uintptr_t)wait->object);
+}
+
+int64_t apus_future_await(struct apus_future *f)
+{
+	static const struct apus_wait_type await_future = {.cancel = cancel_future};
+	struct apus_wait wait;
+
+	if (f->state != APUS_FUTURE_PENDING) {
+		int rc = apus_checkpoint();
+
+		return rc ? rc : f->result;
+	}
+	apus_wait_init(&wait, &await_future, "future", f);
+	apus_list_push_back(&f->waiters.waiters, &wait.link);
+	return apus_park(&wait);
+}

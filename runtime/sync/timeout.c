@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/timeout.c: a time limit as a scope.
+ *
+ * Expiry is a cancel of the task that the scope remembers and takes back at its end. If after that
+ * no more cancels stand than when it began, the cancel was its own and becomes -ETIMEDOUT; else
+ * somebody outside asked too (a caller, or an outer scope), and -ECANCELED goes on to them.
+ */
+#include "runtime/sync/timeout.h"
+
+#include "runtime/base/check.h"
+#include "runtime/sched/shard.h"
+
+#include <errno.h>
+
+static void expire(struct apus_work *work)
+{
+	struct apus_timeout *t = apus_container_of(apus_timer_of(work), struct apus_timeout, timer);
+
+	t->expired = true;
+	apus_task_cancel(t->task);
+}
+
+void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
+{
+	t->task = apus_task_self();
+	t->cancelling = apus_task_cancelling(t->task);
+	t->expired = false;
+	apus_timer_init(&t->timer, expire);
+	if (ns == APUS_NEVER)
+		return;
+
+	int64_t now_ns = apus_now();
+
+	apus_timer_arm(&t->timer, ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns);
+}
+
+void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
+{
+	if (t->expired)
+		return;
+	if (deadline_ns == APUS_NEVER)
+		apus_timer_cancel(&t->timer);
+	else
+		apus_timer_arm(&t->timer, deadline_ns);
+}
+
+int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
+{
+	apus_assert(t->task == apus_task_self());
+	apus_timer_cancel(&t->timer);
+	if (!t->expired)
+		return rc;
+
+	bool own = apus_task_uncancel(t->task) <= t->cancelling;
+
+	/* Even if the body swallowed the cancel: in C a return code is easily lost. */
+	return own && (rc >= 0 || rc == -ECANCELED) ? -ETIMEDOUT : rc;
+}
