@@ -68,12 +68,13 @@ struct apus_cc {
 	uint32_t ssthresh_bytes;
 	uint32_t counted_bytes;    /* algorithm's: acknowledged since the last growth */
 	uint32_t recover;          /* SND.NXT when the last recovery or timeout began */
+	uint32_t duplicate_nxt;    /* SND.NXT at the first of `duplicates` */
 	uint32_t highest_ack;      /* SND.UNA as last heard, */
 	uint32_t previous_ack;     /* and before that: RFC 6582 §4.1 */
 	uint32_t usage_seq;        /* SND.NXT when flight_max_bytes began to count */
 	uint32_t flight_max_bytes; /* most in flight within this window */
 	uint16_t duplicates;       /* duplicate ACKs in a row, outside recovery */
-	bool has_recovered;        /* recover means something */
+	bool has_recover;          /* recover means something: SND.UNA has not passed it yet */
 	bool in_recovery;          /* fast recovery (RFC 6582), not the time after a timeout */
 	bool saw_partial_ack;      /* in this recovery */
 	bool timed_out;            /* since then nothing new was acknowledged */
@@ -82,6 +83,9 @@ struct apus_cc {
 
 /** apus_cc_init - @mss > 0: of text; @una: SND.UNA when data may first be sent */
 void apus_cc_init(struct apus_cc *cc, const struct apus_cc_type *type, uint32_t mss, uint32_t una);
+
+/** apus_cc_handshake_lost - a SYN was sent again: the initial window is one segment (RFC 5681 §3.1) */
+void apus_cc_handshake_lost(struct apus_cc *cc);
 
 /** apus_cc_set_mss - the segment size changed (path MTU); windows stay, but for their least */
 void apus_cc_set_mss(struct apus_cc *cc, uint32_t mss);
@@ -94,7 +98,7 @@ static inline uint32_t apus_cc_window(const struct apus_cc *cc)
 }
 
 /**
- * apus_cc_sent - output is done for now: note how much of the window is in use
+ * apus_cc_sent - data was sent: note how much of the window is in use
  * @una, @nxt:  SND.UNA, SND.NXT
  * @limited:    there was more to send and the peer's window allowed it, but cwnd did not
  *

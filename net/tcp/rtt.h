@@ -20,8 +20,8 @@ APUS_BEGIN_DECLS
 struct apus_rtt {
 	int64_t srtt_ns; /* 0: no sample yet */
 	int64_t rttvar_ns;
-	int64_t base_ns; /* the RTO before backoff */
-	uint8_t backoff; /* the RTO is base_ns times two to this, at most the maximum */
+	uint8_t backoff;     /* the RTO is doubled so many times, up to the maximum */
+	bool lost_handshake; /* a SYN was sent again and gave no sample */
 };
 
 void apus_rtt_init(struct apus_rtt *rtt);
@@ -39,12 +39,7 @@ void apus_rtt_progress(struct apus_rtt *rtt);
 void apus_rtt_handshake_done(struct apus_rtt *rtt, bool retransmitted);
 
 /** apus_rtt_rto_ns - the timeout to arm now, backed off */
-static inline int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt)
-{
-	int64_t rto_ns = rtt->base_ns << rtt->backoff; /* backoff <= 10: no overflow */
-
-	return apus_min(rto_ns, APUS_RTT_RTO_MAX_NS);
-}
+int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt);
 
 APUS_END_DECLS
 

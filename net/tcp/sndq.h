@@ -20,23 +20,18 @@
 
 APUS_BEGIN_DECLS
 
-/* A place in the queue: an mbuf, and which byte of the stream is its first. */
-struct apus_sndq_cursor {
-	struct rte_mbuf *m; /* NULL: none */
-	uint32_t position;  /* modulo 2^32, as `front` counts */
-};
-
 struct apus_sndq {
 	struct rte_mempool *pool; /* borrowed */
 	struct rte_mbuf *head, *tail;
 	uint32_t bytes;       /* queued */
-	uint32_t limit_bytes; /* at most */
-	uint32_t mbufs;       /* in the chain */
-	uint32_t limit_mbufs; /* at most */
-	uint32_t front;       /* position of offset 0: counts all bytes ever acknowledged */
+	uint32_t limit_bytes; /* at most; bounds the mbufs too, since each is filled */
+	uint32_t front;       /* position of offset 0: counts, modulo 2^32, all bytes that left */
 	uint32_t head_used;   /* bytes of the head mbuf that are acknowledged */
-	struct apus_sndq_cursor forward; /* where the last slice at the far end (SND.NXT) ended */
-	struct apus_sndq_cursor back;    /* where the last slice behind it (retransmission) ended */
+
+	/* Places found before: an mbuf (NULL: none) and the position of its first byte. */
+	struct rte_mbuf *forward; /* where the last slice at the far end (SND.NXT) ended */
+	struct rte_mbuf *back;    /* where the last slice behind that (retransmission) ended */
+	uint32_t forward_position, back_position;
 };
 
 /** apus_sndq_init - @pool is borrowed until fini; takes no memory */

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/rtt.c: the retransmission timer's length: RFC 6298 §2 and §5, with Linux's bounds.
+ *
+ * Invariants: srtt_ns and rttvar_ns <= APUS_RTT_RTO_MAX_NS; backoff <= BACKOFF_MAX.
+ *
+ * Where we differ: RFC 6298 (2.4) rounds an RTO below 1 second up to 1 second. We put a floor of
+ * 200 ms under the variance term instead, as Linux does: RTO = SRTT + max(4 RTTVAR, 200 ms).
+ */
+#include "net/tcp/rtt.h"
+
+#include "runtime/base/check.h"
+
+#define BACKOFF_MAX 10 /* 200 ms << 10 is beyond the maximum */
+
+static_assert(APUS_RTT_RTO_FLOOR_NS << BACKOFF_MAX >= APUS_RTT_RTO_MAX_NS, "backoff reaches it");
+static_assert(5 * APUS_RTT_RTO_MAX_NS < INT64_MAX >> BACKOFF_MAX, "the shift cannot overflow");
+
+void apus_rtt_init(struct apus_rtt *rtt)
+{
+	*rtt = (struct apus_rtt){0};
+}
+
+void apus_rtt_sample(struct apus_rtt *rtt, int64_t measured_ns)
+{
+	/* A peer's forged timestamp may say anything: bounded, so that sums cannot overflow. */
+	measured_ns = apus_max(measured_ns, 1);
+	measured_ns = apus_min(measured_ns, APUS_RTT_RTO_MAX_NS);
+	if (!rtt->srtt_ns) { /* RFC 6298 (2.2) */
+		rtt->srtt_ns = measured_ns;
+		rtt->rttvar_ns = measured_ns / 2;
+	} else { /* RFC 6298 (2.3): RTTVAR with the old SRTT, alpha 1/8, beta 1/4 */
+		int64_t error_ns = measured_ns - rtt->srtt_ns;
+
+		rtt->rttvar_ns += ((error_ns < 0 ? -error_ns : error_ns) - rtt->rttvar_ns) / 4;
+		rtt->srtt_ns += error_ns / 8;
+	}
+	rtt->backoff = 0;
+	apus_assert(rtt->srtt_ns > 0 && rtt->rttvar_ns >= 0);
+}
+
+void apus_rtt_backoff(struct apus_rtt *rtt)
+{
+	if (rtt->backoff < BACKOFF_MAX)
+		rtt->backoff++;
+}
+
+void apus_rtt_progress(struct apus_rtt *rtt)
+{
+	rtt->backoff = 0;
+}
+
+void apus_rtt_handshake_done(struct apus_rtt *rtt, bool retransmitted)
+{
+	rtt->backoff = 0;
+	rtt->lost_handshake = retransmitted;
+}
+
+static int64_t base_ns(const struct apus_rtt *rtt)
+{
+	if (rtt->srtt_ns)
+		return rtt->srtt_ns + apus_max(4 * rtt->rttvar_ns, APUS_RTT_RTO_FLOOR_NS);
+	return rtt->lost_handshake ? APUS_RTT_RTO_FALLBACK_NS : APUS_RTT_RTO_INITIAL_NS;
+}
+
+int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt)
+{
+	int64_t rto_ns = base_ns(rtt) << rtt->backoff;
+
+	return apus_min(rto_ns, APUS_RTT_RTO_MAX_NS);
+}
