@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/sim/internal.h: what world.c and host.c share.
+ */
+#ifndef APUS_NET_SIM_INTERNAL_H
+#define APUS_NET_SIM_INTERNAL_H
+
+#include "net/sim/world.h"
+#include "runtime/base/list.h"
+#include "runtime/sched/shard.h"
+
+#define APUS_SIM_NAME_BYTES 32
+
+struct apus_sim_world {
+	struct apus_heap heap; /* the world's own, and its wires' */
+	struct apus_clock clock;
+	struct apus_random random; /* seeds of the hosts */
+	struct apus_sim_world_options options;
+	struct apus_list hosts; /* struct apus_sim_host.link, in order of opening */
+	struct apus_list wires; /* struct apus_sim_cable.link */
+	struct rte_mempool *pool;
+	uint32_t pool_free; /* mbufs in it at the start */
+	uint64_t seed;
+	uint64_t digest;
+	bool spawn_failed;
+};
+
+/* A wire, and where its frames are traced to. */
+struct apus_sim_cable {
+	struct apus_list link; /* in the world's wires */
+	struct apus_sim_world *world;
+	struct apus_sim_wire *wire;
+	unsigned int number; /* in the world: told apart in the digest */
+};
+
+struct apus_sim_host {
+	struct apus_list link; /* in the world's hosts */
+	struct apus_sim_world *world;
+	struct apus_shard *shard;
+	struct apus_stack *stack;  /* NULL before the link */
+	struct apus_link *end;     /* of the wire; owned by impair; NULL before the link */
+	struct apus_link *impair;  /* owned by the stack */
+	struct rte_mempool *pool;  /* the world's or its own */
+	struct rte_mbuf **starved; /* taken out of the pool of its own; NULL while none */
+	struct apus_list tasks;    /* struct apus_sim_task.link, not ended */
+	struct apus_list ended;    /* the others */
+	struct apus_stack_options stack_options;
+	uint64_t heap_live; /* objects on the shard's heap before the stack came */
+	uint32_t pool_free; /* mbufs in the pool of its own at the start */
+	uint32_t starved_count;
+	bool own_pool, killed, paused, unplugged;
+	char name[APUS_SIM_NAME_BYTES];
+};
+
+struct apus_sim_task {
+	struct apus_list link; /* in the host's tasks or ended */
+	struct apus_sim_host *host;
+	struct apus_task *task; /* our handle */
+	apus_task_fn fn;
+	void *arg;
+	int64_t result; /* of fn, once it returned */
+	bool ended;     /* fn returned: false for ever if it was cancelled before it began */
+	char name[APUS_SIM_NAME_BYTES];
+};
+
+/** apus_sim_pool_create - @context: makes the name unique. Return: NULL without memory */
+struct rte_mempool *apus_sim_pool_create(const void *context, uint32_t mbufs, uint32_t bytes);
+
+/** apus_sim_host_close - its tasks have ended; its link and its stack are gone. Return: 0, -EUCLEAN */
+APUS_MUST_CHECK int apus_sim_host_close(struct apus_sim_host *host);
+
+/** apus_sim_report - a line to stderr unless the world is quiet */
+void apus_sim_report(const struct apus_sim_world *world, const char *fmt, ...) APUS_PRINTF(2, 3);
+
+/** apus_sim_host_runs - does it take turns? */
+static inline bool apus_sim_host_runs(const struct apus_sim_host *host)
+{
+	return !host->killed && !host->paused;
+}
+
+#endif
