@@ -50,6 +50,7 @@
 static struct {
 	bool opened;     /* once, for good */
 	bool speaking;   /* log what it says */
+	bool debug;      /* speak always */
 	FILE *stream;    /* where EAL writes its log */
 	char said[256];  /* its last line */
 	char prefix[32]; /* apus-<pid> */
@@ -400,6 +401,12 @@ const char *apus_eal_said(void)
 	return eal.said;
 }
 
+void apus_eal_speak(bool on)
+{
+	apus_eal_said(); /* what came before does not count */
+	eal.speaking = on || eal.debug;
+}
+
 static int listen_to_eal(void)
 {
 	cookie_io_functions_t io = {.write = hear};
@@ -531,7 +538,8 @@ int apus_eal_open(const struct apus_eal_options *options, char *why, size_t why_
 		return rc;
 	}
 	eal.opened = true;
-	eal.speaking = options->debug;
+	eal.debug = options->debug;
+	apus_eal_speak(false);
 	rc = eal_init(&args, options->debug);
 	if (rc) {
 		rc = explain(options, rc, why, why_bytes);
@@ -548,6 +556,7 @@ void apus_eal_close(void)
 
 	apus_must(eal.opened);
 	snprintf(dir, sizeof(dir), "%s", rte_eal_get_runtime_dir());
+	apus_eal_speak(false);
 	rte_eal_cleanup();
 	remove_dir(dir);
 	rte_openlog_stream(NULL);

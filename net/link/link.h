@@ -41,6 +41,9 @@ struct apus_link_type {
 	X(TX_FRAMES, "tx_frames")                                                                  \
 	X(TX_BYTES, "tx_bytes")                                                                    \
 	X(TX_DROP_FULL, "tx_drop_full")                                                            \
+	X(TX_DROP_NO_MBUF, "tx_drop_no_mbuf")                                                      \
+	X(TX_DROP_REFUSED, "tx_drop_refused")                                                      \
+	X(RX_DROP_FULL, "rx_drop_full")                                                            \
 	X(RX_DROP_NO_MBUF, "rx_drop_no_mbuf")
 
 enum apus_link_counter {
