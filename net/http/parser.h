@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/http/parser.h: bytes in, a request out; no I/O. Internal to the floor.
+ *
+ *	apus_http_parser_init(&r, &limits);
+ *	while ((verdict = apus_http_parser_feed(&r, bytes, len)) == APUS_HTTP_MORE)
+ *		...wait for more, and hand in the whole request so far again, wherever it is now
+ */
+#ifndef APUS_NET_HTTP_PARSER_H
+#define APUS_NET_HTTP_PARSER_H
+
+#include "net/http/request.h"
+
+#include <llhttp.h>
+
+APUS_BEGIN_DECLS
+
+/* Offsets from the request's first byte, so that the buffer may move. */
+struct apus_http_span {
+	uint16_t at, len;
+};
+
+struct apus_http_header {
+	struct apus_http_span name, value;
+};
+
+enum apus_http_verdict {
+	APUS_HTTP_MORE,     /* all bytes are taken in, the request is not whole yet */
+	APUS_HTTP_COMPLETE, /* a whole request; `parsed` is its length */
+	APUS_HTTP_REJECTED, /* `status` is the answer it deserves; then the connection closes */
+};
+
+/* One request. Written by the parser only. */
+struct apus_http_request {
+	char *base;    /* the buffer as of the last feed */
+	size_t len;    /* bytes in it */
+	size_t parsed; /* bytes taken in */
+	const struct apus_http_limits *limits;
+	llhttp_t llhttp;
+
+	size_t body_at;    /* where the decoded body begins */
+	size_t body_bytes; /* decoded so far */
+	size_t framing;    /* bytes after the head that are not body: chunk sizes, trailers */
+
+	struct apus_http_span target, path, query;
+	uint16_t status;        /* of a rejected request */
+	uint16_t headers_count; /* in `headers` */
+	uint8_t method;         /* enum apus_http_method */
+	uint8_t minor;          /* version HTTP/1.minor */
+	bool head_done;         /* everything above the body is valid */
+	bool complete;
+	bool keep_alive;       /* the client does not mind another request */
+	bool expects_continue; /* the client waits for a 100 before it sends the body */
+	bool has_query;
+	bool seen_host, seen_transfer_encoding;
+	bool in_value; /* the last header's value has begun */
+
+	struct apus_http_header headers[APUS_HTTP_HEADERS_MAX];
+};
+
+/** apus_http_limits_complete - fill in the defaults and bring the rest into range */
+void apus_http_limits_complete(struct apus_http_limits *limits);
+
+/** apus_http_parser_init - for the next request of a connection; keeps @limits (complete) */
+void apus_http_parser_init(struct apus_http_request *r, const struct apus_http_limits *limits);
+
+/**
+ * apus_http_parser_feed - go on with a request
+ * @base: its bytes so far, from its first; those fed before are as the parser left them. Borrowed
+ *        until the next feed; a chunked body is decoded in place
+ * @len:  how many there are; bytes behind the request's end are not looked at
+ */
+enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *base, size_t len);
+
+/**
+ * apus_http_parser_squeeze - bytes that decoding left behind the body
+ * @at: where they begin
+ *
+ * The caller takes them out of the buffer. Return: how many, may be 0.
+ */
+size_t apus_http_parser_squeeze(struct apus_http_request *r, size_t *at);
+
+/** apus_http_request_check - the invariants; for tests and the fuzzer. Return: true if they hold */
+bool apus_http_request_check(const struct apus_http_request *r, size_t len);
+
+APUS_END_DECLS
+
+#endif
