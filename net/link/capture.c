@@ -265,7 +265,6 @@ int apus_capture_open(struct apus_link *inner, const char *path, char *why, size
 	struct capture *c = apus_heap_zalloc(memory, sizeof(*c));
 	int rc = -ENOMEM;
 
-	snprintf(why, why_bytes, "not enough memory to capture");
 	if (!c)
 		goto err_inner;
 	c->buffer = apus_heap_alloc(memory, BUFFER_BYTES);
@@ -299,6 +298,7 @@ err_buffer:
 err_capture:
 	apus_heap_free(memory, c);
 err_inner:
+	snprintf(why, why_bytes, "--pcap %s: the file cannot be written: %s", path, strerror(-rc));
 	apus_link_close(inner);
 	return rc;
 }

@@ -476,7 +476,7 @@ static APUS_NOINLINE int make_args(struct args *args, const struct apus_eal_opti
 		if (o->core >= 0)
 			add(args, "--lcores=0@%d", o->core);
 		else
-			add(args, "--lcores=0");
+			add(args, "--lcores=0@(0-%ld)", sysconf(_SC_NPROCESSORS_CONF) - 1);
 	}
 	/* A device of software needs no bus, and virtual addresses are all it looks at. */
 	if (!has_any(&extra, pci_options)) {

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/main.c: from main() to a task with a network, and back.
+ *
+ * The options that all applications share become a plain struct first, by argp; nothing is opened
+ * while they are parsed. Then everything is opened in floor order, and closed in the opposite one:
+ * shard, DPDK, device, impairments, capture, stack.
+ */
+#include "net/main.h"
+
+#include "net/link/capture.h"
+#include "net/link/eal.h"
+#include "net/link/ethdev.h"
+#include "net/link/impair.h"
+#include "net/stack.h"
+#include "runtime/base/log.h"
+#include "runtime/sched/run.h"
+#include "runtime/sched/shard.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WHY_BYTES     APUS_EAL_WHY_BYTES
+#define LINGER_NS     APUS_SEC
+#define VERSION       "apus 0.1.0"
+#define STATUS_OPTION 2 /* exit status of a wrong option, as a shell's */
+
+enum key {
+	KEY_IP = 0x100,
+	KEY_GW,
+	KEY_MTU,
+	KEY_NET,
+	KEY_VDEV,
+	KEY_MBUFS,
+	KEY_CORES,
+	KEY_IDLE,
+	KEY_SEED,
+	KEY_IMPAIR,
+	KEY_PCAP,
+	KEY_DEBUG,
+	KEY_EAL,
+};
+
+/* The command line, checked. */
+struct options {
+	struct apus_stack_options stack;
+	struct apus_impair_options impair;
+	const char *vdev; /* NULL: none is made */
+	const char *pcap; /* NULL: no capture */
+	const char *eal;  /* NULL: nothing more for EAL */
+	uint64_t seed;    /* 0: from the system */
+	uint32_t mbufs;   /* 0: the default */
+	int core;
+	bool impaired;
+	bool spin;
+	bool debug;
+	const struct apus_app *app;
+};
+
+/* What is open. */
+struct room {
+	const struct options *options;
+	struct apus_shard *shard;
+	struct apus_link *link;
+	struct apus_stack *stack; /* NULL when the application wants the link itself */
+	char why[WHY_BYTES];      /* what went wrong */
+};
+
+/* --- Options ------------------------------------------------------------------------------- */
+
+static const struct argp_option common_options[] = {
+	{NULL, 0, NULL, 0, "Network:", 1},
+	{"ip", KEY_IP, "ADDR/BITS", 0, "our address and the length of its prefix (10.7.0.2/24)", 0},
+	{"gw", KEY_GW, "ADDR", 0, "gateway to all other networks (none)", 0},
+	{"mtu", KEY_MTU, "BYTES", 0, "largest IP packet (the device's, 1500 as a rule)", 0},
+	{"net", KEY_NET, "KIND", 0, "dpdk (kernel and sim are not there yet)", 0},
+	{"vdev", KEY_VDEV, "DEVICE", 0,
+	 "DPDK device to make (net_tap0, whose other end is the interface dtap0); arguments follow "
+	 "after commas: net_tap0,iface=NAME",
+	 0},
+	{"mbufs", KEY_MBUFS, "N", 0, "packet buffers (16384)", 0},
+	{"eal", KEY_EAL, "ARGS", 0,
+	 "more arguments for DPDK, split as by a shell; \"-a 0000:03:00.0\" takes a NIC that is "
+	 "bound to vfio-pci instead of making a device",
+	 0},
+	{NULL, 0, NULL, 0, "Scheduling:", 2},
+	{"cores", KEY_CORES, "LIST", 0, "the CPU to run on (the first that is allowed)", 0},
+	{"idle", KEY_IDLE, "HOW", 0,
+	 "adaptive: sleep when there is nothing to do (default); spin: never", 0},
+	{NULL, 0, NULL, 0, "Looking and testing:", 3},
+	{"impair", KEY_IMPAIR, "SPEC", 0,
+	 "a bad network, both ways: loss=1%,delay=10ms,jitter=2ms,reorder=1%,reorder-by=5ms,"
+	 "duplicate=1%,corrupt=0.1%,rate=100mbit,queue=1000,direction=rx|tx|both,seed=7",
+	 0},
+	{"pcap", KEY_PCAP, "FILE", 0, "write all frames to FILE (pcapng, for Wireshark)", 0},
+	{"seed", KEY_SEED, "N", 0, "of all chance, for the same run again (from the system)", 0},
+	{"debug", KEY_DEBUG, NULL, 0, "say more, and let DPDK say everything", 0},
+	{0}};
+
+/* Ends the process: one sentence, as argp_error() but without its second line. */
+#define refuse(state, ...) argp_failure(state, STATUS_OPTION, 0, __VA_ARGS__)
+
+/* A whole number from @min to @max, or the end of the process. */
+static uint64_t number(struct argp_state *state, const char *option, const char *text, uint64_t min,
+		       uint64_t max)
+{
+	char *end;
+	uint64_t value;
+
+	errno = 0;
+	value = strtoull(text, &end, 0);
+	if (*text < '0' || *text > '9' || *end || errno || value < min || value > max)
+		refuse(state, "--%s %s: give a whole number from %" PRIu64 " to %" PRIu64, option,
+		       text, min, max);
+	return value;
+}
+
+static bool is_unicast(uint32_t host_order)
+{
+	return host_order >> 24 != 0 && host_order >> 24 != 127 && host_order < 0xe0000000u;
+}
+
+static uint32_t host_mask(unsigned int prefix_bits)
+{
+	return (uint32_t)(UINT64_C(0xffffffff) >> prefix_bits);
+}
+
+static void parse_ip(struct argp_state *state, struct options *o, const char *text)
+{
+	unsigned int bits = 0;
+	struct apus_addr addr = {0};
+	uint32_t v4, mask;
+
+	if (!strchr(text, '/') || apus_addr_parse_prefix(text, &addr, &bits) || bits > 32)
+		refuse(state,
+		       "--ip %s: give an IPv4 address and the length of its prefix, such as "
+		       "10.7.0.2/24",
+		       text);
+	v4 = ntohl(apus_addr_to_v4(addr));
+	mask = host_mask(bits);
+	if (bits == 0 || !is_unicast(v4))
+		refuse(state, "--ip %s: no host can have this address; 10.7.0.2/24 is one it can",
+		       text);
+	if (bits < 31 && ((v4 & mask) == 0 || (v4 & mask) == mask))
+		refuse(state,
+		       "--ip %s: this is the network's own or its broadcast address; give a "
+		       "host's, such as 10.7.0.2/24",
+		       text);
+	o->stack.addr = addr;
+	o->stack.prefix_bits = bits;
+}
+
+static void parse_gateway(struct argp_state *state, struct options *o, const char *text)
+{
+	if (apus_addr_parse(text, &o->stack.gateway) ||
+	    !is_unicast(ntohl(apus_addr_to_v4(o->stack.gateway))))
+		refuse(state, "--gw %s: give the IPv4 address of a router, such as 10.7.0.1", text);
+}
+
+/* Is @cpu one that this process may run on? @cpu < 0: the first of them. Return: it, or -1. */
+static int allowed_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return -1;
+	for (int i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set) && (cpu < 0 || cpu == i))
+			return i;
+	return -1;
+}
+
+static void parse_cores(struct argp_state *state, struct options *o, const char *text)
+{
+	if (strpbrk(text, ",-"))
+		refuse(state,
+		       "--cores %s: more than one core is not there yet; give one CPU, such "
+		       "as --cores 0",
+		       text);
+	o->core = allowed_cpu((int)number(state, "cores", text, 0, CPU_SETSIZE - 1));
+	if (o->core < 0)
+		refuse(state,
+		       "--cores %s: this process may not run on that CPU; `taskset -pc $$` "
+		       "lists those it may",
+		       text);
+}
+
+static void parse_net(struct argp_state *state, const char *text)
+{
+	if (!strcmp(text, "kernel") || !strcmp(text, "sim"))
+		refuse(state, "--net %s is not there yet; --net dpdk is", text);
+	if (strcmp(text, "dpdk"))
+		refuse(state, "--net %s: give dpdk (kernel and sim are not there yet)", text);
+}
+
+static void parse_impair(struct argp_state *state, struct options *o, const char *text)
+{
+	char why[WHY_BYTES];
+
+	if (apus_impair_parse(text, &o->impair, why, sizeof(why)))
+		refuse(state, "--impair: %s", why);
+	o->impaired = true;
+}
+
+/* All are there: do they fit together? */
+static void check_options(struct argp_state *state, struct options *o)
+{
+	struct apus_stack_options *s = &o->stack;
+	uint32_t differ = ntohl(apus_addr_to_v4(s->addr) ^ apus_addr_to_v4(s->gateway));
+
+	if (!o->vdev && !apus_eal_names_device(o->eal))
+		o->vdev = "net_tap0";
+	if (apus_addr_is_any(s->gateway))
+		return;
+	if (!differ)
+		refuse(state, "--gw: the gateway has our own address; give the router's");
+	if (differ & ~host_mask(s->prefix_bits))
+		refuse(state, "--gw: the gateway is not in the network of --ip; give a router that "
+			      "can be reached directly");
+}
+
+static error_t parse_common(int key, char *text, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		if (o->app->argp)
+			state->child_inputs[0] = o->app->argp_input;
+		return 0;
+	case ARGP_KEY_END:
+		check_options(state, o);
+		return 0;
+	case KEY_IP:
+		parse_ip(state, o, text);
+		return 0;
+	case KEY_GW:
+		parse_gateway(state, o, text);
+		return 0;
+	case KEY_MTU:
+		o->stack.mtu = (uint16_t)number(state, "mtu", text, 68, UINT16_MAX);
+		return 0;
+	case KEY_NET:
+		parse_net(state, text);
+		return 0;
+	case KEY_VDEV:
+		o->vdev = text;
+		return 0;
+	case KEY_MBUFS:
+		o->mbufs = (uint32_t)number(state, "mbufs", text, APUS_ETHDEV_MBUFS_MIN,
+					    UINT64_C(1) << 28);
+		return 0;
+	case KEY_CORES:
+		parse_cores(state, o, text);
+		return 0;
+	case KEY_IDLE:
+		if (strcmp(text, "adaptive") && strcmp(text, "spin"))
+			refuse(state, "--idle %s: give adaptive or spin", text);
+		o->spin = !strcmp(text, "spin");
+		return 0;
+	case KEY_SEED:
+		o->seed = number(state, "seed", text, 1, UINT64_MAX);
+		return 0;
+	case KEY_IMPAIR:
+		parse_impair(state, o, text);
+		return 0;
+	case KEY_PCAP:
+		o->pcap = text;
+		return 0;
+	case KEY_DEBUG:
+		o->debug = true;
+		return 0;
+	case KEY_EAL:
+		o->eal = text;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->app->argp)
+			return ARGP_ERR_UNKNOWN; /* the application's */
+		refuse(state, "%s: no arguments are taken, only options; --help lists them", text);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void parse(struct options *o, int argc, char **argv)
+{
+	const struct argp_child children[] = {
+		{o->app->argp, 0, o->app->argp ? "" : NULL, 0},
+		{0},
+	};
+	const struct argp argp = {
+		.options = common_options,
+		.parser = parse_common,
+		.args_doc = o->app->argp ? o->app->argp->args_doc : NULL,
+		.doc = o->app->doc,
+		.children = o->app->argp ? children : NULL,
+	};
+
+	if (!argp_program_version)
+		argp_program_version = VERSION;
+	argp_parse(&argp, argc, argv, 0, NULL, o);
+}
+
+/* --- Opening ------------------------------------------------------------------------------- */
+
+static int open_shard(struct room *r)
+{
+	const struct options *o = r->options;
+	struct apus_shard_options options = {
+		.core = -1, /* DPDK pins the thread */
+		.seed = o->seed,
+		.spin = o->spin,
+		.stack_report = true,
+	};
+	int rc = apus_shard_open(&options, &r->shard);
+
+	if (rc)
+		snprintf(r->why, sizeof(r->why), "the scheduler did not start: %s", strerror(-rc));
+	else
+		apus_shard_enter(r->shard);
+	return rc;
+}
+
+static int open_eal(struct room *r)
+{
+	const struct options *o = r->options;
+	struct apus_eal_options options = {
+		.vdev = o->vdev,
+		.extra = o->eal,
+		.memory_bytes = apus_ethdev_memory(o->mbufs, o->stack.mtu),
+		.core = o->core,
+		.debug = o->debug,
+	};
+
+	return apus_eal_open(&options, r->why, sizeof(r->why));
+}
+
+/* The device, and around it what the command line asks for. */
+static int open_link(struct room *r)
+{
+	const struct options *o = r->options;
+	struct apus_ethdev_options options = {
+		.device = o->vdev,
+		.mtu = o->stack.mtu,
+		.mbufs = o->mbufs,
+	};
+	int rc = apus_ethdev_open(&options, r->why, sizeof(r->why), &r->link);
+
+	if (!rc && o->impaired) {
+		rc = apus_impair_open(r->link, &o->impair, apus_shard_random(r->shard), &r->link);
+		if (rc)
+			snprintf(r->why, sizeof(r->why), "--impair: %s", strerror(-rc));
+	}
+	if (!rc && o->pcap)
+		rc = apus_capture_open(r->link, o->pcap, r->why, sizeof(r->why), &r->link);
+	if (!rc)
+		apus_shard_set_slot(r->shard, APUS_MAIN_SLOT, r->link);
+	return rc;
+}
+
+static int open_stack(struct room *r)
+{
+	int rc;
+
+	if (r->options->app->bare && *r->options->app->bare)
+		return 0;
+	rc = apus_stack_open(r->shard, r->link, &r->options->stack, &r->stack);
+	if (rc)
+		snprintf(r->why, sizeof(r->why), "the network stack did not start: %s",
+			 strerror(-rc));
+	return rc;
+}
+
+/* --- Running ------------------------------------------------------------------------------- */
+
+static int64_t linger(void *arg)
+{
+	return apus_stack_linger(arg, LINGER_NS);
+}
+
+/* What main() returns for what the task did. */
+static int status_of(const struct room *r, int64_t rc)
+{
+	if (rc >= 0)
+		return (int)apus_min(rc, INT64_C(255));
+	if (rc == -ECANCELED)
+		return 0;
+	fprintf(stderr, "%s: %s\n", program_invocation_short_name, strerror((int)-rc));
+	return EXIT_FAILURE;
+}
+
+static int run(struct room *r)
+{
+	const struct apus_app *app = r->options->app;
+	int64_t rc = apus_run_task(r->shard, app->fn, app->arg);
+
+	/* What tasks closed while they were cancelled has yet to be said. */
+	if (r->stack && apus_run_task(r->shard, linger, r->stack) == -ETIMEDOUT)
+		apus_log(INFO, "stop: some peers did not answer our FIN in time");
+	return status_of(r, rc);
+}
+
+static int open_and_run(struct room *r)
+{
+	int status = EXIT_FAILURE;
+
+	if (open_shard(r))
+		goto err_none;
+	if (open_eal(r))
+		goto err_shard;
+	if (open_link(r))
+		goto err_eal;
+	if (open_stack(r))
+		goto err_eal; /* which consumed the link */
+	status = run(r);
+
+	if (r->stack)
+		apus_stack_close(r->stack);
+	else
+		apus_link_close(r->link);
+err_eal:
+	apus_eal_close();
+err_shard:
+	apus_shard_close(r->shard);
+err_none:
+	if (*r->why)
+		fprintf(stderr, "%s: %s\n", program_invocation_short_name, r->why);
+	return status;
+}
+
+int apus_main_with(const struct apus_app *app, int argc, char **argv)
+{
+	struct options options = {.app = app, .core = allowed_cpu(-1)};
+	struct room room = {.options = &options};
+
+	if (apus_addr_parse_prefix("10.7.0.2/24", &options.stack.addr, &options.stack.prefix_bits))
+		return EXIT_FAILURE;
+	parse(&options, argc, argv);
+	apus_log_set_level(options.debug ? APUS_LOG_DEBUG : APUS_LOG_INFO);
+	return open_and_run(&room);
+}
+
+int apus_main(int argc, char **argv, apus_task_fn fn, void *arg)
+{
+	const struct apus_app app = {.fn = fn, .arg = arg};
+
+	return apus_main_with(&app, argc, argv);
+}
+
+struct apus_link *apus_main_link(void)
+{
+	struct apus_shard *shard = apus_shard_self();
+
+	return shard ? apus_shard_slot(shard, APUS_MAIN_SLOT) : NULL;
+}
