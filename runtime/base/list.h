@@ -48,10 +48,16 @@ static inline void apus_list_push_front(struct apus_list *head, struct apus_list
 	apus_list_insert_between(node, head, head->next);
 }
 
-static inline void apus_list_remove(struct apus_list *node)
+/* As apus_list_remove(), for a node that will not be asked whether it is linked. */
+static inline void apus_list_unlink(struct apus_list *node)
 {
 	node->prev->next = node->next;
 	node->next->prev = node->prev;
+}
+
+static inline void apus_list_remove(struct apus_list *node)
+{
+	apus_list_unlink(node);
 	apus_list_init(node);
 }
 

@@ -32,7 +32,6 @@ struct apus_task {
 	struct apus_work step;     /* its entry in the ready queue */
 	uint8_t state;             /* enum apus_task_state */
 	bool must_cancel;          /* a cancel not yet delivered */
-	uint8_t pool;              /* index of its stack's pool */
 	bool result_seen;          /* somebody awaits it, or took the result */
 	bool cancel_passing;       /* a cancel is on its way to what it awaits */
 	uint32_t refs;             /* handles */
@@ -43,6 +42,7 @@ struct apus_task {
 	void *arg;
 	struct apus_list all; /* in the shard's list of tasks that have not ended */
 	struct apus_shard *shard;
+	struct apus_stack_pool *pool; /* of its stack */
 	uint64_t id;
 #if APUS_ASAN || APUS_TSAN
 	void *fiber; /* the sanitizer's */
@@ -93,11 +93,10 @@ struct apus_shard {
 
 	/* Cold from here on. */
 	struct apus_stack_pool pools[APUS_STACK_POOLS];
-	uint8_t default_pool;
+	struct apus_stack_pool *default_pool;
 	struct apus_list tasks; /* struct apus_task.all, oldest first */
 	size_t tasks_live;
 	size_t tasks_max;
-	uint64_t next_id;
 	struct apus_list pollers;
 	struct apus_list closers; /* struct apus_closer.link, last registered first */
 	struct apus_heap heap;

@@ -131,7 +131,9 @@ void apus_shard_run(struct apus_shard *s, const struct apus_task *t)
 {
 	s->until = t;
 	while (t->state != APUS_TASK_DONE) {
-		s->laps_in_place = apus_list_empty(&s->pollers) ? laps_in_place_max : 0;
+		bool quiet = apus_list_empty(&s->pollers) && !s->wheel.armed;
+
+		s->laps_in_place = quiet ? laps_in_place_max : 0;
 
 		bool any = apus_shard_turn(s);
 
@@ -166,10 +168,10 @@ static int init_memory(struct apus_shard *s, const struct apus_shard_options *o)
 	for (unsigned int i = 0; i < APUS_STACK_POOLS; i++) {
 		apus_stack_pool_init(&s->pools[i], (size_t)1 << (APUS_STACK_BITS_MIN + i),
 				     sizeof(struct apus_task));
-		if (s->pools[i].stack_bytes < stack_bytes)
-			s->default_pool = (uint8_t)(i + 1);
+		if (!s->default_pool && s->pools[i].stack_bytes >= stack_bytes)
+			s->default_pool = &s->pools[i];
 	}
-	if (s->default_pool >= APUS_STACK_POOLS)
+	if (!s->default_pool)
 		return -EINVAL;
 
 	int rc = apus_heap_init(&s->heap);
@@ -214,7 +216,6 @@ int apus_shard_open(const struct apus_shard_options *options, struct apus_shard 
 	memset(s, 0, sizeof(*s));
 	s->spin = o->spin;
 	s->tasks_max = o->tasks_max ? o->tasks_max : tasks_max_default;
-	s->next_id = 1;
 	apus_list_init(&s->tasks);
 	apus_list_init(&s->pollers);
 	apus_list_init(&s->closers);

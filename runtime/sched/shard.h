@@ -63,6 +63,9 @@ size_t apus_shard_cancel_all(struct apus_shard *shard);
 /** apus_shard_tasks - tasks that have not ended */
 size_t apus_shard_tasks(const struct apus_shard *shard);
 
+/** apus_shard_dump - one line per task to the file descriptor @fd: name, state, what it waits for. Context: any */
+void apus_shard_dump(const struct apus_shard *shard, int fd);
+
 /* Called by apus_shard_close(), the last registered first; the room's memory. */
 struct apus_closer {
 	struct apus_list link;

@@ -125,14 +125,12 @@ static APUS_COLD struct apus_stack *carve(struct apus_stack_pool *pool)
 	return stack;
 }
 
-static struct apus_stack *list_pop(struct apus_stack_list *list)
+static inline struct apus_stack *list_pop(struct apus_stack **list)
 {
-	struct apus_stack *stack = list->head;
+	struct apus_stack *stack = *list;
 
-	if (stack) {
-		list->head = stack->next;
-		list->count--;
-	}
+	if (stack)
+		*list = stack->next;
 	return stack;
 }
 
@@ -176,15 +174,14 @@ bool apus_stack_pool_trim(struct apus_stack_pool *pool)
 
 	for (size_t i = 0; i < trim_at_once && (stack = list_pop(&pool->aging)); i++) {
 		trim(pool, stack);
-		stack->next = pool->cold.head;
-		pool->cold.head = stack;
-		pool->cold.count++;
+		stack->next = pool->cold;
+		pool->cold = stack;
 	}
-	if (!pool->aging.head) {
+	if (!pool->aging) {
 		pool->aging = pool->hot;
-		pool->hot = (struct apus_stack_list){0};
+		pool->hot = NULL;
 	}
-	return pool->aging.head;
+	return pool->aging;
 }
 
 bool apus_stack_pool_guards(const struct apus_stack_pool *pool, const void *address, char **base)

@@ -19,20 +19,15 @@ struct apus_stack {
 	uint32_t valgrind_id;
 };
 
-struct apus_stack_list {
-	struct apus_stack *head;
-	size_t count;
-};
-
 struct apus_stack_slab;
 
 struct apus_stack_pool {
 	size_t stack_bytes;            /* power of two */
 	size_t object_bytes;           /* of the owner's object */
 	struct apus_stack_slab *slabs; /* newest first */
-	struct apus_stack_list hot;    /* freed since the last trim */
-	struct apus_stack_list aging;  /* freed before it */
-	struct apus_stack_list cold;   /* trimmed to one page */
+	struct apus_stack *hot;        /* freed since the last trim */
+	struct apus_stack *aging;      /* freed before it */
+	struct apus_stack *cold;       /* trimmed to one page */
 	size_t used;                   /* stacks given out */
 	size_t high_water_bytes;       /* deepest use seen when trimming */
 };
@@ -46,9 +41,8 @@ APUS_MUST_CHECK void *apus_stack_get(struct apus_stack_pool *pool);
 /** apus_stack_put - give it back; the caller may still stand on it until it gets another */
 static inline void apus_stack_put(struct apus_stack_pool *pool, struct apus_stack *stack)
 {
-	stack->next = pool->hot.head;
-	pool->hot.head = stack;
-	pool->hot.count++;
+	stack->next = pool->hot;
+	pool->hot = stack;
 	pool->used--;
 }
 

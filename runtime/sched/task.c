@@ -30,28 +30,11 @@ static const uint32_t prefetch_task_ahead = 8, prefetch_stack_ahead = 4;
 /* ---------------------------------------------------------------------------- switching stacks */
 
 /*
- * The sanitizers follow by hand: ASan keeps a fake stack per fiber, which a task that ends must
- * drop (`saved` NULL); TSan has its own object per fiber.
+ * The sanitizers follow by hand: ASan keeps a fake stack per fiber, which a task that ends drops by
+ * saving it nowhere; TSan has an object of its own per fiber.
  */
-static inline void before_switch(void **saved, const char *base, size_t bytes, void *fiber)
-{
 #if APUS_ASAN
-	__sanitizer_start_switch_fiber(saved, base, bytes);
-#endif
-#if APUS_TSAN
-	__tsan_switch_to_fiber(fiber, 0);
-#endif
-}
-
-static inline void after_switch(void *saved)
-{
-#if APUS_ASAN
-	__sanitizer_finish_switch_fiber(saved, NULL, NULL);
-#endif
-}
-
-#if APUS_ASAN
-/* Bounds of the loop's stack, learnt when the first task starts; one per thread. */
+/* Bounds of the loop's stack, learnt when the thread's first task begins. */
 static apus_thread_local const void *loop_stack_base;
 static apus_thread_local size_t loop_stack_bytes;
 #endif
@@ -62,13 +45,13 @@ static inline void switch_to_task(struct apus_shard *s, struct apus_context *fro
 	s->current = to;
 	s->budget = budget_per_run;
 #if APUS_ASAN
-	before_switch(saved, to->stack.base, to->stack.bytes, NULL);
+	__sanitizer_start_switch_fiber(saved, to->stack.base, to->stack.bytes);
 #elif APUS_TSAN
-	before_switch(NULL, NULL, 0, to->fiber);
+	__tsan_switch_to_fiber(to->fiber, 0);
 #endif
 	apus_context_switch(from, &to->context);
 #if APUS_ASAN
-	after_switch(saved ? *saved : NULL);
+	__sanitizer_finish_switch_fiber(saved ? *saved : NULL, NULL, NULL);
 #endif
 }
 
@@ -76,27 +59,38 @@ static inline void switch_to_loop(struct apus_shard *s, struct apus_context *fro
 {
 	s->current = NULL;
 #if APUS_ASAN
-	before_switch(saved, loop_stack_base, loop_stack_bytes, NULL);
+	__sanitizer_start_switch_fiber(saved, loop_stack_base, loop_stack_bytes);
 #elif APUS_TSAN
-	before_switch(NULL, NULL, 0, s->tsan_fiber);
+	__tsan_switch_to_fiber(s->tsan_fiber, 0);
 #endif
 	apus_context_switch(from, &s->loop);
 #if APUS_ASAN
-	after_switch(saved ? *saved : NULL);
+	__sanitizer_finish_switch_fiber(saved ? *saved : NULL, NULL, NULL);
 #endif
 }
 
-/* A new lap may begin without the loop when nothing but tasks is there to be looked after. */
+/*
+ * A new lap may begin without the loop while nothing but tasks has to be looked after: the loop
+ * allows a few, and whatever needs the loop (a timer armed, the task it runs for ended) takes the
+ * allowance back. Calls from other threads wait for its end: less than a microsecond.
+ */
 static inline bool lap_in_place(struct apus_shard *s)
 {
-	if (!s->laps_in_place || s->wheel.armed || s->ready.head == s->ready.tail ||
-	    atomic_load_explicit(&s->inbox, memory_order_relaxed) ||
-	    s->until->state == APUS_TASK_DONE)
+	if (!s->laps_in_place || s->ready.head == s->ready.tail)
 		return false;
 	s->laps_in_place--;
 	s->counters[APUS_SHARD_LAPS]++;
 	s->lap_end = s->ready.tail;
 	return true;
+}
+
+static inline void prefetch_ahead(const struct apus_ready *r)
+{
+	uintptr_t far = r->ring[(r->head + prefetch_task_ahead) & r->mask];
+	uintptr_t near = r->ring[(r->head + prefetch_stack_ahead) & r->mask];
+
+	apus_prefetch((const void *)far);
+	apus_prefetch((const void *)(near - 192)); /* its frames lie under it */
 }
 
 /* The next entry of the lap if it is a task; NULL sends the caller to the loop. */
@@ -117,13 +111,8 @@ static inline struct apus_task *next_task(struct apus_shard *s)
 		if (apus_unlikely(!(entry & APUS_READY_TASK)))
 			return NULL;
 
-		/* Beyond the tail lie old entries: tasks' memory is never unmapped while we run. */
-		uintptr_t far = r->ring[(r->head + prefetch_task_ahead) & r->mask];
-		uintptr_t near = r->ring[(r->head + prefetch_stack_ahead) & r->mask];
-
-		apus_prefetch((const void *)(far + offsetof(struct apus_task, context) -
-					     offsetof(struct apus_task, step)));
-		apus_prefetch((const void *)(near - 192));
+		if (r->tail - r->head > prefetch_task_ahead)
+			prefetch_ahead(r);
 		r->head++;
 		return apus_container_of((struct apus_work *)(entry & ~APUS_READY_TASK),
 					 struct apus_task, step);
@@ -158,9 +147,9 @@ void apus_task_run(struct apus_shard *s, struct apus_task *t)
 
 /* ------------------------------------------------------------------------------ begin and end */
 
-static void free_task(struct apus_shard *s, struct apus_task *t)
+static void free_task(struct apus_task *t)
 {
-	apus_stack_put(&s->pools[t->pool], &t->stack);
+	apus_stack_put(t->pool, &t->stack);
 }
 
 static APUS_COLD void report_unseen(struct apus_shard *s, const struct apus_task *t)
@@ -180,14 +169,16 @@ static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t
 {
 	t->result = result;
 	t->state = APUS_TASK_DONE;
-	apus_list_remove(&t->all);
+	apus_list_unlink(&t->all);
 	s->tasks_live--;
+	if (t == s->until)
+		s->laps_in_place = 0;
 	while (!apus_list_empty(&t->awaiters))
 		apus_wake(apus_list_entry(t->awaiters.next, struct apus_wait, link), result);
 	if (apus_unlikely(!t->refs)) {
 		if (failed(result))
 			report_unseen(s, t);
-		free_task(s, t);
+		free_task(t);
 	}
 
 	/* The stack may have a new owner from the next switch on, but not before. */
@@ -226,7 +217,7 @@ static void enter(void)
 }
 
 /* A stack's fiber belongs to the task that has it; the one of the task before is dropped here. */
-static void fiber_renew(struct apus_task *t)
+static inline void fiber_renew(APUS_UNUSED struct apus_task *t)
 {
 #if APUS_TSAN
 	if (t->fiber)
@@ -235,29 +226,27 @@ static void fiber_renew(struct apus_task *t)
 #endif
 }
 
-static uint8_t pool_of(const struct apus_shard *s, size_t stack_bytes)
+/* NULL when no pool has stacks so large. */
+static struct apus_stack_pool *pool_of(struct apus_shard *s, size_t stack_bytes)
 {
 	if (!stack_bytes)
 		return s->default_pool;
-
-	uint8_t pool = 0;
-
-	while (pool < APUS_STACK_POOLS && s->pools[pool].stack_bytes < stack_bytes)
-		pool++;
-	return pool;
+	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
+		if (s->pools[i].stack_bytes >= stack_bytes)
+			return &s->pools[i];
+	return NULL;
 }
 
-static struct apus_task *create(struct apus_shard *s, uint8_t pool, apus_task_fn fn, void *arg)
+static inline struct apus_task *create(struct apus_shard *s, struct apus_stack_pool *pool,
+				       apus_task_fn fn, void *arg)
 {
-	if (apus_unlikely(pool >= APUS_STACK_POOLS || s->tasks_live >= s->tasks_max))
+	if (apus_unlikely(!pool || s->tasks_live >= s->tasks_max))
 		return NULL;
 
-	struct apus_task *t = apus_stack_get(&s->pools[pool]);
+	struct apus_task *t = apus_stack_get(pool);
 
 	if (apus_unlikely(!t))
 		return NULL;
-	t->wait = NULL;
-	t->step.next = NULL;
 	t->state = APUS_TASK_NEW;
 	t->must_cancel = false;
 	t->pool = pool;
@@ -269,12 +258,11 @@ static struct apus_task *create(struct apus_shard *s, uint8_t pool, apus_task_fn
 	t->fn = fn;
 	t->arg = arg;
 	t->shard = s;
-	t->id = s->next_id++;
+	t->id = ++s->counters[APUS_SHARD_TASKS_SPAWNED];
 	t->name[0] = '\0';
 	fiber_renew(t);
 	apus_list_push_back(&s->tasks, &t->all);
 	s->tasks_live++;
-	s->counters[APUS_SHARD_TASKS_SPAWNED]++;
 	return t;
 }
 
@@ -342,7 +330,7 @@ static void put(struct apus_task *t)
 {
 	apus_assert(t->refs > 0);
 	if (--t->refs == 0 && t->state == APUS_TASK_DONE)
-		free_task(t->shard, t);
+		free_task(t);
 }
 
 struct apus_task *apus_task_get(struct apus_task *t)
@@ -421,7 +409,7 @@ void apus_wake(struct apus_wait *wait, int64_t rc)
 	struct apus_task *t = wait->task;
 
 	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
-	apus_list_remove(&wait->link);
+	apus_list_unlink(&wait->link);
 	wait->rc = rc;
 	t->wait = NULL;
 	t->state = APUS_TASK_READY;

@@ -22,6 +22,7 @@ void apus_timer_arm(struct apus_timer *t, int64_t deadline_ns)
 	struct apus_shard *s = apus_shard_current;
 
 	disarm(s, t);
+	s->laps_in_place = 0; /* the loop must look at the clock again */
 	apus_wheel_arm(&s->wheel, t, deadline_ns);
 }
 
