@@ -219,7 +219,7 @@ static void slab_gives_up_to_its_limit_and_not_one_more(void **state)
 
 	for (size_t l = 0; l < apus_countof(limits); l++) {
 		struct apus_slab slab;
-		void *objects[1000];
+		static void *objects[1000];
 
 		apus_slab_init(&slab, heap, 48, limits[l]);
 		for (uint32_t i = 0; i < limits[l]; i++) {
@@ -265,7 +265,7 @@ static void slab_objects_of_any_size_do_not_overlap(void **state)
 
 	for (size_t s = 0; s < apus_countof(sizes); s++) {
 		struct apus_slab slab;
-		uint8_t *objects[200];
+		static uint8_t *objects[200];
 
 		apus_slab_init(&slab, *state, sizes[s], 200);
 		for (uint32_t i = 0; i < 200; i++) {
@@ -287,7 +287,7 @@ static void slab_reuses_chunks_instead_of_asking_the_heap(void **state)
 {
 	struct apus_heap *heap = *state;
 	struct apus_slab slab;
-	void *objects[500];
+	static void *objects[500];
 
 	apus_slab_init(&slab, heap, 100, 500);
 	for (int round = 0; round < 20; round++) {
@@ -310,7 +310,7 @@ static void slab_without_memory_gives_null_and_recovers(void **state)
 
 	for (int64_t n = 0; n < 6; n++) {
 		struct apus_slab slab;
-		void *objects[400];
+		static void *objects[400];
 		uint32_t got = 0;
 
 		apus_slab_init(&slab, heap, 256, 400);
@@ -335,7 +335,8 @@ static void slab_random_get_and_put_never_gives_one_twice(void **state)
 {
 	test_each_seed(seed, 50)
 	{
-		uint64_t chance = seed, *held[300];
+		static uint64_t *held[300];
+		uint64_t chance = seed;
 		size_t count = 0, limit = 1 + test_random_below(&chance, 300);
 		struct apus_slab slab;
 
