@@ -85,12 +85,18 @@ static int64_t tell_pollers(struct apus_shard *s, enum apus_idle what)
 	return next_ns;
 }
 
+/* The time at which the loop looks into the wheel; each look moves it on towards the next timer. */
+static int64_t next_timer_ns(const struct apus_shard *s)
+{
+	return s->wheel.armed ? s->wheel.next_ns : APUS_NEVER;
+}
+
 int64_t apus_shard_next_ns(struct apus_shard *s)
 {
 	if (!apus_ready_empty(&s->ready) || atomic_load_explicit(&s->inbox, memory_order_relaxed))
 		return apus_shard_now(s);
 
-	int64_t timer_ns = apus_wheel_next_ns(&s->wheel);
+	int64_t timer_ns = next_timer_ns(s);
 	int64_t poller_ns = tell_pollers(s, APUS_IDLE_ASK);
 
 	return apus_min(timer_ns, poller_ns);
@@ -143,7 +149,7 @@ static void sleep_armed(struct apus_shard *s)
 	int64_t poll_ns = tell_pollers(s, APUS_IDLE_ARM);
 
 	if (!apus_shard_turn(s) && apus_ready_empty(&s->ready) && !atomic_load(&s->inbox)) {
-		int64_t timer_ns = apus_wheel_next_ns(&s->wheel);
+		int64_t timer_ns = next_timer_ns(s);
 
 		poll_ns = apus_min(poll_ns, trim_ns);
 		wait_for_news(s, apus_min(timer_ns, poll_ns));

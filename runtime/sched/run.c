@@ -81,7 +81,6 @@ static int64_t run_to_end(struct apus_shard *shard, struct apus_task *t)
 
 	int64_t result = apus_task_result(t);
 
-	t->result_seen = true;
 	apus_detach(t);
 	return result;
 }

@@ -354,11 +354,14 @@ bool apus_task_done(const struct apus_task *t)
 	return !t || t->state == APUS_TASK_DONE;
 }
 
-int64_t apus_task_result(const struct apus_task *t)
+int64_t apus_task_result(struct apus_task *t)
 {
 	if (!t)
 		return -ENOMEM;
-	return t->state == APUS_TASK_DONE ? t->result : -EINPROGRESS;
+	if (t->state != APUS_TASK_DONE)
+		return -EINPROGRESS;
+	t->result_seen = true;
+	return t->result;
 }
 
 struct apus_task *apus_task_self(void)
@@ -416,14 +419,12 @@ void apus_wake(struct apus_wait *wait, int64_t rc)
 	apus_task_ready(t->shard, t);
 }
 
-/* Tasks that await each other in a circle pass a cancel round it once. */
+/* Tasks that await each other in a circle pass a cancel round; where it comes back, the wait ends. */
 static void cancel_wait(struct apus_wait *wait)
 {
 	struct apus_task *t = wait->task;
 
-	if (t->cancel_passing)
-		return;
-	if (wait->type && wait->type->cancel) {
+	if (!t->cancel_passing && wait->type && wait->type->cancel) {
 		t->cancel_passing = true;
 
 		bool passed_on = wait->type->cancel(wait);
@@ -505,7 +506,9 @@ int64_t apus_await(struct apus_task *t)
 		return -EDEADLK;
 	}
 	if (t->state == APUS_TASK_DONE) {
-		rc = t->result;
+		rc = apus_checkpoint();
+		if (!rc)
+			rc = t->result;
 	} else {
 		struct apus_wait wait;
 
@@ -550,6 +553,9 @@ static void wake_sleeper(struct apus_work *work)
 int apus_sleep_until(int64_t deadline_ns)
 {
 	struct sleeper sleeper;
+
+	if (deadline_ns <= apus_now())
+		return apus_yield();
 
 	apus_timer_init(&sleeper.timer, wake_sleeper);
 	apus_wait_init(&sleeper.wait, NULL, "sleep", NULL);

@@ -20,15 +20,9 @@ typedef int64_t (*apus_task_fn)(void *arg);
 
 #define APUS_TASK_NAME_BYTES 32
 
-enum apus_spawn_flags {
-	APUS_SPAWN_DETACHED =
-		1 << 0, /* no handle is given: the task's error is reported at its end */
-};
-
 struct apus_spawn_options {
-	const char *name;   /* copied, cut at 31 bytes; NULL: "task-<id>" */
+	const char *name;   /* copied, cut at 31 bytes; NULL or empty: "task-<id>" */
 	size_t stack_bytes; /* 0: the shard's default (64 KiB of address space) */
-	unsigned int flags; /* enum apus_spawn_flags */
 };
 
 /**
@@ -46,9 +40,6 @@ APUS_MUST_CHECK struct apus_task *apus_spawn(apus_task_fn fn, void *arg);
  * apus_spawn_with - as apus_spawn(), with options and a copied argument
  * @options: borrowed until return
  * @arg:     copied into the task when @bytes > 0 (at most 1024), passed as it is when 0
- *
- * With APUS_SPAWN_DETACHED it returns NULL and the outcome is in @out_rc of
- * apus_spawn_detached(), which is the shorter way to say it.
  */
 APUS_MUST_CHECK struct apus_task *apus_spawn_with(const struct apus_spawn_options *options,
 						  apus_task_fn fn, const void *arg, size_t bytes);
@@ -62,7 +53,7 @@ APUS_MUST_CHECK int apus_spawn_detached(const struct apus_spawn_options *options
  * @t: handle; consumed, always
  *
  * A cancel of the waiting task is passed on to @t, as in asyncio: the wait then ends when @t does.
- * Does not suspend when @t has ended already.
+ * When @t has ended already it does not wait, but spends budget as apus_checkpoint().
  *
  * Context: task, suspends.
  * Return:  what the body returned; -ECANCELED; -EDEADLK for one's own task; -ENOMEM for NULL.
@@ -94,8 +85,8 @@ uint32_t apus_task_uncancel(struct apus_task *t);
 
 /** apus_task_done - true once the body returned or the task was cancelled before it began */
 bool apus_task_done(const struct apus_task *t);
-/** apus_task_result - the result of a task that is done; -EINPROGRESS before */
-int64_t apus_task_result(const struct apus_task *t);
+/** apus_task_result - the result of a task that is done, which is then seen; -EINPROGRESS before */
+int64_t apus_task_result(struct apus_task *t);
 
 /** apus_task_self - the running task; NULL in a callback. Borrowed. Context: any */
 struct apus_task *apus_task_self(void);

@@ -225,24 +225,7 @@ static void advance(struct apus_wheel *w, uint64_t tick)
 	}
 }
 
-struct apus_timer *apus_wheel_pop(struct apus_wheel *w, int64_t now_ns)
-{
-	advance(w, tick_of(now_ns));
-
-	struct apus_timer *t = w->due;
-
-	if (!t || t->deadline_ns > now_ns) {
-		w->next_ns = apus_wheel_next_ns(w);
-		return NULL;
-	}
-	heap_set(w, meld_children(t->child));
-	t->child = NULL;
-	t->prev = NULL;
-	w->armed--;
-	return t;
-}
-
-int64_t apus_wheel_next_ns(struct apus_wheel *w)
+static int64_t next_look_ns(const struct apus_wheel *w)
 {
 	unsigned int level, slot;
 	uint64_t tick;
@@ -252,4 +235,21 @@ int64_t apus_wheel_next_ns(struct apus_wheel *w)
 	if (!next_slot(w, &level, &slot, &tick))
 		return APUS_NEVER;
 	return (int64_t)(tick << APUS_WHEEL_TICK_BITS);
+}
+
+struct apus_timer *apus_wheel_pop(struct apus_wheel *w, int64_t now_ns)
+{
+	advance(w, tick_of(now_ns));
+
+	struct apus_timer *t = w->due;
+
+	if (!t || t->deadline_ns > now_ns) {
+		w->next_ns = next_look_ns(w);
+		return NULL;
+	}
+	heap_set(w, meld_children(t->child));
+	t->child = NULL;
+	t->prev = NULL;
+	w->armed--;
+	return t;
 }

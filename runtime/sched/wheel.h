@@ -31,9 +31,7 @@ void apus_wheel_init(struct apus_wheel *w, int64_t now_ns);
 void apus_wheel_arm(struct apus_wheel *w, struct apus_timer *t, int64_t deadline_ns);
 /** apus_wheel_remove - @t must be in the wheel */
 void apus_wheel_remove(struct apus_wheel *w, struct apus_timer *t);
-/** apus_wheel_pop - the next timer with deadline <= @now_ns, out of the wheel; NULL when there is none */
+/** apus_wheel_pop - the next timer with deadline <= @now_ns, out of the wheel; NULL when there is none: then w->next_ns is later */
 struct apus_timer *apus_wheel_pop(struct apus_wheel *w, int64_t now_ns);
-/** apus_wheel_next_ns - a time before which nothing is due, later than the last pop's; APUS_NEVER if empty */
-int64_t apus_wheel_next_ns(struct apus_wheel *w);
 
 #endif
