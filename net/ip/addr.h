@@ -44,17 +44,25 @@ static inline struct apus_addr apus_addr_v4(uint32_t network_order)
 	return a;
 }
 
+/* True for an IPv4 address in its mapped form; "any" is neither IPv4 nor IPv6. */
+static inline bool apus_addr_is_v4(struct apus_addr a)
+{
+	struct apus_addr mapped = {.u8 = {[10] = 0xff, [11] = 0xff}};
+
+	return !(a.u64[0] | (a.u32[2] ^ mapped.u32[2]));
+}
+
 static inline uint32_t apus_addr_to_v4(struct apus_addr a)
 {
 	return a.u32[3];
 }
 
-/** apus_addr_parse - "10.7.0.2". Return: 0, -EINVAL */
+/** apus_addr_parse - "10.7.0.2", "2001:db8::1"; "0.0.0.0" and "::" are any. Return: 0, -EINVAL */
 APUS_MUST_CHECK int apus_addr_parse(const char *text, struct apus_addr *out);
-/** apus_addr_parse_prefix - "10.7.0.2/24"; without "/n" the prefix is 32. Return: 0, -EINVAL */
+/** apus_addr_parse_prefix - "10.7.0.2/24"; without "/n" it is 32 (IPv6: 128). Return: 0, -EINVAL */
 APUS_MUST_CHECK int apus_addr_parse_prefix(const char *text, struct apus_addr *out,
 					   unsigned int *prefix_bits);
-/** apus_endpoint_parse - "10.7.0.2:80"; ":80" is any address. Return: 0, -EINVAL */
+/** apus_endpoint_parse - "10.7.0.2:80", "[::1]:80"; ":80" is any address. Return: 0, -EINVAL */
 APUS_MUST_CHECK int apus_endpoint_parse(const char *text, struct apus_endpoint *out);
 
 #define APUS_ENDPOINT_TEXT_BYTES 56 /* "[" 45 "]:" 5 and the end */

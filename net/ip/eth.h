@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/ip/eth.h: Ethernet: frames in, frames out.
+ *
+ * On the way up the header (and a VLAN tag) is taken off and m->l2_len says how much that was; the
+ * bytes stay before the data, where apus_eth_header() finds them. On the way down frames gather in
+ * a burst, which goes to the link when it is full and at flush.
+ */
+#ifndef APUS_NET_IP_ETH_H
+#define APUS_NET_IP_ETH_H
+
+#include "net/link/link.h"
+#include "runtime/sched/shard.h"
+
+APUS_BEGIN_DECLS
+
+enum apus_eth_verdict {
+	APUS_ETH_ARP,
+	APUS_ETH_IPV4,
+	APUS_ETH_DROP, /* counted by name */
+};
+
+#define APUS_ETH_COUNTERS(X)               \
+ X(RX_FRAMES, "rx_frames")                 \
+ X(RX_TAGGED, "rx_tagged")                 \
+ X(DROP_SHORT, "drop_short")               \
+ X(DROP_SOURCE, "drop_source")             \
+ X(DROP_NOT_OURS, "drop_not_ours")         \
+ X(DROP_VLAN, "drop_vlan")                 \
+ X(DROP_IPV6, "drop_ipv6")                 \
+ X(DROP_LENGTH_FIELD, "drop_length_field") \
+ X(DROP_ETHERTYPE, "drop_ethertype")       \
+ X(TX_FRAMES, "tx_frames")                 \
+ X(TX_BURSTS, "tx_bursts")                 \
+ X(TX_DROP_HEADROOM, "tx_drop_headroom")
+
+enum apus_eth_counter {
+#define X(id, name) APUS_ETH_##id,
+	APUS_ETH_COUNTERS(X)
+#undef X
+	APUS_ETH_COUNTER_COUNT,
+};
+
+struct apus_eth {
+	struct apus_link *link; /* borrowed */
+	uint16_t vlan_id;       /* ours, 1 to 4094; 0: untagged */
+	uint16_t header_bytes;  /* before an IP header that we send: 14, or 18 with a tag */
+	uint16_t tx_count;
+	struct rte_mbuf *tx_burst[APUS_LINK_BURST_MAX]; /* tx_count frames, to be sent at flush */
+	uint64_t counters[APUS_ETH_COUNTER_COUNT];
+	struct apus_metrics_block metrics;
+};
+
+/** apus_eth_init - @link is kept until fini; @vlan_id 0 for none. Context: any */
+void apus_eth_init(struct apus_eth *eth, struct apus_shard *shard, struct apus_link *link,
+		   uint16_t vlan_id);
+/** apus_eth_fini - frames not flushed are freed */
+void apus_eth_fini(struct apus_eth *eth);
+
+/**
+ * apus_eth_input - check the header and take it off
+ * @m: a frame from the link; borrowed: on APUS_ETH_DROP the caller frees it
+ *
+ * The first 14 (tagged: 18) bytes must be there, the destination be ours, broadcast or multicast,
+ * the tag be a priority tag or that of our VLAN.
+ *
+ * Context: any. Return: which room is next. Source: IEEE 802.3, 802.1Q; RFC 894
+ */
+APUS_MUST_CHECK enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m);
+
+/**
+ * apus_eth_output - put the header before the data, and the frame into the burst
+ * @m:         consumed
+ * @ethertype: host order
+ *
+ * Context: any. Return: 0, -ENOBUFS (no headroom; counted).
+ */
+int apus_eth_output(struct apus_eth *eth, struct rte_mbuf *m, const struct rte_ether_addr *dst,
+		    uint16_t ethertype, int64_t now_ns);
+/** apus_eth_flush - send what has gathered. Context: any */
+void apus_eth_flush(struct apus_eth *eth, int64_t now_ns);
+
+/* The Ethernet header that apus_eth_input() took off @m, whose data is still where it left it. */
+static inline const struct rte_ether_hdr *apus_eth_header(const struct rte_mbuf *m)
+{
+	return (const struct rte_ether_hdr *)(rte_pktmbuf_mtod(m, const char *) - m->l2_len);
+}
+
+APUS_END_DECLS
+
+#endif

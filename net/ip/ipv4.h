@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/ip/ipv4.h: IPv4, as a host (RFC 791, RFC 1122 §3.2.1, §3.3).
+ *
+ * Up: a packet that this room lets through is valid, whole and for us; its data stays at the IPv4
+ * header and m->l3_len says how long that is, so the rooms above read addresses where they are.
+ * Down: one call prepends the header, finds the neighbour and hands the packet on.
+ */
+#ifndef APUS_NET_IP_IPV4_H
+#define APUS_NET_IP_IPV4_H
+
+#include "net/ip/addr.h"
+#include "net/ip/arp.h"
+#include "net/ip/route.h"
+
+#include <rte_ip.h>
+
+APUS_BEGIN_DECLS
+
+enum apus_ipv4_verdict {
+	APUS_IPV4_TCP,
+	APUS_IPV4_UDP,
+	APUS_IPV4_ICMP,
+	APUS_IPV4_UNKNOWN, /* valid and for us, of a protocol that we do not have */
+	APUS_IPV4_DROP,    /* counted by name */
+};
+
+#define APUS_IPV4_COUNTERS(X)                        \
+ X(RX_PACKETS, "rx_packets")                         \
+ X(RX_OPTIONS, "rx_options")                         \
+ X(RX_UNKNOWN_PROTOCOL, "rx_unknown_protocol")       \
+ X(DROP_SHORT, "drop_short")                         \
+ X(DROP_VERSION, "drop_version")                     \
+ X(DROP_HEADER_LENGTH, "drop_header_length")         \
+ X(DROP_TOTAL_LENGTH, "drop_total_length")           \
+ X(DROP_CHECKSUM, "drop_checksum")                   \
+ X(DROP_SOURCE_OURS, "drop_source_ours")             \
+ X(DROP_SOURCE_THIS_NET, "drop_source_this_net")     \
+ X(DROP_SOURCE_LOOPBACK, "drop_source_loopback")     \
+ X(DROP_SOURCE_MULTICAST, "drop_source_multicast")   \
+ X(DROP_SOURCE_BROADCAST, "drop_source_broadcast")   \
+ X(DROP_SOURCE_RESERVED, "drop_source_reserved")     \
+ X(DROP_DST_LOOPBACK, "drop_destination_loopback")   \
+ X(DROP_DST_MULTICAST, "drop_destination_multicast") \
+ X(DROP_NOT_OURS, "drop_not_ours")                   \
+ X(DROP_LINK_BROADCAST, "drop_link_broadcast")       \
+ X(DROP_TCP_BROADCAST, "drop_tcp_broadcast")         \
+ X(DROP_FRAGMENT, "drop_fragment")                   \
+ X(DROP_OPTIONS, "drop_options")                     \
+ X(DROP_SOURCE_ROUTE, "drop_source_route")           \
+ X(TX_PACKETS, "tx_packets")                         \
+ X(TX_NO_MBUF, "tx_no_mbuf")                         \
+ X(TX_DROP_HEADROOM, "tx_drop_headroom")             \
+ X(TX_DROP_TOO_BIG, "tx_drop_too_big")               \
+ X(TX_DROP_NO_ROUTE, "tx_drop_no_route")             \
+ X(TX_DROP_TO_SELF, "tx_drop_to_self")
+
+enum apus_ipv4_counter {
+#define X(id, name) APUS_IPV4_##id,
+	APUS_IPV4_COUNTERS(X)
+#undef X
+	APUS_IPV4_COUNTER_COUNT,
+};
+
+struct apus_ipv4 {
+	struct apus_link *link; /* borrowed: its pool and offloads */
+	struct apus_arp *arp;   /* the room below */
+	struct apus_route_table *routes;
+	uint32_t addr;      /* ours, network order */
+	uint32_t mask;      /* of the connected prefix */
+	uint32_t broadcast; /* of it; 0: it has none */
+	uint16_t mtu;
+	uint64_t counters[APUS_IPV4_COUNTER_COUNT];
+	struct apus_metrics_block metrics;
+};
+
+/** apus_ipv4_init - @arp and @routes are kept; our address is @arp's. Context: any */
+void apus_ipv4_init(struct apus_ipv4 *ip, struct apus_shard *shard, struct apus_arp *arp,
+		    struct apus_route_table *routes, uint16_t mtu);
+void apus_ipv4_fini(struct apus_ipv4 *ip);
+
+/**
+ * apus_ipv4_input - check the header
+ * @m: data at the IPv4 header, as apus_eth_input() left it; borrowed: on APUS_IPV4_DROP the caller
+ *     frees it
+ *
+ * Any verdict but DROP: the header with its options is contiguous, m->l3_len is its length, and
+ * padding of the frame is cut off: pkt_len is the total length.
+ *
+ * Context: any. Return: which room is next. Source: RFC 791 §3.1, RFC 1122 §3.2.1, §3.3.6
+ */
+APUS_MUST_CHECK enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m);
+
+/**
+ * apus_ipv4_output - send a packet to @dst
+ * @m:     data at the transport header, whose checksum is done or asked for by RTE_MBUF_F_TX_*;
+ *         consumed
+ * @src:   ours
+ * @dst:   a host, a group or a broadcast address
+ * @proto: IPPROTO_*
+ * @tos:   DSCP and ECN
+ *
+ * Don't-fragment is set and nothing is fragmented. There is no loopback: a packet to our own
+ * address is refused and counted.
+ *
+ * Context: any. Return: 0 (sent, or waits for the neighbour); -EMSGSIZE, -EHOSTUNREACH,
+ * -ENETUNREACH, -ENOBUFS.
+ */
+int apus_ipv4_output(struct apus_ipv4 *ip, struct rte_mbuf *m, struct apus_addr src,
+		     struct apus_addr dst, uint8_t proto, uint8_t tos, int64_t now_ns);
+
+/** apus_ipv4_source - the address of ours to send from to @dst. Return: 0, -ENETUNREACH. Context: any */
+APUS_MUST_CHECK int apus_ipv4_source(const struct apus_ipv4 *ip, struct apus_addr dst,
+				     struct apus_addr *src);
+/** apus_ipv4_mbuf - empty, with headroom for every header. Return: NULL without one (counted) */
+APUS_MUST_CHECK struct rte_mbuf *apus_ipv4_mbuf(struct apus_ipv4 *ip);
+
+/* True for an address of this host: not for broadcast, group or loopback ones. */
+static inline bool apus_ipv4_is_ours(const struct apus_ipv4 *ip, struct apus_addr addr)
+{
+	return apus_addr_is_v4(addr) && apus_addr_to_v4(addr) == ip->addr;
+}
+
+/** apus_ipv4_is_unicast - false for what no single host has: any, broadcast, group, loopback, reserved */
+bool apus_ipv4_is_unicast(const struct apus_ipv4 *ip, struct apus_addr addr);
+
+/* The largest packet, header included. */
+static inline uint16_t apus_ipv4_mtu(const struct apus_ipv4 *ip)
+{
+	return ip->mtu;
+}
+
+/* The header of a packet that apus_ipv4_input() let through. */
+static inline const struct rte_ipv4_hdr *apus_ipv4_header(const struct rte_mbuf *m)
+{
+	return rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+}
+
+APUS_END_DECLS
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/ip/mbuf.c: packets of several segments: the rare cases, out of the way of the common one.
+ *
+ * A device that scatters may cut a frame anywhere, so headers are made contiguous before they are
+ * read; payload never is.
+ */
+#include "net/ip/mbuf.h"
+#include "runtime/base/check.h"
+
+#include <string.h>
+
+APUS_COLD bool apus_mbuf_pull_slow(struct rte_mbuf *m, uint32_t bytes)
+{
+	if (bytes > m->pkt_len || !apus_mbuf_is_ours(m))
+		return false;
+	if (bytes - m->data_len > rte_pktmbuf_tailroom(m))
+		return false;
+
+	while (m->data_len < bytes) {
+		struct rte_mbuf *next = m->next;
+		uint16_t part = (uint16_t)apus_min(bytes - m->data_len, next->data_len);
+
+		memcpy(rte_pktmbuf_mtod_offset(m, char *, m->data_len),
+		       rte_pktmbuf_mtod(next, char *), part);
+		m->data_len += part;
+		next->data_off += part;
+		next->data_len -= part;
+		if (next->data_len == 0) {
+			m->next = next->next;
+			m->nb_segs--;
+			rte_pktmbuf_free_seg(next);
+		}
+	}
+	return true;
+}
+
+void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes)
+{
+	apus_must_op(bytes, <=, m->pkt_len);
+
+	struct rte_mbuf *seg = m;
+	uint32_t left = bytes;
+	uint16_t segs = 1;
+
+	m->pkt_len = bytes;
+	while (left > seg->data_len) {
+		left -= seg->data_len;
+		seg = seg->next;
+		segs++;
+	}
+	seg->data_len = (uint16_t)left;
+	if (seg->next) {
+		rte_pktmbuf_free(seg->next); /* frees the chain from there on */
+		seg->next = NULL;
+		m->nb_segs = segs;
+	}
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/ip/mbuf.h: what DPDK's mbuf library does not have, and every room of this floor needs.
+ */
+#ifndef APUS_NET_IP_MBUF_H
+#define APUS_NET_IP_MBUF_H
+
+#include "runtime/base/compiler.h"
+
+#include <rte_mbuf.h>
+
+APUS_BEGIN_DECLS
+
+/** apus_mbuf_pull_slow - the other half of apus_mbuf_pull(): moves bytes from later segments */
+APUS_MUST_CHECK bool apus_mbuf_pull_slow(struct rte_mbuf *m, uint32_t bytes);
+/** apus_mbuf_trim - cut the packet to @bytes <= pkt_len; segments left empty are freed */
+void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes);
+
+/* inline definitions */
+
+/**
+ * apus_mbuf_pull - make the first @bytes of the packet contiguous in its first segment
+ *
+ * Borrows @m. Context: any. Return: false if the packet is shorter, or its first segment has not
+ * the room.
+ */
+APUS_MUST_CHECK static inline bool apus_mbuf_pull(struct rte_mbuf *m, uint32_t bytes)
+{
+	return apus_likely(m->data_len >= bytes) || apus_mbuf_pull_slow(m, bytes);
+}
+
+/* One's complement sums: 16 bits of a, then of b, with the carry brought round. */
+static inline uint16_t apus_sum_fold(uint32_t sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)sum;
+}
+
+/* True if we may write to the packet's bytes: nobody else holds them. */
+static inline bool apus_mbuf_is_ours(const struct rte_mbuf *m)
+{
+	for (; m; m = m->next) {
+		if (!RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) != 1)
+			return false;
+	}
+	return true;
+}
+
+/* A received packet becomes one to send: what the receiver noted in it is forgotten. */
+static inline void apus_mbuf_turn_round(struct rte_mbuf *m)
+{
+	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+	m->tx_offload = 0;
+	m->packet_type = 0;
+	m->vlan_tci = 0;
+}
+
+APUS_END_DECLS
+
+#endif

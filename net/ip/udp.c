@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/ip/udp.c: the User Datagram Protocol (RFC 768, RFC 1122 §4.1, RFC 8085, RFC 6056).
+ *
+ * Input: length, checksum, socket, queue; each "no" has a name, and "no socket" is told to the
+ * sender. A datagram may be shorter than the packet that carries it (RFC 768 has its own length):
+ * what is behind it is cut off.
+ *
+ * Where a queue ends: 256 datagrams per socket, and half the pool for all sockets together, so that
+ * readers who do not read cannot starve those who do of receive buffers.
+ *
+ * Entry points: apus_udp_input(), apus_udp_icmp_error() up; apus_udp_attach(), apus_udp_output()
+ * for net/socket/udp.c.
+ */
+#include "net/ip/udp.h"
+#include "net/ip/mbuf.h"
+#include "runtime/base/check.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <rte_ethdev.h>
+#include <rte_udp.h>
+#include <string.h>
+
+#define HASH_SHIFT (64 - 10)
+static_assert(1u << (64 - HASH_SHIFT) == APUS_UDP_BUCKETS, "the hash's top bits are the bucket");
+static_assert((APUS_UDP_QUEUE_MAX & (APUS_UDP_QUEUE_MAX - 1)) == 0, "positions wrap");
+
+#define PORTS         (APUS_UDP_PORT_LAST - APUS_UDP_PORT_FIRST + 1)
+#define HEADERS_BYTES (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
+
+static const char *const counter_names[] = {APUS_UDP_COUNTERS(APUS_COUNTER_NAME)};
+
+/* --- the tables ----------------------------------------------------------------------------- */
+
+static struct apus_list *bound_bucket(const struct apus_udp_layer *layer, uint16_t port)
+{
+	return &layer->bound[(port * layer->hash_key) >> HASH_SHIFT];
+}
+
+static struct apus_list *connected_bucket(const struct apus_udp_layer *layer, uint16_t port,
+					  const struct apus_endpoint *remote)
+{
+	uint64_t h = (remote->addr.u64[0] ^ remote->addr.u64[1]) * layer->hash_key;
+
+	h = (h >> 32) ^ ((uint32_t)port << 16 | remote->port);
+	return &layer->connected[(h * layer->hash_key) >> HASH_SHIFT];
+}
+
+/* "Any" takes part in every address. */
+static bool addr_overlaps(struct apus_addr a, struct apus_addr b)
+{
+	return apus_addr_is_any(a) || apus_addr_is_any(b) || apus_addr_equal(a, b);
+}
+
+static struct apus_udp *find_bound(const struct apus_udp_layer *layer,
+				   const struct apus_endpoint *local)
+{
+	struct apus_list *head = bound_bucket(layer, local->port), *it;
+
+	apus_list_for_each(it, head) {
+		struct apus_udp *u = apus_list_entry(it, struct apus_udp, link);
+
+		if (u->local.port == local->port && addr_overlaps(u->local.addr, local->addr))
+			return u;
+	}
+	return NULL;
+}
+
+static struct apus_udp *find_connected(const struct apus_udp_layer *layer,
+				       const struct apus_endpoint *local,
+				       const struct apus_endpoint *remote)
+{
+	struct apus_list *head = connected_bucket(layer, local->port, remote), *it;
+
+	apus_list_for_each(it, head) {
+		struct apus_udp *u = apus_list_entry(it, struct apus_udp, link);
+
+		if (u->local.port == local->port && u->remote.port == remote->port &&
+		    apus_addr_equal(u->remote.addr, remote->addr) &&
+		    addr_overlaps(u->local.addr, local->addr))
+			return u;
+	}
+	return NULL;
+}
+
+/* The socket of a datagram from @remote to @local: the one with that peer goes first. */
+static struct apus_udp *find_socket(const struct apus_udp_layer *layer,
+				    const struct apus_endpoint *local,
+				    const struct apus_endpoint *remote)
+{
+	struct apus_udp *u = NULL;
+
+	if (layer->connected_count)
+		u = find_connected(layer, local, remote);
+	return u ? u : find_bound(layer, local);
+}
+
+/* --- up ------------------------------------------------------------------------------------- */
+
+static bool checksum_good(struct apus_udp_layer *layer, const struct rte_mbuf *m,
+			  const struct rte_udp_hdr *h)
+{
+	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
+	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	uint16_t sum;
+
+	if (h->dgram_cksum == 0) { /* RFC 768: the sender made none */
+		layer->counters[APUS_UDP_RX_NO_CHECKSUM]++;
+		return true;
+	}
+	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		return true;
+	if (told == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+		return false;
+
+	/* The pseudo header has UDP's length, which rte_ipv4_phdr_cksum() would take from IP's. */
+	struct {
+		uint32_t src, dst;
+		uint8_t zero, proto;
+		uint16_t length;
+	} pseudo = {ip->src_addr, ip->dst_addr, 0, IPPROTO_UDP, h->dgram_len};
+
+	if (rte_raw_cksum_mbuf(m, m->l3_len, rte_be_to_cpu_16(h->dgram_len), &sum))
+		return false;
+	return apus_sum_fold((uint32_t)sum + rte_raw_cksum(&pseudo, sizeof(pseudo))) == 0xffff;
+}
+
+/* Return: what is wrong with it; APUS_UDP_COUNTER_COUNT if nothing, and it is cut to its length */
+static enum apus_udp_counter check(struct apus_udp_layer *layer, struct rte_mbuf *m)
+{
+	if (apus_unlikely(!apus_mbuf_pull(m, m->l3_len + sizeof(struct rte_udp_hdr))))
+		return APUS_UDP_DROP_SHORT;
+
+	const struct rte_udp_hdr *h =
+		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
+	uint16_t bytes = rte_be_to_cpu_16(h->dgram_len);
+
+	if (apus_unlikely(bytes < sizeof(*h) || bytes > m->pkt_len - m->l3_len))
+		return APUS_UDP_DROP_LENGTH;
+	if (apus_unlikely(!checksum_good(layer, m, h)))
+		return APUS_UDP_DROP_CHECKSUM;
+	if (apus_unlikely(h->dst_port == 0))
+		return APUS_UDP_DROP_PORT_ZERO;
+	return APUS_UDP_COUNTER_COUNT;
+}
+
+/* Consumes @m. */
+static void drop(struct apus_udp_layer *layer, struct rte_mbuf *m, enum apus_udp_counter reason)
+{
+	layer->counters[reason]++;
+	rte_pktmbuf_free(m);
+}
+
+/* Consumes @m. */
+static void enqueue(struct apus_udp *u, struct rte_mbuf *m)
+{
+	struct apus_udp_layer *layer = u->layer;
+
+	if (u->tail - u->head == APUS_UDP_QUEUE_MAX) {
+		drop(layer, m, APUS_UDP_DROP_QUEUE_FULL);
+		return;
+	}
+	if (layer->queued >= layer->queued_max) {
+		drop(layer, m, APUS_UDP_DROP_QUEUES_FULL);
+		return;
+	}
+
+	const struct rte_udp_hdr *h =
+		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
+	uint32_t bytes = m->l3_len + (uint32_t)rte_be_to_cpu_16(h->dgram_len);
+
+	if (m->pkt_len > bytes)
+		apus_mbuf_trim(m, bytes);
+	layer->counters[APUS_UDP_RX_DATAGRAMS]++;
+	layer->queued++;
+	u->queue[u->tail++ % APUS_UDP_QUEUE_MAX] = m;
+	apus_waitq_wake_one(&u->readers, 0);
+}
+
+void apus_udp_input(struct apus_udp_layer *layer, struct rte_mbuf *m, int64_t now_ns)
+{
+	enum apus_udp_counter wrong = check(layer, m);
+
+	if (apus_unlikely(wrong != APUS_UDP_COUNTER_COUNT)) {
+		drop(layer, m, wrong);
+		return;
+	}
+
+	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
+	const struct rte_udp_hdr *h =
+		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
+	struct apus_endpoint local = {apus_addr_v4(ip->dst_addr), rte_be_to_cpu_16(h->dst_port)};
+	struct apus_endpoint remote = {apus_addr_v4(ip->src_addr), rte_be_to_cpu_16(h->src_port)};
+	struct apus_udp *u = find_socket(layer, &local, &remote);
+
+	if (apus_likely(u)) {
+		enqueue(u, m);
+		return;
+	}
+	apus_icmp_unreachable(layer->icmp, m, APUS_ICMP_UNREACHABLE_PORT, now_ns);
+	drop(layer, m, APUS_UDP_DROP_NO_SOCKET);
+}
+
+void apus_udp_icmp_error(struct apus_udp_layer *layer, const struct apus_icmp_error *error,
+			 int64_t now_ns)
+{
+	struct apus_endpoint local = {error->local, error->local_port};
+	struct apus_endpoint remote = {error->remote, error->remote_port};
+	struct apus_udp *u = find_connected(layer, &local, &remote);
+
+	if (!u) {
+		layer->counters[APUS_UDP_ICMP_NO_SOCKET]++;
+		return;
+	}
+	/* Others are soft (RFC 1122 §4.2.3.9 says so for TCP): the way may come back. */
+	if (error->type != APUS_ICMP_UNREACHABLE ||
+	    (error->code != APUS_ICMP_UNREACHABLE_PORT &&
+	     error->code != APUS_ICMP_UNREACHABLE_PROTOCOL)) {
+		layer->counters[APUS_UDP_ICMP_IGNORED]++;
+		return;
+	}
+	layer->counters[APUS_UDP_ICMP_REFUSED]++;
+	u->error = -ECONNREFUSED;
+	apus_waitq_wake_one(&u->readers, 0);
+}
+
+/* --- sockets -------------------------------------------------------------------------------- */
+
+static bool is_taken(const struct apus_udp_layer *layer, const struct apus_endpoint *local,
+		     const struct apus_endpoint *remote)
+{
+	return remote ? find_connected(layer, local, remote) != NULL
+		      : find_bound(layer, local) != NULL;
+}
+
+/* RFC 6056 §3.3.1, algorithm 1: from a random port on, the first that is free. Return: 0 if none is */
+static uint16_t choose_port(struct apus_udp_layer *layer, struct apus_addr addr,
+			    const struct apus_endpoint *remote)
+{
+	uint32_t start = (uint32_t)apus_random_below(apus_shard_random(layer->shard), PORTS);
+
+	for (uint32_t i = 0; i < PORTS; i++) {
+		struct apus_endpoint local = {
+			addr, (uint16_t)(APUS_UDP_PORT_FIRST + (start + i) % PORTS)};
+
+		/* A peer's port that a socket without a peer listens on would be stolen from it. */
+		if (!is_taken(layer, &local, remote) && !find_bound(layer, &local))
+			return local.port;
+	}
+	layer->counters[APUS_UDP_PORTS_EXHAUSTED]++;
+	return 0;
+}
+
+int apus_udp_attach(struct apus_udp_layer *layer, struct apus_endpoint local,
+		    const struct apus_endpoint *remote, struct apus_udp **out)
+{
+	struct apus_addr source;
+
+	if (!apus_addr_is_any(local.addr) && !apus_ipv4_is_ours(layer->ip, local.addr))
+		return -EADDRNOTAVAIL;
+	if (remote) {
+		if (!remote->port || !apus_ipv4_is_unicast(layer->ip, remote->addr))
+			return -EADDRNOTAVAIL;
+		if (apus_ipv4_source(layer->ip, remote->addr, &source))
+			return -ENETUNREACH;
+		local.addr = source;
+	}
+	if (!local.port)
+		local.port = choose_port(layer, local.addr, remote);
+	else if (is_taken(layer, &local, remote))
+		return -EADDRINUSE;
+	if (!local.port)
+		return -EADDRINUSE;
+
+	struct apus_udp *u = apus_slab_get(&layer->sockets);
+
+	if (!u)
+		return -ENOMEM;
+	u->layer = layer;
+	u->local = local;
+	u->remote = remote ? *remote : (struct apus_endpoint){0};
+	u->users = 0;
+	u->error = 0;
+	u->head = u->tail = 0;
+	apus_waitq_init(&u->readers);
+	layer->connected_count += !!remote;
+	apus_list_push_back(remote ? connected_bucket(layer, local.port, remote)
+				   : bound_bucket(layer, local.port),
+			    &u->link);
+	*out = u;
+	return 0;
+}
+
+struct rte_mbuf *apus_udp_pop(struct apus_udp *u)
+{
+	if (u->head == u->tail)
+		return NULL;
+	u->layer->queued--;
+	return u->queue[u->head++ % APUS_UDP_QUEUE_MAX];
+}
+
+void apus_udp_detach(struct apus_udp *u)
+{
+	struct rte_mbuf *m;
+
+	apus_must(apus_list_linked(&u->link));
+	while ((m = apus_udp_pop(u)))
+		rte_pktmbuf_free(m);
+	u->layer->connected_count -= !!u->remote.port;
+	apus_list_remove(&u->link);
+	apus_waitq_wake_all(&u->readers, -EPIPE);
+	if (!u->users)
+		apus_slab_put(&u->layer->sockets, u);
+}
+
+void apus_udp_put_user(struct apus_udp *u)
+{
+	apus_must(u->users > 0);
+	u->users--;
+	if (!u->users && !apus_list_linked(&u->link))
+		apus_slab_put(&u->layer->sockets, u);
+}
+
+/* --- down ----------------------------------------------------------------------------------- */
+
+/* A packet with room for the UDP header, then @buf; several segments if it needs them. */
+static struct rte_mbuf *build(struct apus_udp_layer *layer, const char *buf, size_t len)
+{
+	struct rte_mbuf *m = apus_ipv4_mbuf(layer->ip), *seg = m;
+
+	if (!m)
+		goto err_no_mbuf;
+	m->data_len = sizeof(struct rte_udp_hdr);
+	for (size_t done = 0;;) {
+		size_t part = apus_min(len - done, (size_t)rte_pktmbuf_tailroom(seg));
+
+		memcpy(rte_pktmbuf_mtod_offset(seg, char *, seg->data_len), buf + done, part);
+		seg->data_len += (uint16_t)part;
+		done += part;
+		if (done == len)
+			break;
+		seg->next = apus_ipv4_mbuf(layer->ip);
+		if (!seg->next)
+			goto err_no_mbuf;
+		seg = seg->next;
+		m->nb_segs++;
+	}
+	m->pkt_len = (uint32_t)(len + sizeof(struct rte_udp_hdr));
+	return m;
+
+err_no_mbuf:
+	layer->counters[APUS_UDP_NO_MBUF]++;
+	rte_pktmbuf_free(m);
+	return NULL;
+}
+
+/* RFC 768: over a pseudo header, the header and the data; a sum of 0 is sent as all ones. */
+static void put_checksum(const struct apus_udp_layer *layer, struct rte_mbuf *m,
+			 const struct apus_udp *u, const struct apus_endpoint *to,
+			 struct apus_addr src)
+{
+	struct rte_udp_hdr *h = rte_pktmbuf_mtod(m, struct rte_udp_hdr *);
+	struct {
+		uint32_t src, dst;
+		uint8_t zero, proto;
+		uint16_t length;
+	} pseudo = {apus_addr_to_v4(src), apus_addr_to_v4(to->addr), 0, IPPROTO_UDP,
+		    rte_cpu_to_be_16((uint16_t)m->pkt_len)};
+	uint16_t sum = rte_raw_cksum(&pseudo, sizeof(pseudo)), rest = 0;
+
+	*h = (struct rte_udp_hdr){
+		.src_port = rte_cpu_to_be_16(u->local.port),
+		.dst_port = rte_cpu_to_be_16(to->port),
+		.dgram_len = pseudo.length,
+	};
+	if (layer->ip->link->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
+		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+		h->dgram_cksum = sum;
+		return;
+	}
+	apus_must(!rte_raw_cksum_mbuf(m, 0, m->pkt_len, &rest));
+	sum = (uint16_t)~apus_sum_fold((uint32_t)sum + rest);
+	h->dgram_cksum = sum ? sum : 0xffff;
+}
+
+int apus_udp_output(struct apus_udp *u, const void *buf, size_t len, const struct apus_endpoint *to,
+		    int64_t now_ns)
+{
+	struct apus_udp_layer *layer = u->layer;
+	struct apus_addr src;
+
+	if (len + HEADERS_BYTES > apus_ipv4_mtu(layer->ip)) {
+		layer->counters[APUS_UDP_TX_DROP_TOO_BIG]++;
+		return -EMSGSIZE;
+	}
+
+	int rc = apus_ipv4_source(layer->ip, to->addr, &src);
+
+	if (rc)
+		return rc;
+
+	struct rte_mbuf *m = build(layer, buf, len);
+
+	if (!m)
+		return -ENOBUFS;
+	put_checksum(layer, m, u, to, src);
+	rc = apus_ipv4_output(layer->ip, m, src, to->addr, IPPROTO_UDP, 0, now_ns);
+	if (!rc)
+		layer->counters[APUS_UDP_TX_DATAGRAMS]++;
+	return rc;
+}
+
+/* --- beginning and end ---------------------------------------------------------------------- */
+
+int apus_udp_layer_init(struct apus_udp_layer *layer, struct apus_shard *shard,
+			struct apus_ipv4 *ip, struct apus_icmp *icmp, uint32_t sockets_max)
+{
+	struct apus_heap *heap = apus_shard_heap(shard);
+	struct apus_list *heads = apus_heap_alloc(heap, 2 * APUS_UDP_BUCKETS * sizeof(*heads));
+
+	if (!heads)
+		return -ENOMEM;
+	for (size_t i = 0; i < 2 * APUS_UDP_BUCKETS; i++)
+		apus_list_init(&heads[i]);
+	*layer = (struct apus_udp_layer){
+		.ip = ip,
+		.icmp = icmp,
+		.shard = shard,
+		.bound = heads,
+		.connected = heads + APUS_UDP_BUCKETS,
+		.queued_max = ip->link->pool->size / 2,
+		.hash_key = apus_random_u64(apus_shard_random(shard)) | 1,
+	};
+	apus_slab_init(&layer->sockets, heap, sizeof(struct apus_udp), sockets_max);
+	apus_metrics_register(apus_shard_metrics(shard), &layer->metrics, "udp", counter_names,
+			      layer->counters, APUS_UDP_COUNTER_COUNT);
+	return 0;
+}
+
+void apus_udp_layer_fini(struct apus_udp_layer *layer)
+{
+	apus_slab_fini(&layer->sockets);
+	apus_heap_free(apus_shard_heap(layer->shard), layer->bound);
+	apus_metrics_unregister(&layer->metrics);
+}

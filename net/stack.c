@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/stack.c: the corridor: the road up, the rooms' beginning and end.
+ *
+ * Up by return, down by call: a room says what it found, and the corridor chooses the next door.
+ * So the whole road of a packet reads here, and no room knows the ones above it. A burst is walked
+ * in stages: fetch the headers, ask Ethernet and IPv4 of every frame, then act; so the memory that
+ * the second frame needs is on its way while the first one is read.
+ *
+ * Each packet that ends here was counted by name in the room that refused it.
+ *
+ * Invariant: a poll takes at most 4 bursts, so a flood cannot keep the tasks from running.
+ */
+#include "net/stack.h"
+#include "net/stack_internal.h"
+#include "runtime/base/check.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+#define BURSTS_PER_POLL     4
+#define CONNECTIONS_DEFAULT 65536
+#define MTU_MIN             68 /* RFC 791 §3.2: what every module must be able to forward */
+#define LINGER_STEP_NS      (5 * APUS_MS)
+
+/* --- the road up ---------------------------------------------------------------------------- */
+
+/* Where a frame goes next; the rooms have counted what goes nowhere. */
+enum door {
+	DOOR_OUT,
+	DOOR_ARP,
+	DOOR_TCP,
+	DOOR_UDP,
+	DOOR_ICMP,
+	DOOR_UNKNOWN,
+};
+
+static enum door rx_parse(struct apus_stack *s, struct rte_mbuf *m)
+{
+	switch (apus_eth_input(&s->eth, m)) {
+	case APUS_ETH_ARP:
+		return DOOR_ARP;
+	case APUS_ETH_IPV4:
+		break;
+	case APUS_ETH_DROP:
+		return DOOR_OUT;
+	}
+
+	switch (apus_ipv4_input(&s->ipv4, m)) {
+	case APUS_IPV4_TCP:
+		return DOOR_TCP;
+	case APUS_IPV4_UDP:
+		return DOOR_UDP;
+	case APUS_IPV4_ICMP:
+		return DOOR_ICMP;
+	case APUS_IPV4_UNKNOWN:
+		return DOOR_UNKNOWN;
+	case APUS_IPV4_DROP:
+		break;
+	}
+	return DOOR_OUT;
+}
+
+static void rx_icmp(struct apus_stack *s, struct rte_mbuf *m, int64_t now_ns)
+{
+	struct apus_icmp_error error;
+
+	if (!apus_icmp_input(&s->icmp, m, now_ns, &error))
+		return;
+	if (error.proto == IPPROTO_TCP)
+		apus_tcp_icmp_error(&s->tcp, &error, now_ns);
+	else
+		apus_udp_icmp_error(&s->udp, &error, now_ns);
+}
+
+static void rx_act(struct apus_stack *s, struct rte_mbuf *m, enum door door, int64_t now_ns)
+{
+	switch (door) {
+	case DOOR_TCP:
+		apus_tcp_input(&s->tcp, m, now_ns);
+		return;
+	case DOOR_UDP:
+		apus_udp_input(&s->udp, m, now_ns);
+		return;
+	case DOOR_ARP:
+		apus_arp_input(&s->arp, m, now_ns);
+		return;
+	case DOOR_ICMP:
+		rx_icmp(s, m, now_ns);
+		return;
+	case DOOR_UNKNOWN:
+		apus_icmp_unreachable(&s->icmp, m, APUS_ICMP_UNREACHABLE_PROTOCOL, now_ns);
+		break;
+	case DOOR_OUT:
+		break;
+	}
+	rte_pktmbuf_free(m);
+}
+
+static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t count, int64_t now_ns)
+{
+	enum door doors[APUS_LINK_BURST_MAX];
+
+	for (uint16_t i = 0; i < count; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void *));
+	for (uint16_t i = 0; i < count; i++)
+		doors[i] = rx_parse(s, frames[i]);
+	for (uint16_t i = 0; i < count; i++)
+		rx_act(s, frames[i], doors[i], now_ns);
+}
+
+/* --- the shard's hook ----------------------------------------------------------------------- */
+
+static struct apus_stack *stack_of(struct apus_poller *p)
+{
+	return apus_container_of(p, struct apus_stack, poller);
+}
+
+static bool stack_poll(struct apus_poller *p, int64_t now_ns)
+{
+	struct apus_stack *s = stack_of(p);
+	struct rte_mbuf *frames[APUS_LINK_BURST_MAX];
+	uint16_t count = APUS_LINK_BURST_MAX;
+	bool any = false;
+
+	for (int i = 0; i < BURSTS_PER_POLL && count == APUS_LINK_BURST_MAX; i++) {
+		count = apus_link_rx(s->link, frames, APUS_LINK_BURST_MAX, now_ns);
+		rx_burst(s, frames, count, now_ns);
+		any |= count > 0;
+	}
+	return any;
+}
+
+static void stack_flush(struct apus_poller *p, int64_t now_ns)
+{
+	struct apus_stack *s = stack_of(p);
+
+	apus_tcp_flush(&s->tcp, now_ns);
+	apus_eth_flush(&s->eth, now_ns);
+}
+
+static int64_t stack_idle(struct apus_poller *p, enum apus_idle what, int64_t now_ns)
+{
+	return apus_link_idle(stack_of(p)->link, what, now_ns);
+}
+
+static const struct apus_poller_type stack_poller = {
+	.name = "stack",
+	.poll = stack_poll,
+	.flush = stack_flush,
+	.idle = stack_idle,
+};
+
+/* --- beginning and end ---------------------------------------------------------------------- */
+
+static bool options_valid(const struct apus_stack_options *o, const struct apus_link *link)
+{
+	uint32_t first = rte_be_to_cpu_32(apus_addr_to_v4(o->addr)) >> 24;
+
+	if (!apus_addr_is_v4(o->addr) || o->prefix_bits < 1 || o->prefix_bits > 32)
+		return false;
+	if (first == 0 || first == IN_LOOPBACKNET || first >= 224) /* groups, reserved */
+		return false;
+	return !o->mtu || (o->mtu >= MTU_MIN && o->mtu <= link->mtu);
+}
+
+/* The rooms in floor order: the dependencies of the stack are what is passed here. */
+static int init_rooms(struct apus_stack *s, const struct apus_stack_options *o)
+{
+	struct apus_addr any = {0};
+	uint32_t connections = o->connections_max ? o->connections_max : CONNECTIONS_DEFAULT;
+	int rc;
+
+	apus_eth_init(&s->eth, s->shard, s->link, 0);
+	rc = apus_arp_init(&s->arp, s->shard, &s->eth, o->addr, o->prefix_bits);
+	if (rc)
+		goto err_eth;
+	apus_route_init(&s->routes);
+	rc = apus_route_add(&s->routes, o->addr, o->prefix_bits, any);
+	if (!rc && !apus_addr_is_any(o->gateway))
+		rc = apus_route_add(&s->routes, any, 0, o->gateway);
+	if (rc)
+		goto err_arp;
+	apus_ipv4_init(&s->ipv4, s->shard, &s->arp, &s->routes, o->mtu ? o->mtu : s->link->mtu);
+	apus_icmp_init(&s->icmp, s->shard, &s->ipv4);
+	rc = apus_udp_layer_init(&s->udp, s->shard, &s->ipv4, &s->icmp, APUS_UDP_SOCKETS_MAX);
+	if (rc)
+		goto err_icmp;
+	rc = apus_tcp_layer_init(&s->tcp, s->shard, &s->ipv4, connections);
+	if (rc)
+		goto err_udp;
+	return 0;
+
+err_udp:
+	apus_udp_layer_fini(&s->udp);
+err_icmp:
+	apus_icmp_fini(&s->icmp);
+	apus_ipv4_fini(&s->ipv4);
+err_arp:
+	apus_arp_fini(&s->arp);
+err_eth:
+	apus_eth_fini(&s->eth);
+	return rc == -ENETUNREACH ? -EINVAL : rc; /* the gateway is on no network of ours */
+}
+
+int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
+		    const struct apus_stack_options *options, struct apus_stack **out)
+{
+	struct apus_stack *s = NULL;
+	int rc = -EINVAL;
+
+	if (!options_valid(options, link))
+		goto err_link;
+	rc = -ENOMEM;
+	s = apus_heap_zalloc(apus_shard_heap(shard), sizeof(*s));
+	if (!s)
+		goto err_link;
+	s->shard = shard;
+	s->link = link;
+	rc = init_rooms(s, options);
+	if (rc)
+		goto err_free;
+
+	apus_poller_register(shard, &s->poller, &stack_poller);
+	apus_shard_set_slot(shard, APUS_STACK_SLOT, s);
+	apus_arp_announce(&s->arp, apus_now());
+	*out = s;
+	return 0;
+
+err_free:
+	apus_heap_free(apus_shard_heap(shard), s);
+err_link:
+	apus_link_close(link);
+	return rc;
+}
+
+void apus_stack_close(struct apus_stack *s)
+{
+	struct apus_shard *shard = s->shard;
+
+	apus_shard_set_slot(shard, APUS_STACK_SLOT, NULL);
+	apus_poller_unregister(&s->poller);
+	apus_tcp_layer_fini(&s->tcp);
+	apus_udp_layer_fini(&s->udp);
+	apus_icmp_fini(&s->icmp);
+	apus_ipv4_fini(&s->ipv4);
+	apus_arp_fini(&s->arp);
+	apus_eth_fini(&s->eth);
+	apus_link_close(s->link);
+	apus_heap_free(apus_shard_heap(shard), s);
+}
+
+struct apus_stack *apus_stack_self(void)
+{
+	return apus_shard_slot(apus_shard_self(), APUS_STACK_SLOT);
+}
+
+int apus_stack_linger(struct apus_stack *s, int64_t ns)
+{
+	int64_t end_ns = apus_now() + ns;
+
+	while (apus_tcp_layer_open(&s->tcp)) {
+		if (apus_now() >= end_ns)
+			return -ETIMEDOUT;
+
+		int rc = apus_sleep_until(apus_min(apus_now() + LINGER_STEP_NS, end_ns));
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
