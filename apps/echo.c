@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * apps/echo.c: sends back what it gets: the first program to read.
+ *
+ *	echo                   TCP and UDP on port 7 (RFC 862); the stack answers pings by itself
+ *	echo --l2              no stack: every frame goes back with its addresses swapped
+ *
+ * One task accepts, and starts one task per connection; one more serves all datagrams. Each is
+ * written as if it blocked. Ctrl-C cancels the main task: its call returns -ECANCELED, it cleans up
+ * and returns, and so do the others.
+ */
+#include "net/main.h"
+#include "net/socket/tcp.h"
+#include "net/socket/udp.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sync/event.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BUFFER_BYTES    16384
+#define CONNECTIONS_MAX 10000
+
+/* The command line. */
+static struct {
+	uint16_t port;
+	uint32_t connections_max;
+	int64_t report_ns; /* 0: none */
+	bool l2;
+} options = {.port = 7, .connections_max = CONNECTIONS_MAX};
+
+/* --- TCP and UDP --------------------------------------------------------------------------- */
+
+struct server {
+	struct apus_tcp_listener *listener;
+	uint32_t connections;    /* open */
+	struct apus_event leave; /* set when one was closed */
+};
+
+static struct server server;
+
+/* async def serve_connection(reader, writer): */
+static int64_t serve_connection(void *arg)
+{
+	struct apus_tcp *c = arg;
+	char *buf = malloc(BUFFER_BYTES); /* not on the stack, which is small */
+	int64_t n;
+
+	while (buf && (n = apus_tcp_read(c, buf, BUFFER_BYTES)) > 0)
+		if (apus_tcp_write(c, buf, (size_t)n) < 0)
+			break;
+	free(buf);
+	apus_tcp_close(c);
+	server.connections--;
+	apus_event_set(&server.leave);
+	return 0; /* how a peer leaves is no error of ours */
+}
+
+static int64_t serve_tcp(void *arg)
+{
+	const struct apus_spawn_options as = {.name = "connection"};
+	struct apus_tcp *c;
+	int rc = 0;
+
+	while (!rc) {
+		apus_event_clear(&server.leave);
+		if (server.connections == options.connections_max) {
+			rc = apus_event_wait(&server.leave);
+			continue;
+		}
+		rc = apus_tcp_accept(server.listener, &c);
+		if (rc)
+			break;
+		if (apus_spawn_detached(&as, serve_connection, c, 0))
+			apus_tcp_abort(c); /* no memory for it now */
+		else
+			server.connections++;
+	}
+	return rc;
+}
+
+static int64_t serve_udp(void *arg)
+{
+	static char buf[65536]; /* one task uses it */
+	struct apus_udp *u = arg;
+	struct apus_endpoint from;
+	int64_t n;
+
+	while ((n = apus_udp_recv(u, buf, sizeof(buf), &from)) >= 0)
+		if (apus_udp_send(u, buf, (size_t)n, &from) < 0)
+			continue; /* a datagram may be lost; the stack counted it */
+	return n;
+}
+
+static int64_t serve(void)
+{
+	const struct apus_endpoint any = {.port = options.port};
+	struct apus_task *tcp, *udp;
+	struct apus_udp *u;
+	int64_t rc;
+
+	apus_event_init(&server.leave);
+	rc = apus_tcp_listen(any, 0, &server.listener);
+	if (rc)
+		return rc;
+	rc = apus_udp_open(any, NULL, &u);
+	if (rc)
+		goto err_listener;
+	printf("echo: TCP and UDP on port %u\n", options.port);
+	fflush(stdout);
+
+	tcp = apus_spawn(serve_tcp, NULL);
+	udp = apus_spawn(serve_udp, u);
+	rc = apus_await(tcp); /* a cancel of this task is one of that */
+	if (udp)
+		apus_task_cancel(udp);
+	if (apus_await(udp) == -ENOMEM)
+		rc = -ENOMEM;
+
+	apus_udp_close(u);
+err_listener:
+	apus_tcp_listener_close(server.listener);
+	return rc;
+}
+
+/* --- Frames: the DPDK classic -------------------------------------------------------------- */
+
+struct reflector {
+	struct apus_poller poller; /* in the shard's loop, every turn */
+	struct apus_link *link;
+	uint64_t frames;
+	int64_t first_at_ns, last_at_ns;
+};
+
+static void swap_addresses(struct rte_mbuf *m)
+{
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	struct rte_ether_addr from = eth->src_addr;
+
+	eth->src_addr = eth->dst_addr;
+	eth->dst_addr = from;
+}
+
+static bool reflector_poll(struct apus_poller *poller, int64_t now_ns)
+{
+	struct reflector *r = apus_container_of(poller, struct reflector, poller);
+	struct rte_mbuf *frames[APUS_LINK_BURST_MAX];
+	uint16_t n = apus_link_rx(r->link, frames, APUS_LINK_BURST_MAX, now_ns);
+
+	if (!n)
+		return false;
+	for (uint16_t i = 0; i < n; i++)
+		if (frames[i]->data_len >= sizeof(struct rte_ether_hdr))
+			swap_addresses(frames[i]);
+	apus_link_tx(r->link, frames, n, now_ns);
+
+	if (!r->frames)
+		r->first_at_ns = now_ns;
+	r->frames += n;
+	r->last_at_ns = now_ns;
+	return true;
+}
+
+static int64_t reflector_idle(struct apus_poller *poller, enum apus_idle what, int64_t now_ns)
+{
+	struct reflector *r = apus_container_of(poller, struct reflector, poller);
+
+	return apus_link_idle(r->link, what, now_ns);
+}
+
+static const struct apus_poller_type reflector_type = {
+	.name = "reflector",
+	.poll = reflector_poll,
+	.idle = reflector_idle,
+};
+
+static int64_t reflect(void)
+{
+	struct reflector r = {.link = apus_main_link()};
+	struct apus_shard *shard = apus_shard_self();
+	struct apus_event never;
+	double seconds;
+	int rc;
+
+	rc = r.link->wake_fd < 0 ? 0 : apus_shard_watch(shard, r.link->wake_fd);
+	if (rc)
+		return rc;
+	apus_poller_register(shard, &r.poller, &reflector_type);
+	printf("echo: every frame goes back\n");
+	fflush(stdout);
+
+	apus_event_init(&never);
+	rc = apus_event_wait(&never);
+
+	apus_poller_unregister(&r.poller);
+	if (r.link->wake_fd >= 0)
+		apus_shard_unwatch(shard, r.link->wake_fd);
+	seconds = (double)(r.last_at_ns - r.first_at_ns) / (double)APUS_SEC;
+	printf("echo: %" PRIu64 " frames in %.3f s", r.frames, seconds);
+	if (seconds > 0)
+		printf(", %.0f frames/s", (double)r.frames / seconds);
+	printf("\n");
+	return rc;
+}
+
+/* --- Both ---------------------------------------------------------------------------------- */
+
+/* Prints what went through the link, every report_ns, until it is cancelled. */
+static int64_t report(void *arg)
+{
+	const uint64_t *now = apus_main_link()->counters;
+	uint64_t rx = now[APUS_LINK_RX_FRAMES], tx = now[APUS_LINK_TX_FRAMES];
+	double seconds = (double)options.report_ns / (double)APUS_SEC;
+	int rc;
+
+	while (!(rc = apus_sleep(options.report_ns))) {
+		printf("echo: %.0f frames/s in, %.0f frames/s out\n",
+		       (double)(now[APUS_LINK_RX_FRAMES] - rx) / seconds,
+		       (double)(now[APUS_LINK_TX_FRAMES] - tx) / seconds);
+		fflush(stdout);
+		rx = now[APUS_LINK_RX_FRAMES];
+		tx = now[APUS_LINK_TX_FRAMES];
+	}
+	return rc;
+}
+
+static int64_t echo(void *arg)
+{
+	struct apus_task *reporter = options.report_ns ? apus_spawn(report, NULL) : NULL;
+	int64_t rc = options.l2 ? reflect() : serve();
+
+	if (reporter) {
+		apus_task_cancel(reporter);
+		(void)!apus_await(reporter);
+	}
+	return rc;
+}
+
+enum key {
+	KEY_L2 = 0x1000,
+	KEY_PORT,
+	KEY_CONNECTIONS,
+	KEY_REPORT,
+};
+
+static const struct argp_option echo_options[] = {
+	{NULL, 0, NULL, 0, "Echo:", 0},
+	{"port", KEY_PORT, "PORT", 0, "of TCP and UDP (7)", 0},
+	{"connections", KEY_CONNECTIONS, "N", 0, "open at a time, at most; more wait (10000)", 0},
+	{"l2", KEY_L2, NULL, 0, "no stack: send each frame back with its addresses swapped", 0},
+	{"report", KEY_REPORT, "SECONDS", 0, "print frames per second this often", 0},
+	{0},
+};
+
+static long number(struct argp_state *state, const char *option, const char *text, long max)
+{
+	char *end;
+	long value = strtol(text, &end, 10);
+
+	if (end == text || *end || value < 1 || value > max)
+		argp_failure(state, 2, 0, "--%s %s: give a whole number from 1 to %ld", option,
+			     text, max);
+	return value;
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+	switch (key) {
+	case KEY_L2:
+		options.l2 = true;
+		return 0;
+	case KEY_PORT:
+		options.port = (uint16_t)number(state, "port", text, UINT16_MAX);
+		return 0;
+	case KEY_CONNECTIONS:
+		options.connections_max = (uint32_t)number(state, "connections", text, 1000000);
+		return 0;
+	case KEY_REPORT:
+		options.report_ns = number(state, "report", text, 86400) * APUS_SEC;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {.options = echo_options, .parser = parse};
+	const struct apus_app app = {
+		.doc = "Sends back what it gets: pings, datagrams, connections, frames.",
+		.argp = &argp,
+		.fn = echo,
+		.bare = &options.l2,
+	};
+
+	return apus_main_with(&app, argc, argv);
+}
