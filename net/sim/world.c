@@ -186,7 +186,8 @@ static int64_t host_turn(struct apus_sim_host *h, int64_t now_ns)
 	return now_ns;
 }
 
-int64_t apus_sim_step(struct apus_sim_world *world)
+/* Turns until nobody has anything to do at this instant. Return: when somebody has; -ELOOP. */
+static int64_t rest(struct apus_sim_world *world)
 {
 	int64_t now_ns = world->clock.virtual_ns;
 	struct apus_shard *before = apus_shard_enter(NULL);
@@ -200,7 +201,7 @@ int64_t apus_sim_step(struct apus_sim_world *world)
 			next_ns = -ELOOP;
 			break;
 		}
-		apus_list_for_each(it, &world->hosts) {
+		apus_list_for_each (it, &world->hosts) {
 			int64_t host_ns = host_turn(host_of(it), now_ns);
 
 			next_ns = apus_min(next_ns, host_ns);
@@ -214,12 +215,34 @@ int64_t apus_sim_step(struct apus_sim_world *world)
 	return next_ns;
 }
 
+/* What was called from outside, between runs, may be unsent: a turn of each host sends it. */
+static void turn_all(struct apus_sim_world *world)
+{
+	struct apus_shard *before = apus_shard_enter(NULL);
+	struct apus_list *it;
+
+	apus_list_for_each (it, &world->hosts) {
+		if (!apus_sim_host_runs(host_of(it)))
+			continue;
+		apus_shard_enter(host_of(it)->shard);
+		apus_shard_turn(host_of(it)->shard);
+	}
+	apus_shard_enter(before);
+}
+
+int64_t apus_sim_step(struct apus_sim_world *world)
+{
+	turn_all(world);
+	return rest(world);
+}
+
 int apus_sim_advance(struct apus_sim_world *world, int64_t ns)
 {
 	int64_t end_ns = world->clock.virtual_ns + ns;
 
+	turn_all(world);
 	for (;;) {
-		int64_t next_ns = apus_sim_step(world);
+		int64_t next_ns = rest(world);
 
 		if (next_ns < 0)
 			return (int)next_ns;
@@ -237,8 +260,9 @@ int apus_sim_run(struct apus_sim_world *world, int64_t limit_ns)
 
 	if (world->spawn_failed)
 		return -ENOMEM;
+	turn_all(world);
 	for (;;) {
-		int64_t next_ns = apus_sim_step(world);
+		int64_t next_ns = rest(world);
 
 		if (next_ns < 0)
 			return (int)next_ns;
@@ -331,7 +355,7 @@ static void end_tasks(struct apus_sim_world *world)
 
 		cancel_tasks(world);
 		for (;;) {
-			int64_t next_ns = apus_sim_step(world);
+			int64_t next_ns = rest(world);
 
 			if (next_ns < 0 || tasks_count(world) == 0 || next_ns > limit_at_ns)
 				break;

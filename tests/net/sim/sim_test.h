@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/net/sim/sim_test.h: two hosts and a wire, for tests in virtual time.
+ *
+ * A task says what is wrong by sim_check(), which prints the place and ends the task with -EBADMSG;
+ * the test asserts the tasks' results. (A cmocka assertion within a task would leave the scheduler
+ * in the middle of its lap.)
+ */
+#ifndef APUS_TESTS_NET_SIM_SIM_TEST_H
+#define APUS_TESTS_NET_SIM_SIM_TEST_H
+
+#include "net/sim/world.h"
+#include "net/socket/tcp.h"
+#include "net/socket/udp.h"
+#include "runtime/sync/timeout.h"
+#include "tests/net/net_test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SERVER_IP   "10.0.0.1"
+#define CLIENT_IP   "10.0.0.2"
+#define SERVER_PORT 80
+
+#define sim_check(cond)                                                                        \
+ do {                                                                                          \
+  if (!(cond)) {                                                                               \
+   fprintf(stderr, "%s:%d: in %s: %s\n", __FILE__, __LINE__, apus_task_name(apus_task_self()), \
+	   #cond);                                                                             \
+   return -EBADMSG;                                                                            \
+  }                                                                                            \
+ } while (0)
+
+/* Compares two integers and prints both. */
+#define sim_check_equal(left, right)                                                     \
+ do {                                                                                    \
+  int64_t sim_l = (int64_t)(left), sim_r = (int64_t)(right);                             \
+  if (sim_l != sim_r) {                                                                  \
+   fprintf(stderr, "%s:%d: in %s: %s is %lld, not %lld\n", __FILE__, __LINE__,           \
+	   apus_task_name(apus_task_self()), #left, (long long)sim_l, (long long)sim_r); \
+   return -EBADMSG;                                                                      \
+  }                                                                                      \
+ } while (0)
+
+struct sim_pair {
+	struct apus_sim_world *world;
+	struct apus_sim_host *server, *client;
+};
+
+static inline struct apus_endpoint sim_endpoint(const char *ip, uint16_t port)
+{
+	struct in_addr addr = {0};
+
+	apus_must(inet_pton(AF_INET, ip, &addr) == 1);
+	return (struct apus_endpoint){.addr = apus_addr_v4(addr.s_addr), .port = port};
+}
+
+/* Any address, as for a listener. */
+static inline struct apus_endpoint sim_any(uint16_t port)
+{
+	return (struct apus_endpoint){.port = port};
+}
+
+static inline struct apus_endpoint sim_server(void)
+{
+	return sim_endpoint(SERVER_IP, SERVER_PORT);
+}
+
+/* The pool of all worlds of a test program, so that each need not fill one. */
+static inline struct rte_mempool *sim_pool(void)
+{
+	static struct rte_mempool *pool;
+
+	if (!pool)
+		pool = rte_pktmbuf_pool_create("sim-tests", 65535, 256, 0,
+					       RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	apus_must(pool);
+	return pool;
+}
+
+/* @own_mbufs: > 0: in a pool of each host's own. */
+static inline void sim_pair_open_with(struct sim_pair *p, uint64_t seed,
+				      const struct apus_sim_link_options *link, uint32_t own_mbufs)
+{
+	struct apus_sim_host_options server = {.ip = SERVER_IP "/24", .mbufs = own_mbufs};
+	struct apus_sim_host_options client = {.ip = CLIENT_IP "/24", .mbufs = own_mbufs};
+	struct apus_sim_world_options world = {0};
+
+	apus_test_eal();
+	world.pool = sim_pool();
+	apus_must(apus_sim_world_open(seed, &world, &p->world) == 0);
+	apus_must(apus_sim_host_open(p->world, "server", &server, &p->server) == 0);
+	apus_must(apus_sim_host_open(p->world, "client", &client, &p->client) == 0);
+	apus_must(apus_sim_link(p->world, p->server, p->client, link) == 0);
+}
+
+static inline void sim_pair_open(struct sim_pair *p, uint64_t seed,
+				 const struct apus_sim_link_options *link)
+{
+	sim_pair_open_with(p, seed, link, 0);
+}
+
+/* After TIME-WAIT nothing may be left of any connection. Return: connections and entries left. */
+static inline size_t sim_pair_left(const struct sim_pair *p)
+{
+	return apus_sim_host_connections(p->server) + apus_sim_host_connections(p->client) +
+	       apus_sim_host_time_waits(p->server) + apus_sim_host_time_waits(p->client);
+}
+
+/* Byte @position of the stream that @key names. */
+static inline uint8_t sim_byte(uint64_t position, uint32_t key)
+{
+	uint32_t x = ((uint32_t)position + key) * 2654435761u;
+
+	return (uint8_t)(x >> 24 ^ x >> 13);
+}
+
+static inline void sim_fill(uint8_t *buf, size_t bytes, uint64_t position, uint32_t key)
+{
+	for (size_t i = 0; i < bytes; i++)
+		buf[i] = sim_byte(position + i, key);
+}
+
+/* The first byte that differs, or -1. */
+static inline int64_t sim_differs(const uint8_t *buf, size_t bytes, uint64_t position, uint32_t key)
+{
+	for (size_t i = 0; i < bytes; i++)
+		if (buf[i] != sim_byte(position + i, key))
+			return (int64_t)i;
+	return -1;
+}
+
+#endif

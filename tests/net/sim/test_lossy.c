@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/net/sim/test_lossy.c: a connection through bad networks, over many seeds.
+ *
+ * In every run a client connects, and both sides send a megabyte to each other at the same time, in
+ * pieces of random sizes, over a wire of random delay, rate and queue; some readers are slow. Then
+ * every byte must have come, in order; both ends must have closed; after TIME-WAIT nothing may be
+ * left of the connection, and after the world every mbuf and every object must be back. The seed
+ * chooses the scenario and all chance in it:
+ *
+ *	test_lossy                       APUS_SEEDS seeds (1008; 40 under ASan), from 1 on
+ *	test_lossy --seed N              that one, with what it did
+ *	test_lossy --scenario loss20     seeds of that scenario only
+ */
+#include "tests/net/sim/sim_test.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+
+#define EACH_WAY_BYTES (1024 * 1024)
+#define PIECE_BYTES    16384
+#define CONNECT_TRIES  5
+#define LIMIT_NS       (3600 * APUS_SEC)
+#define AFTER_NS       (300 * APUS_SEC) /* longer than TIME-WAIT and FIN-WAIT-2 */
+#define SEEDS_DEFAULT  (APUS_ASAN ? 40 : 1008)
+
+struct scenario {
+	const char *name;
+	struct apus_impair_options impair;
+	const char *must_happen; /* counter of impair that must move over all runs; NULL: none */
+};
+
+static const struct scenario scenarios[] = {
+	{.name = "clean"},
+	{.name = "loss1", .impair = {.loss_ppm = 10000}, .must_happen = "tx_lost"},
+	{.name = "loss5", .impair = {.loss_ppm = 50000}, .must_happen = "tx_lost"},
+	{.name = "loss20", .impair = {.loss_ppm = 200000}, .must_happen = "tx_lost"},
+	{
+		.name = "reorder",
+		.impair = {.reorder_ppm = 100000, .reorder_ns = 20 * APUS_MS},
+		.must_happen = "tx_reordered",
+	},
+	{
+		.name = "duplicate",
+		.impair = {.duplicate_ppm = 100000, .jitter_ns = APUS_MS, .delay_ns = APUS_MS},
+		.must_happen = "tx_duplicated",
+	},
+	{.name = "flip", .impair = {.corrupt_ppm = 50000}, .must_happen = "tx_corrupted"},
+	{
+		.name = "all",
+		.impair = {.loss_ppm = 50000,
+			   .duplicate_ppm = 50000,
+			   .corrupt_ppm = 20000,
+			   .reorder_ppm = 50000,
+			   .reorder_ns = 5 * APUS_MS,
+			   .delay_ns = 5 * APUS_MS,
+			   .jitter_ns = 4 * APUS_MS},
+		.must_happen = "tx_lost",
+	},
+};
+
+/* What the runs of one scenario came to. */
+struct tally {
+	uint64_t runs, retransmits, happened;
+	int64_t sum_ns, max_ns;
+};
+
+/* One side of the connection. */
+struct side {
+	struct apus_random random; /* of the test, not of the host */
+	struct apus_tcp *c;
+	uint64_t sent, got;
+	uint32_t out_key, in_key;
+	int64_t lazy_ns; /* the reader sleeps up to this now and then; 0: never */
+	bool nodelay;
+	uint8_t out[PIECE_BYTES], in[PIECE_BYTES];
+};
+
+struct run {
+	struct sim_pair pair;
+	struct side server, client;
+};
+
+/* --- The tasks ----------------------------------------------------------------------------- */
+
+static size_t piece(struct side *s, uint64_t left)
+{
+	size_t bytes = 1 + apus_random_below(&s->random, PIECE_BYTES);
+
+	return apus_min(bytes, left);
+}
+
+static int64_t write_all(void *arg)
+{
+	struct side *s = arg;
+
+	while (s->sent < EACH_WAY_BYTES) {
+		size_t bytes = piece(s, EACH_WAY_BYTES - s->sent);
+		int64_t rc;
+
+		sim_fill(s->out, bytes, s->sent, s->out_key);
+		rc = apus_tcp_write(s->c, s->out, bytes);
+		if (rc < 0)
+			return rc;
+		sim_check_equal(rc, bytes);
+		s->sent += bytes;
+	}
+	return apus_tcp_shutdown(s->c);
+}
+
+static int64_t read_all(struct side *s)
+{
+	for (;;) {
+		int64_t n = apus_tcp_read(s->c, s->in, piece(s, PIECE_BYTES));
+
+		if (n < 0)
+			return n;
+		if (n == 0)
+			break;
+		sim_check_equal(sim_differs(s->in, (size_t)n, s->got, s->in_key), -1);
+		s->got += (uint64_t)n;
+		if (s->lazy_ns && apus_random_chance(&s->random, 20000)) {
+			int rc = apus_sleep(
+				(int64_t)apus_random_below(&s->random, (uint64_t)s->lazy_ns));
+
+			if (rc < 0)
+				return rc;
+		}
+	}
+	sim_check_equal(s->got, EACH_WAY_BYTES);
+	return 0;
+}
+
+static int64_t exchange(struct side *s)
+{
+	struct apus_task *writer;
+	int64_t read_rc, write_rc;
+
+	if (apus_tcp_set(s->c, APUS_TCP_NODELAY, s->nodelay) < 0)
+		return -EINVAL;
+	writer = apus_spawn_with(&(struct apus_spawn_options){.name = "writer"}, write_all, s, 0);
+	read_rc = read_all(s);
+	if (read_rc < 0)
+		apus_task_cancel(writer);
+	write_rc = apus_await(writer);
+	apus_tcp_close(s->c);
+	return read_rc < 0 ? read_rc : write_rc;
+}
+
+static int64_t serve(void *arg)
+{
+	struct side *s = arg;
+	struct apus_tcp_listener *l;
+	int rc = apus_tcp_listen(sim_any(SERVER_PORT), 16, &l);
+
+	if (rc < 0)
+		return rc;
+	rc = apus_tcp_accept(l, &s->c);
+	apus_tcp_listener_close(l);
+	return rc < 0 ? rc : exchange(s);
+}
+
+/* Where one frame of five is lost, even all SYNs may be: then a user would try again. */
+static int64_t fetch(void *arg)
+{
+	struct side *s = arg;
+	int rc = -ETIMEDOUT;
+
+	for (int i = 0; rc == -ETIMEDOUT && i < CONNECT_TRIES; i++)
+		rc = apus_tcp_connect(sim_server(), &s->c);
+	return rc < 0 ? rc : exchange(s);
+}
+
+/* --- One run ------------------------------------------------------------------------------- */
+
+static void side_init(struct side *s, uint64_t seed, uint32_t out_key, uint32_t in_key)
+{
+	apus_random_init_seed(&s->random, seed);
+	s->out_key = out_key;
+	s->in_key = in_key;
+	s->nodelay = apus_random_chance(&s->random, 500000);
+	s->lazy_ns = apus_random_chance(&s->random, 250000) ? 200 * APUS_MS : 0;
+}
+
+static struct apus_sim_link_options link_of(const struct scenario *scenario, uint64_t seed)
+{
+	static const uint64_t rates_bps[] = {0, 10000000, 100000000, 1000000000};
+	static const int64_t delays_ns[] = {0, 50 * APUS_US, APUS_MS, 10 * APUS_MS, 50 * APUS_MS};
+	static const uint32_t queues[] = {64, 256, 1024};
+	struct apus_random random;
+
+	apus_random_init_seed(&random, seed ^ UINT64_C(0x6c696e6b));
+	return (struct apus_sim_link_options){
+		.wire = {.rate_bps = rates_bps[apus_random_below(&random, 4)],
+			 .delay_ns = delays_ns[apus_random_below(&random, 5)],
+			 .queue_frames = queues[apus_random_below(&random, 3)]},
+		.impair = scenario->impair,
+	};
+}
+
+static uint64_t both(const struct run *r, const char *area, const char *name)
+{
+	return apus_sim_host_counter(r->pair.server, area, name) +
+	       apus_sim_host_counter(r->pair.client, area, name);
+}
+
+/* What went wrong, or NULL. */
+static const char *watch(struct run *r, const struct scenario *scenario, struct tally *tally)
+{
+	struct apus_sim_world *world = r->pair.world;
+	int64_t begin_ns = apus_sim_now(world);
+	struct apus_sim_task *server = apus_sim_spawn(r->pair.server, "serve", serve, &r->server);
+	struct apus_sim_task *client = apus_sim_spawn(r->pair.client, "fetch", fetch, &r->client);
+	int rc = apus_sim_run(world, LIMIT_NS);
+	int64_t took_ns = apus_sim_now(world) - begin_ns;
+
+	tally->runs++;
+	tally->sum_ns += took_ns;
+	tally->max_ns = apus_max(tally->max_ns, took_ns);
+	if (rc < 0)
+		return strerrorname_np(-rc);
+	if (apus_sim_task_result(server) < 0)
+		return strerrorname_np((int)-apus_sim_task_result(server));
+	if (apus_sim_task_result(client) < 0)
+		return strerrorname_np((int)-apus_sim_task_result(client));
+	if (apus_sim_advance(world, AFTER_NS) < 0)
+		return "no rest after the end";
+	if (sim_pair_left(&r->pair) != 0)
+		return "a connection is left";
+	tally->retransmits += both(r, "tcp", "retransmits");
+	if (scenario->must_happen)
+		tally->happened += both(r, "impair", scenario->must_happen);
+	return NULL;
+}
+
+static const char *run_seed(const struct scenario *scenario, uint64_t seed, struct tally *tally,
+			    uint64_t *digest)
+{
+	static struct run run;
+	struct apus_sim_link_options link = link_of(scenario, seed);
+	const char *wrong;
+
+	memset(&run, 0, sizeof(run));
+	side_init(&run.server, seed * 2, (uint32_t)seed, (uint32_t)~seed);
+	side_init(&run.client, seed * 2 + 1, (uint32_t)~seed, (uint32_t)seed);
+	sim_pair_open(&run.pair, seed, &link);
+	wrong = watch(&run, scenario, tally);
+	*digest = apus_sim_digest(run.pair.world);
+	if (wrong)
+		fprintf(stderr,
+			"server: %" PRIu64 " sent, %" PRIu64 " got; client: %" PRIu64
+			" sent, %" PRIu64 " got\n",
+			run.server.sent, run.server.got, run.client.sent, run.client.got);
+	if (apus_sim_world_close(run.pair.world) < 0 && !wrong)
+		wrong = "something leaked";
+	return wrong;
+}
+
+/* --- Many runs ----------------------------------------------------------------------------- */
+
+struct options {
+	const char *scenario; /* NULL: as the seed says */
+	uint64_t seed;        /* the first */
+	uint64_t seeds;
+	bool verbose;
+};
+
+static const struct scenario *scenario_of(const struct options *o, uint64_t seed)
+{
+	if (!o->scenario)
+		return &scenarios[seed % apus_countof(scenarios)];
+	for (size_t i = 0; i < apus_countof(scenarios); i++)
+		if (!strcmp(scenarios[i].name, o->scenario))
+			return &scenarios[i];
+	fprintf(stderr, "test_lossy: no scenario is called %s\n", o->scenario);
+	exit(2);
+}
+
+/* Return: runs that failed. One in sixteen is run again: it must be the same run. */
+static uint64_t run_seeds(const struct options *o, struct tally *tallies)
+{
+	uint64_t failed = 0;
+
+	for (uint64_t seed = o->seed; seed < o->seed + o->seeds; seed++) {
+		const struct scenario *scenario = scenario_of(o, seed);
+		struct tally *tally = &tallies[scenario - scenarios];
+		uint64_t digest, again;
+		const char *wrong = run_seed(scenario, seed, tally, &digest);
+
+		if (!wrong && (seed / apus_countof(scenarios)) % 16 == 0) {
+			wrong = run_seed(scenario, seed, tally, &again);
+			if (!wrong && digest != again)
+				wrong = "the same seed was not the same run";
+		}
+		if (o->verbose)
+			printf("seed %" PRIu64 " (%s): digest %016" PRIx64 "\n", seed,
+			       scenario->name, digest);
+		if (!wrong)
+			continue;
+		failed++;
+		printf("FAILED: %s: replay with --seed %" PRIu64 " --scenario %s\n", wrong, seed,
+		       scenario->name);
+		fflush(stdout);
+	}
+	return failed;
+}
+
+/* Return: scenarios whose trouble never happened. */
+static uint64_t report(const struct tally *tallies)
+{
+	uint64_t failed = 0;
+
+	for (size_t i = 0; i < apus_countof(scenarios); i++) {
+		const struct tally *t = &tallies[i];
+
+		if (t->runs == 0)
+			continue;
+		printf("%-10s %5" PRIu64 " runs, %8.3f s mean, %8.3f s at most, %8" PRIu64
+		       " retransmits, %8" PRIu64 " %s\n",
+		       scenarios[i].name, t->runs, (double)t->sum_ns / 1e9 / (double)t->runs,
+		       (double)t->max_ns / 1e9, t->retransmits, t->happened,
+		       scenarios[i].must_happen ? scenarios[i].must_happen : "events");
+		if (scenarios[i].must_happen && t->happened == 0) {
+			printf("FAILED: in %s nothing went wrong\n", scenarios[i].name);
+			failed++;
+		}
+	}
+	return failed;
+}
+
+static uint64_t seeds_default(void)
+{
+	const char *text = getenv("APUS_SEEDS");
+
+	return text ? strtoull(text, NULL, 10) : SEEDS_DEFAULT;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"seed", required_argument, NULL, 's'},
+		{"seeds", required_argument, NULL, 'n'},
+		{"scenario", required_argument, NULL, 'c'},
+		{0},
+	};
+	struct options o = {.seed = 1, .seeds = seeds_default()};
+	struct tally tallies[apus_countof(scenarios)] = {0};
+	uint64_t failed;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			o.seed = strtoull(optarg, NULL, 10);
+			o.seeds = 1;
+			o.verbose = true;
+			break;
+		case 'n':
+			o.seeds = strtoull(optarg, NULL, 10);
+			break;
+		case 'c':
+			o.scenario = optarg;
+			break;
+		default:
+			fprintf(stderr, "usage: test_lossy [--seed N] [--seeds N] "
+					"[--scenario NAME]\n");
+			return 2;
+		}
+	}
+	apus_test_eal();
+	failed = run_seeds(&o, tallies);
+	failed += report(tallies);
+	printf("%" PRIu64 " seeds, %" PRIu64 " failed\n", o.seeds, failed);
+	return failed ? 1 : 0;
+}
