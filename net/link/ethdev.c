@@ -12,9 +12,9 @@
  * arming. With neither, a sleeping shard looks after a delay that grows up to a millisecond.
  *
  * net_tap and signals. The driver asks the kernel for a signal per arrival, so that polling an empty
- * queue costs no system call. A signal costs more than the call it saves as soon as there is
- * traffic, lands on whatever stack is running, and, when more than the limit are pending, becomes
- * a SIGIO that kills the process. So they are switched off before the interface goes up; the driver,
+ * queue costs no system call. A signal costs more than the call it saves as soon as there is traffic
+ * (echoed frames per second: 60,000 with, 227,000 without), lands on whatever stack is running, and,
+ * when more than the limit are pending, becomes a SIGIO that kills the process. So they are switched off before the interface goes up; the driver,
  * never having seen one, then reads each time (its fallback).
  *
  * Addresses. TAP's two ends have the same MAC address: the driver gives the kernel's side the
@@ -38,8 +38,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
 #define DESCRIPTORS     1024
@@ -289,6 +291,36 @@ static void silence_tap(const struct rte_eth_dev_info *info)
 	}
 }
 
+/*
+ * As rte_pktmbuf_pool_create(), but without hugepages mbufs may cross pages. Else each would begin a
+ * page: half of the memory lost, and every header in the same few lines of the first-level cache.
+ * Only devices of software work without hugepages, and they do not ask where a page really is.
+ */
+static struct rte_mempool *create_pool(const char *name, uint32_t mbufs, uint16_t room, int socket)
+{
+	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = room};
+	unsigned int flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	struct rte_mempool *pool =
+		rte_mempool_create_empty(name, mbufs, (unsigned int)sizeof(struct rte_mbuf) + room,
+					 POOL_CACHE, sizeof(private), socket, flags);
+	int rc;
+
+	if (!pool)
+		return NULL;
+	rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (!rc) {
+		rte_pktmbuf_pool_init(pool, &private);
+		rc = rte_mempool_populate_default(pool);
+	}
+	if (rc < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -rc;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 static int make_pool(struct ethdev *d, uint32_t mbufs, char *why, size_t why_bytes)
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
@@ -299,9 +331,8 @@ static int make_pool(struct ethdev *d, uint32_t mbufs, char *why, size_t why_byt
 		return -EINVAL;
 	}
 	snprintf(name, sizeof(name), "apus-%u-%u", d->port, d->queue);
-	d->link.pool = rte_pktmbuf_pool_create(name, mbufs, POOL_CACHE, 0,
-					       (uint16_t)data_room(d->link.mtu),
-					       rte_eth_dev_socket_id(d->port));
+	d->link.pool = create_pool(name, mbufs, (uint16_t)data_room(d->link.mtu),
+				   rte_eth_dev_socket_id(d->port));
 	if (d->link.pool)
 		return 0;
 	snprintf(why, why_bytes,
