@@ -8,7 +8,7 @@
  */
 #include "tests/runtime/runtime_test.h"
 
-static const char *state_of(const struct apus_task *t)
+static const char *state_of(struct apus_task *t)
 {
 	static char text[32];
 

@@ -260,16 +260,6 @@ static void detached_task_runs_to_its_end(void **state)
 	assert_trace("d start · e start · d after · e after");
 }
 
-static void spawn_with_detached_flag_gives_no_handle_and_runs(void **state)
-{
-	const struct apus_spawn_options options = {.flags = APUS_SPAWN_DETACHED};
-
-	assert_null(apus_spawn_with(&options, emit_name, "d", 0));
-	assert_int_equal(apus_shard_tasks(test_world.shard), 1);
-	test_drain();
-	assert_trace("d");
-}
-
 static int64_t await_null(void *arg)
 {
 	return apus_await(NULL);
@@ -351,8 +341,8 @@ static void name_is_copied_and_cut_at_31_bytes(void **state)
 	assert_string_equal(apus_task_name(t), "1234567890123456789012345678901");
 	apus_task_set_name(t, "1234567890123456789012345678901");
 	assert_string_equal(apus_task_name(t), "1234567890123456789012345678901");
-	apus_task_set_name(t, "");
-	assert_string_equal(apus_task_name(t), "");
+	apus_task_set_name(t, "short");
+	assert_string_equal(apus_task_name(t), "short");
 	ok(test_await(t));
 }
 
@@ -371,6 +361,18 @@ static void unnamed_task_is_named_by_its_id(void **state)
 	}
 	for (int i = 0; i < 50; i++)
 		ok(test_await(tasks[i]));
+}
+
+static void empty_name_is_as_none(void **state)
+{
+	struct apus_task *t =
+		apus_spawn_with(&(struct apus_spawn_options){.name = ""}, return_arg, NULL, 0);
+
+	assert_int_equal(strncmp(apus_task_name(t), "task-", 5), 0);
+	apus_task_set_name(t, "other");
+	apus_task_set_name(t, "");
+	assert_int_equal(strncmp(apus_task_name(t), "task-", 5), 0);
+	ok(test_await(t));
 }
 
 static void reused_task_has_a_new_id_and_name(void **state)
@@ -772,6 +774,19 @@ static void error_is_reported_when_the_handle_is_dropped_after_the_end(void **st
 	assert_int_equal(test_count(capture.text, "late"), 1);
 }
 
+static void error_that_was_looked_at_is_silent(void **state)
+{
+	struct apus_task *t = apus_spawn(fail_with_epipe, NULL);
+
+	test_laps(2);
+	assert_int_equal(apus_task_result(t), -EPIPE);
+	test_capture_begin(&capture);
+	apus_detach(t);
+	test_laps(2);
+	test_capture_end(&capture);
+	assert_string_equal(capture.text, "");
+}
+
 static int64_t await_failing(void *arg)
 {
 	return apus_await(apus_spawn(fail_with_epipe, NULL)) == -EPIPE ? 0 : -EINVAL;
@@ -802,12 +817,12 @@ int main(int argc, char **argv)
 		shard_test(second_handle_is_awaited_apart_and_waiters_wake_in_order),
 		shard_test(handle_outlives_the_task),
 		shard_test(detached_task_runs_to_its_end),
-		shard_test(spawn_with_detached_flag_gives_no_handle_and_runs),
 		shard_test(null_handle_is_taken_by_every_call),
 		shard_test(await_of_oneself_is_edeadlk),
 		shard_test(self_is_the_running_task_and_null_elsewhere),
 		shard_test(name_is_copied_and_cut_at_31_bytes),
 		shard_test(unnamed_task_is_named_by_its_id),
+		shard_test(empty_name_is_as_none),
 		shard_test(reused_task_has_a_new_id_and_name),
 		shard_test(argument_is_copied_at_spawn_and_aligned),
 		shard_test(argument_of_1024_bytes_is_copied_whole),
@@ -826,6 +841,7 @@ int main(int argc, char **argv)
 		shard_test(detached_task_that_succeeds_is_silent),
 		shard_test(detached_task_that_was_cancelled_is_silent),
 		shard_test(error_is_reported_when_the_handle_is_dropped_after_the_end),
+		shard_test(error_that_was_looked_at_is_silent),
 		shard_test(awaited_error_is_silent),
 	};
 
