@@ -201,7 +201,7 @@ static int64_t rest(struct apus_sim_world *world)
 			next_ns = -ELOOP;
 			break;
 		}
-		apus_list_for_each (it, &world->hosts) {
+		apus_list_for_each(it, &world->hosts) {
 			int64_t host_ns = host_turn(host_of(it), now_ns);
 
 			next_ns = apus_min(next_ns, host_ns);
@@ -221,7 +221,7 @@ static void turn_all(struct apus_sim_world *world)
 	struct apus_shard *before = apus_shard_enter(NULL);
 	struct apus_list *it;
 
-	apus_list_for_each (it, &world->hosts) {
+	apus_list_for_each(it, &world->hosts) {
 		if (!apus_sim_host_runs(host_of(it)))
 			continue;
 		apus_shard_enter(host_of(it)->shard);
