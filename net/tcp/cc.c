@@ -31,14 +31,12 @@ void apus_cc_check(const struct apus_cc *cc)
 
 void apus_cc_init(struct apus_cc *cc, const struct apus_cc_type *type, uint32_t mss, uint32_t una)
 {
-	apus_must_op(mss, >, 0);
+	apus_must(mss > 0 && mss <= UINT16_MAX);
 	*cc = (struct apus_cc){
 		.type = type,
-		.mss = mss,
+		.mss = (uint16_t)mss,
 		.cwnd_bytes = APUS_CC_INITIAL_MSS * mss,
 		.ssthresh_bytes = APUS_CC_SSTHRESH_NONE,
-		.highest_ack = una,
-		.previous_ack = una,
 		.usage_seq = una,
 	};
 	type->init(cc);
@@ -51,8 +49,8 @@ void apus_cc_handshake_lost(struct apus_cc *cc)
 
 void apus_cc_set_mss(struct apus_cc *cc, uint32_t mss)
 {
-	apus_must_op(mss, >, 0);
-	cc->mss = mss;
+	apus_must(mss > 0 && mss <= UINT16_MAX);
+	cc->mss = (uint16_t)mss;
 	cc->cwnd_bytes = apus_max(cc->cwnd_bytes, mss);
 	cc->ssthresh_bytes = apus_max(cc->ssthresh_bytes, 2 * mss);
 }
@@ -98,8 +96,7 @@ enum apus_cc_act apus_cc_acked(struct apus_cc *cc, const struct apus_cc_ack *ack
 
 	cc->duplicates = 0;
 	cc->timed_out = false;
-	cc->previous_ack = cc->highest_ack;
-	cc->highest_ack = ack->ack;
+	cc->step_bytes = ack->acked_bytes;
 	if (cc->in_recovery)
 		act = acked_in_recovery(cc, ack);
 	else if (ack->acked_bytes > 0 && window_in_use(cc))
@@ -118,7 +115,7 @@ static bool duplicates_mean_loss(const struct apus_cc *cc, uint32_t una)
 {
 	if (!cc->has_recover || apus_seq_gt(una, cc->recover))
 		return true;
-	return cc->cwnd_bytes > cc->mss && cc->highest_ack - cc->previous_ack <= 4 * cc->mss;
+	return cc->cwnd_bytes > cc->mss && cc->step_bytes <= 4U * cc->mss;
 }
 
 enum apus_cc_act apus_cc_duplicate(struct apus_cc *cc, uint32_t una, uint32_t nxt)

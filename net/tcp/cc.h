@@ -63,25 +63,26 @@ struct apus_cc_type {
 
 struct apus_cc {
 	const struct apus_cc_type *type;
-	uint32_t mss; /* SMSS: bytes of text in a full segment; > 0 */
 	uint32_t cwnd_bytes;
 	uint32_t ssthresh_bytes;
 	uint32_t counted_bytes;    /* algorithm's: acknowledged since the last growth */
 	uint32_t recover;          /* SND.NXT when the last recovery or timeout began */
 	uint32_t duplicate_nxt;    /* SND.NXT at the first of `duplicates` */
-	uint32_t highest_ack;      /* SND.UNA as last heard, */
-	uint32_t previous_ack;     /* and before that: RFC 6582 §4.1 */
+	uint32_t step_bytes;       /* by which the last ACK moved SND.UNA: RFC 6582 §4.1 */
 	uint32_t usage_seq;        /* SND.NXT when flight_max_bytes began to count */
 	uint32_t flight_max_bytes; /* most in flight within this window */
-	uint16_t duplicates;       /* duplicate ACKs in a row, outside recovery */
-	bool has_recover;          /* recover means something: SND.UNA has not passed it yet */
-	bool in_recovery;          /* fast recovery (RFC 6582), not the time after a timeout */
-	bool saw_partial_ack;      /* in this recovery */
-	bool timed_out;            /* since then nothing new was acknowledged */
-	bool is_limited;           /* within this window, cwnd kept data back */
+	uint16_t mss;              /* SMSS: bytes of text in a full segment; > 0 */
+	uint8_t duplicates;        /* duplicate ACKs in a row outside recovery, at most 4 */
+	bool has_recover : 1;      /* recover means something: SND.UNA has not passed it yet */
+	bool in_recovery : 1;      /* fast recovery (RFC 6582), not the time after a timeout */
+	bool saw_partial_ack : 1;  /* in this recovery */
+	bool timed_out : 1;        /* since then nothing new was acknowledged */
+	bool is_limited : 1;       /* within this window, cwnd kept data back */
 };
 
-/** apus_cc_init - @mss > 0: of text; @una: SND.UNA when data may first be sent */
+static_assert(sizeof(struct apus_cc) <= 48, "its part of a connection's 512 bytes");
+
+/** apus_cc_init - @mss: of text, 1 to 65535; @una: SND.UNA when data may first be sent */
 void apus_cc_init(struct apus_cc *cc, const struct apus_cc_type *type, uint32_t mss, uint32_t una);
 
 /** apus_cc_handshake_lost - a SYN was sent again: the initial window is one segment (RFC 5681 §3.1) */

@@ -517,18 +517,21 @@ int apus_rcvq_peek(const struct apus_rcvq *q, struct iovec *views, int views_max
 
 /* ---- check ---- */
 
-/* In order and without overlap below `node`; *end is where the node before it ended. */
-static void check_tree(const struct apus_rcvq *q, const struct apus_rcvq_node *node,
-		       struct apus_rcvq *sum, uint32_t *end, bool *any)
+/* What the walk over the tree has seen so far. */
+struct walk {
+	struct apus_rcvq sum;
+	uint32_t depth_max;
+	uint32_t end; /* of the node before */
+	bool any;
+};
+
+static void check_node(const struct apus_rcvq_node *node, struct walk *walk)
 {
 	uint32_t bytes = 0;
 
-	if (!node)
-		return;
 	apus_must(!node->left || node->left->chance <= node->chance);
 	apus_must(!node->right || node->right->chance <= node->chance);
-	check_tree(q, node->left, sum, end, any);
-	apus_must(!*any || apus_seq_leq(*end, node->seq));
+	apus_must(!walk->any || apus_seq_leq(walk->end, node->seq)); /* in order, no overlap */
 	apus_must_op(node->bytes, >, 0);
 	for (const struct rte_mbuf *m = node->m; m; m = m->next)
 		bytes += m->data_len;
@@ -536,31 +539,40 @@ static void check_tree(const struct apus_rcvq *q, const struct apus_rcvq_node *n
 		apus_must_op(bytes, ==, node->bytes);
 	else
 		apus_must_op(node->bytes, <=, NODE_TEXT_BYTES);
-	*end = node_end(node);
-	*any = true;
-	sum->ooo_segments++;
-	sum->ooo_bytes += node->bytes;
-	sum->ooo_held += node->held;
-	check_tree(q, node->right, sum, end, any);
+	walk->end = node_end(node);
+	walk->any = true;
+	walk->sum.ooo_segments++;
+	walk->sum.ooo_bytes += node->bytes;
+	walk->sum.ooo_held += node->held;
+}
+
+static void check_tree(const struct apus_rcvq_node *node, struct walk *walk, uint32_t depth)
+{
+	if (!node)
+		return;
+	apus_must_op(depth, <=, walk->depth_max);
+	check_tree(node->left, walk, depth + 1);
+	check_node(node, walk);
+	check_tree(node->right, walk, depth + 1);
 }
 
 void apus_rcvq_check(const struct apus_rcvq *q)
 {
-	struct apus_rcvq sum = {0};
+	/* A random treap of n nodes is about 3 log2(n) deep at its deepest. */
+	struct walk walk = {.depth_max =
+				    10 + 5 * (32 - (uint32_t)__builtin_clz(q->ooo_segments | 1))};
 	const struct rte_mbuf *last = NULL;
-	uint32_t end = 0;
-	bool any = false;
 
 	for (const struct rte_mbuf *m = q->head; m; last = m, m = m->next) {
 		apus_must_op(m->data_len, >, 0);
-		sum.bytes += m->data_len;
+		walk.sum.bytes += m->data_len;
 	}
 	apus_must(last == q->tail);
-	apus_must_op(sum.bytes, ==, q->bytes);
-	check_tree(q, q->root, &sum, &end, &any);
-	apus_must_op(sum.ooo_segments, ==, q->ooo_segments);
-	apus_must_op(sum.ooo_bytes, ==, q->ooo_bytes);
-	apus_must_op(sum.ooo_held, ==, q->ooo_held);
+	apus_must_op(walk.sum.bytes, ==, q->bytes);
+	check_tree(q->root, &walk, 1);
+	apus_must_op(walk.sum.ooo_segments, ==, q->ooo_segments);
+	apus_must_op(walk.sum.ooo_bytes, ==, q->ooo_bytes);
+	apus_must_op(walk.sum.ooo_held, ==, q->ooo_held);
 	apus_must_op(q->ooo_segments, <=, q->limit_segments);
 	apus_must_op(q->ooo_held, <=, q->limit_held);
 }

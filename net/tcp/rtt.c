@@ -2,7 +2,7 @@
 /*
  * net/tcp/rtt.c: the retransmission timer's length: RFC 6298 §2 and §5, with Linux's bounds.
  *
- * Invariants: srtt_ns and rttvar_ns <= APUS_RTT_RTO_MAX_NS; backoff <= BACKOFF_MAX.
+ * Invariants: SRTT and RTTVAR <= APUS_RTT_RTO_MAX_NS; backoff <= BACKOFF_MAX.
  *
  * Where we differ: RFC 6298 (2.4) rounds an RTO below 1 second up to 1 second. We put a floor of
  * 200 ms under the variance term instead, as Linux does: RTO = SRTT + max(4 RTTVAR, 200 ms).
@@ -11,9 +11,12 @@
 
 #include "runtime/base/check.h"
 
+#include <stdlib.h>
+
 #define BACKOFF_MAX 10 /* 200 ms << 10 is beyond the maximum */
 
 static_assert(APUS_RTT_RTO_FLOOR_NS << BACKOFF_MAX >= APUS_RTT_RTO_MAX_NS, "backoff reaches it");
+static_assert(APUS_RTT_RTO_MAX_NS / APUS_RTT_UNIT_NS < INT32_MAX / 2, "units fit");
 static_assert(5 * APUS_RTT_RTO_MAX_NS < INT64_MAX >> BACKOFF_MAX, "the shift cannot overflow");
 
 void apus_rtt_init(struct apus_rtt *rtt)
@@ -23,20 +26,24 @@ void apus_rtt_init(struct apus_rtt *rtt)
 
 void apus_rtt_sample(struct apus_rtt *rtt, int64_t measured_ns)
 {
-	/* A peer's forged timestamp may say anything: bounded, so that sums cannot overflow. */
-	measured_ns = apus_max(measured_ns, 1);
-	measured_ns = apus_min(measured_ns, APUS_RTT_RTO_MAX_NS);
-	if (!rtt->srtt_ns) { /* RFC 6298 (2.2) */
-		rtt->srtt_ns = measured_ns;
-		rtt->rttvar_ns = measured_ns / 2;
-	} else { /* RFC 6298 (2.3): RTTVAR with the old SRTT, alpha 1/8, beta 1/4 */
-		int64_t error_ns = measured_ns - rtt->srtt_ns;
+	int32_t units, error;
 
-		rtt->rttvar_ns += ((error_ns < 0 ? -error_ns : error_ns) - rtt->rttvar_ns) / 4;
-		rtt->srtt_ns += error_ns / 8;
-	}
+	/* A peer's forged timestamp may say anything: bounded, so that sums cannot overflow. */
+	measured_ns = apus_max(measured_ns, APUS_RTT_UNIT_NS);
+	measured_ns = apus_min(measured_ns, APUS_RTT_RTO_MAX_NS);
+	units = (int32_t)(measured_ns / APUS_RTT_UNIT_NS);
 	rtt->backoff = 0;
-	apus_assert(rtt->srtt_ns > 0 && rtt->rttvar_ns >= 0);
+	if (!rtt->srtt_units) { /* RFC 6298 (2.2) */
+		rtt->srtt_units = (uint32_t)units;
+		rtt->rttvar_units = (uint32_t)units / 2;
+		return;
+	}
+
+	/* RFC 6298 (2.3): RTTVAR with the old SRTT, alpha 1/8, beta 1/4. */
+	error = units - (int32_t)rtt->srtt_units;
+	rtt->rttvar_units += (uint32_t)((abs(error) - (int32_t)rtt->rttvar_units) / 4);
+	rtt->srtt_units += (uint32_t)(error / 8);
+	apus_assert(rtt->srtt_units > 0);
 }
 
 void apus_rtt_backoff(struct apus_rtt *rtt)
@@ -58,8 +65,9 @@ void apus_rtt_handshake_done(struct apus_rtt *rtt, bool retransmitted)
 
 static int64_t base_ns(const struct apus_rtt *rtt)
 {
-	if (rtt->srtt_ns)
-		return rtt->srtt_ns + apus_max(4 * rtt->rttvar_ns, APUS_RTT_RTO_FLOOR_NS);
+	if (rtt->srtt_units)
+		return apus_rtt_srtt_ns(rtt) +
+		       apus_max(4 * apus_rtt_rttvar_ns(rtt), APUS_RTT_RTO_FLOOR_NS);
 	return rtt->lost_handshake ? APUS_RTT_RTO_FALLBACK_NS : APUS_RTT_RTO_INITIAL_NS;
 }
 

@@ -17,9 +17,12 @@ APUS_BEGIN_DECLS
 #define APUS_RTT_RTO_FLOOR_NS    (200 * APUS_MS) /* least that 4 RTTVAR counts as */
 #define APUS_RTT_RTO_MAX_NS      (120 * APUS_SEC)
 
+/* Times in units of 125 ns: the maximum fits in 32 bits, and a connection has not many. */
+#define APUS_RTT_UNIT_NS 125
+
 struct apus_rtt {
-	int64_t srtt_ns; /* 0: no sample yet */
-	int64_t rttvar_ns;
+	uint32_t srtt_units; /* 0: no sample yet */
+	uint32_t rttvar_units;
 	uint8_t backoff;     /* the RTO is doubled so many times, up to the maximum */
 	bool lost_handshake; /* a SYN was sent again and gave no sample */
 };
@@ -37,6 +40,18 @@ void apus_rtt_progress(struct apus_rtt *rtt);
 
 /** apus_rtt_handshake_done - @retransmitted: a SYN was sent again; if no sample came either, the RTO is 3 s (RFC 6298 (5.7)) */
 void apus_rtt_handshake_done(struct apus_rtt *rtt, bool retransmitted);
+
+/** apus_rtt_srtt_ns - the smoothed round-trip time; 0: no sample yet */
+static inline int64_t apus_rtt_srtt_ns(const struct apus_rtt *rtt)
+{
+	return (int64_t)rtt->srtt_units * APUS_RTT_UNIT_NS;
+}
+
+/** apus_rtt_rttvar_ns - its variation */
+static inline int64_t apus_rtt_rttvar_ns(const struct apus_rtt *rtt)
+{
+	return (int64_t)rtt->rttvar_units * APUS_RTT_UNIT_NS;
+}
 
 /** apus_rtt_rto_ns - the timeout to arm now, backed off */
 int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt);

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/net/tcp/test_sndq.c: the send queue against a plain array of bytes, with segments that
+ * outlive what they were cut from.
+ */
+#include "tests/net/tcp/tcp_test.h"
+
+#include "net/tcp/sndq.h"
+
+#define ROOM      RTE_MBUF_DEFAULT_BUF_SIZE /* the whole of a queue mbuf */
+#define ALL       (1U << 30)
+#define BYTES_MAX 100000
+
+static size_t append_at(struct apus_sndq *q, uint64_t position, size_t bytes)
+{
+	static uint8_t from[BYTES_MAX];
+	struct iovec iov = {from, bytes};
+
+	apus_must(bytes <= BYTES_MAX);
+	test_fill(from, position, bytes);
+	return apus_sndq_append(q, &iov, 1);
+}
+
+/* Is the segment the bytes of the stream from `position`? */
+static void assert_stream(const struct rte_mbuf *m, uint64_t position, uint32_t bytes)
+{
+	static uint8_t got[BYTES_MAX], expected[BYTES_MAX];
+	uint16_t mbufs = 0;
+
+	for (const struct rte_mbuf *piece = m; piece; piece = piece->next)
+		mbufs++;
+	assert_int_equal(m->nb_segs, mbufs);
+	assert_int_equal(m->pkt_len, bytes);
+	assert_int_equal(test_mbuf_bytes(m, got, sizeof(got)), bytes);
+	test_fill(expected, position, bytes);
+	assert_memory_equal(got, expected, bytes);
+}
+
+static struct rte_mbuf *slice(struct apus_sndq *q, uint32_t offset, uint32_t bytes)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(test_pool);
+
+	assert_non_null(m);
+	assert_int_equal(apus_sndq_attach(q, offset, bytes, m), 0);
+	return m;
+}
+
+static void small_writes_share_an_mbuf(void **state)
+{
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	for (uint64_t i = 0; i < 10 * ROOM; i++)
+		assert_int_equal(append_at(&q, i, 1), 1);
+	assert_int_equal(rte_mempool_in_use_count(test_pool), 10);
+	apus_sndq_check(&q);
+	apus_sndq_fini(&q);
+}
+
+static void full_queue_takes_only_what_fits(void **state)
+{
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, 1000);
+	assert_int_equal(append_at(&q, 0, 999), 999);
+	assert_int_equal(append_at(&q, 999, 10), 1);
+	assert_int_equal(append_at(&q, 1000, 10), 0);
+	assert_int_equal(apus_sndq_space(&q), 0);
+	apus_sndq_ack(&q, 300);
+	assert_int_equal(apus_sndq_space(&q), 300);
+	apus_sndq_set_limit(&q, 10);
+	assert_int_equal(apus_sndq_space(&q), 0); /* what is queued stays */
+	assert_int_equal(q.bytes, 700);
+	apus_sndq_fini(&q);
+}
+
+static void vector_is_taken_in_order_and_cut_where_it_is_full(void **state)
+{
+	char a[] = "abc", b[] = "", c[] = "defgh";
+	struct iovec iov[] = {{a, 3}, {b, 0}, {c, 5}};
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, 6);
+	assert_int_equal(apus_sndq_append(&q, iov, 3), 6);
+	m = slice(&q, 0, 6);
+	assert_memory_equal(rte_pktmbuf_mtod(m, char *), "abcdef", 6);
+	rte_pktmbuf_free(m);
+	apus_sndq_fini(&q);
+}
+
+static void empty_pool_takes_what_the_last_mbuf_holds(void **state)
+{
+	static struct rte_mbuf *taken[TEST_POOL_MBUFS];
+	unsigned int n = 0;
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, 10), 10);
+	while (n < apus_countof(taken) && (taken[n] = rte_pktmbuf_alloc(test_pool)))
+		n++;
+	assert_int_equal(append_at(&q, 10, 5000), ROOM - 10);
+	assert_int_equal(append_at(&q, ROOM, 5000), 0);
+	apus_sndq_check(&q);
+
+	/* A large slice finds no mbuf, and the header stays as it was; a small one needs none. */
+	assert_int_equal(apus_sndq_attach(&q, 0, 1000, taken[0]), -ENOBUFS);
+	assert_int_equal(taken[0]->pkt_len, 0);
+	assert_null(taken[0]->next);
+	assert_int_equal(apus_sndq_attach(&q, 3, 100, taken[0]), 0);
+	assert_stream(taken[0], 3, 100);
+
+	/* Nor with one mbuf where two are needed; the one goes back. */
+	while (n > 2)
+		rte_pktmbuf_free(taken[--n]);
+	assert_int_equal(append_at(&q, ROOM, 1000), 1000);
+	while (n < apus_countof(taken) && (taken[n] = rte_pktmbuf_alloc(test_pool)))
+		n++;
+	rte_pktmbuf_free(taken[--n]);
+	assert_int_equal(apus_sndq_attach(&q, ROOM - 500, 1000, taken[1]), -ENOBUFS);
+	assert_int_equal(rte_mempool_avail_count(test_pool), 1);
+	while (n > 0)
+		rte_pktmbuf_free(taken[--n]);
+	apus_sndq_fini(&q);
+}
+
+static void small_slice_is_copied_and_large_one_lent(void **state)
+{
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, 4000), 4000);
+	m = slice(&q, 5, 100);
+	assert_int_equal(m->nb_segs, 1);
+	assert_stream(m, 5, 100);
+	rte_pktmbuf_free(m);
+	m = slice(&q, 0, 1448);
+	assert_int_equal(m->nb_segs, 2);
+	assert_ptr_equal(rte_pktmbuf_mtod(m->next, void *), rte_pktmbuf_mtod(q.head, void *));
+	assert_stream(m, 0, 1448);
+	rte_pktmbuf_free(m);
+	m = slice(&q, 1448, 1448); /* over the edge of an mbuf */
+	assert_int_equal(m->nb_segs, 3);
+	assert_stream(m, 1448, 1448);
+	rte_pktmbuf_free(m);
+	apus_sndq_fini(&q);
+}
+
+static void slice_joins_what_the_segment_holds_already(void **state)
+{
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, 4000), 4000);
+	m = slice(&q, 0, 600);
+	assert_int_equal(apus_sndq_attach(&q, 600, 700, m), 0);
+	assert_int_equal(apus_sndq_attach(&q, 1300, 3, m), 0);
+	assert_stream(m, 0, 1303);
+	rte_pktmbuf_free(m);
+	apus_sndq_fini(&q);
+}
+
+static void acknowledged_buffer_lives_until_the_driver_lets_go(void **state)
+{
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, 1000), 1000);
+	m = slice(&q, 0, 1000);
+	apus_sndq_ack(&q, 1000);
+	assert_null(q.head);
+	assert_int_equal(append_at(&q, 1000, 1000), 1000); /* does not reuse the buffer */
+	assert_stream(m, 0, 1000);
+	assert_int_equal(rte_mempool_in_use_count(test_pool), 4);
+	rte_pktmbuf_free(m);
+	assert_int_equal(rte_mempool_in_use_count(test_pool), 1);
+	apus_sndq_fini(&q);
+}
+
+static void append_behind_a_lent_slice_does_not_change_it(void **state)
+{
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, 1000), 1000);
+	m = slice(&q, 0, 1000);
+	assert_int_equal(append_at(&q, 1000, 500), 500);
+	assert_ptr_equal(q.head, q.tail); /* into the same mbuf */
+	assert_stream(m, 0, 1000);
+	rte_pktmbuf_free(m);
+	m = slice(&q, 0, 1500);
+	assert_stream(m, 0, 1500);
+	rte_pktmbuf_free(m);
+	apus_sndq_fini(&q);
+}
+
+/* How far did seek have to walk? Not at all in a long queue: this would take minutes. */
+static void long_queue_is_sent_and_sent_again_in_linear_time(void **state)
+{
+	const uint32_t mss = 1448, bytes = 20000000;
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	for (uint32_t at = 0; at < bytes; at += BYTES_MAX)
+		assert_int_equal(append_at(&q, at, BYTES_MAX), BYTES_MAX);
+	for (int round = 0; round < 3; round++)
+		for (uint32_t at = 0; at + mss <= bytes; at += mss)
+			rte_pktmbuf_free(slice(&q, at, mss));
+	apus_sndq_fini(&q);
+}
+
+/* ---- against an array ---- */
+
+#define FLIGHT_MAX 64
+
+struct world {
+	struct apus_sndq q;
+	uint64_t random, una, end;
+	struct {
+		struct rte_mbuf *m;
+		uint64_t position;
+		uint32_t bytes;
+	} flight[FLIGHT_MAX];
+	uint32_t flights;
+};
+
+static void world_write(struct world *w)
+{
+	uint32_t bytes = (uint32_t)test_random_below(&w->random, 5) ? 50 : 6000;
+
+	bytes = (uint32_t)test_random_below(&w->random, bytes) + 1;
+	bytes = (uint32_t)append_at(&w->q, w->end, bytes);
+	w->end += bytes;
+}
+
+static void world_send(struct world *w)
+{
+	uint32_t queued = (uint32_t)(w->end - w->una), offset, bytes;
+
+	if (!queued || w->flights == FLIGHT_MAX)
+		return;
+	offset = (uint32_t)test_random_below(&w->random, queued);
+	bytes = (uint32_t)test_random_below(&w->random, apus_min(queued - offset, 5000U)) + 1;
+	w->flight[w->flights].m = slice(&w->q, offset, bytes);
+	w->flight[w->flights].position = w->una + offset;
+	w->flight[w->flights].bytes = bytes;
+	w->flights++;
+}
+
+static void world_deliver(struct world *w)
+{
+	uint32_t i;
+
+	if (!w->flights)
+		return;
+	i = (uint32_t)test_random_below(&w->random, w->flights);
+	assert_stream(w->flight[i].m, w->flight[i].position, w->flight[i].bytes);
+	rte_pktmbuf_free(w->flight[i].m);
+	w->flight[i] = w->flight[--w->flights];
+}
+
+static void world_ack(struct world *w)
+{
+	uint32_t bytes = (uint32_t)test_random_below(&w->random, w->end - w->una + 1);
+
+	apus_sndq_ack(&w->q, bytes);
+	w->una += bytes;
+}
+
+static void queue_behaves_as_an_array_of_bytes(void **state)
+{
+	test_each_seed(seed, 200)
+	{
+		struct world w = {.random = seed};
+
+		apus_sndq_init(&w.q, test_pool, 60000);
+		w.q.front = (uint32_t)-5000; /* positions wrap */
+		for (int step = 0; step < 500; step++) {
+			switch (test_random_below(&w.random, 8)) {
+			case 0:
+			case 1:
+			case 2:
+				world_write(&w);
+				break;
+			case 3:
+			case 4:
+				world_send(&w);
+				break;
+			case 5:
+			case 6:
+				world_deliver(&w);
+				break;
+			default:
+				world_ack(&w);
+				break;
+			}
+			assert_int_equal(w.q.bytes, w.end - w.una);
+			apus_sndq_check(&w.q);
+		}
+		while (w.flights)
+			world_deliver(&w);
+		apus_sndq_fini(&w.q);
+		assert_int_equal(rte_mempool_in_use_count(test_pool), 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		test_with_pool(small_writes_share_an_mbuf),
+		test_with_pool(full_queue_takes_only_what_fits),
+		test_with_pool(vector_is_taken_in_order_and_cut_where_it_is_full),
+		test_with_pool(empty_pool_takes_what_the_last_mbuf_holds),
+		test_with_pool(small_slice_is_copied_and_large_one_lent),
+		test_with_pool(slice_joins_what_the_segment_holds_already),
+		test_with_pool(acknowledged_buffer_lives_until_the_driver_lets_go),
+		test_with_pool(append_behind_a_lent_slice_does_not_change_it),
+		test_with_pool(long_queue_is_sent_and_sent_again_in_linear_time),
+		test_with_pool(queue_behaves_as_an_array_of_bytes),
+	};
+
+	return test_main_with_pool(argc, argv, tests);
+}
