@@ -202,7 +202,7 @@ static int64_t arm_cancel_main(void *arg)
 {
 	struct job *job = arg;
 	struct apus_timer *outstanding = random_timers((size_t)job->arg, 60 * APUS_SEC);
-	struct apus_timer probes[64];
+	struct apus_timer probes[32];
 	int64_t *spans = random_spans(), now_ns = apus_now();
 
 	for (size_t i = 0; i < apus_countof(probes); i++)
