@@ -44,7 +44,7 @@ struct pool {
 	pthread_t threads[THREADS_MAX];
 };
 
-#define POOL_SLOT 1 /* of apus_shard_slot() */
+#define POOL_SLOT (APUS_SHARD_SLOTS - 1) /* of apus_shard_slot(); the runtime counts from the top */
 
 /* A shard's thread is pinned and its workers inherit that; they must not compete with it. */
 static void leave_the_shards_core(void)

@@ -98,7 +98,7 @@ struct apus_metrics *apus_shard_metrics(struct apus_shard *shard);
  * Places where what attaches to a shard keeps its root, so that its public calls need not be handed
  * it. Each number is given out once, by the header of the room that owns it.
  */
-#define APUS_SHARD_SLOTS 8
+#define APUS_SHARD_SLOTS 8 /* the runtime takes them from the top, what is above it from 0 */
 void *apus_shard_slot(const struct apus_shard *shard, unsigned int slot);
 void apus_shard_set_slot(struct apus_shard *shard, unsigned int slot, void *value);
 
