@@ -10,7 +10,6 @@
 
 #include "net/stack_internal.h"
 #include "net/tcp/tcb.h"
-#include "runtime/sync/event.h"
 
 #define WIRE_DELAY_NS APUS_MS
 #define CALM_NS       (300 * APUS_SEC) /* longer than TIME-WAIT, FIN-WAIT-2 and SYN-ACK retries */
@@ -20,7 +19,6 @@ static struct script {
 	struct sim_pair pair;
 	struct apus_event go; /* set from one task to another of the same host */
 	struct apus_tcp *c[2];
-	struct apus_task *task;
 	int64_t began_ns, ended_ns;
 	int64_t bytes;
 	uint32_t count, failed;
@@ -28,10 +26,16 @@ static struct script {
 	uint8_t more[65536];
 } script;
 
+/* For a test that makes its own world. */
+static int setup_bare(void **state)
+{
+	memset(&script, 0, sizeof(script));
+	return 0;
+}
+
 static int setup(void **state)
 {
 	memset(&script, 0, sizeof(script));
-	apus_event_init(&script.go);
 	sim_pair_open(&script.pair, 1,
 		      &(struct apus_sim_link_options){.wire.delay_ns = WIRE_DELAY_NS});
 	return 0;
@@ -40,7 +44,6 @@ static int setup(void **state)
 static int setup_own_pools(void **state)
 {
 	memset(&script, 0, sizeof(script));
-	apus_event_init(&script.go);
 	sim_pair_open_with(&script.pair, 1,
 			   &(struct apus_sim_link_options){.wire.delay_ns = WIRE_DELAY_NS}, 2047);
 	return 0;
@@ -599,6 +602,31 @@ static void empty_pool_of_the_receiver_only_delays(void **state)
 	assert_int_equal(script.bytes, CUT_BYTES);
 }
 
+/* A host whose mbufs are so small that every frame is a chain of them, in and out. */
+static void frames_in_chains_of_small_mbufs_are_understood(void **state)
+{
+	static const struct apus_sim_host_options small[] = {
+		{.ip = SERVER_IP "/24", .mbufs = 8191, .mbuf_bytes = 256},
+		{.ip = CLIENT_IP "/24", .mbufs = 8191, .mbuf_bytes = 256},
+	};
+	struct apus_sim_world_options world = {.pool = sim_pool()};
+	struct apus_sim_task *s, *c;
+
+	assert_int_equal(apus_sim_world_open(1, &world, &script.pair.world), 0);
+	assert_int_equal(
+		apus_sim_host_open(script.pair.world, "server", &small[0], &script.pair.server), 0);
+	assert_int_equal(
+		apus_sim_host_open(script.pair.world, "client", &small[1], &script.pair.client), 0);
+	assert_int_equal(
+		apus_sim_link(script.pair.world, script.pair.server, script.pair.client, NULL), 0);
+	s = on_server(serve_sink);
+	c = on_client(cut_client);
+	run_for(300 * APUS_SEC);
+	assert_int_equal(apus_sim_task_result(c), 0);
+	assert_int_equal(apus_sim_task_result(s), 0);
+	assert_int_equal(script.bytes, CUT_BYTES);
+}
+
 /* --- Many ---------------------------------------------------------------------------------- */
 
 #define MANY 1000
@@ -1054,8 +1082,9 @@ static void neighbour_is_found_again_after_its_entry_expired(void **state)
 	assert_true(apus_sim_host_counter(script.pair.client, "arp", "requests_out") > asked);
 }
 
-#define TEST(name)     cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_OWN(name) cmocka_unit_test_setup_teardown(name, setup_own_pools, teardown)
+#define TEST(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_BARE(name) cmocka_unit_test_setup_teardown(name, setup_bare, teardown)
+#define TEST_OWN(name)  cmocka_unit_test_setup_teardown(name, setup_own_pools, teardown)
 
 int main(void)
 {
@@ -1079,6 +1108,7 @@ int main(void)
 		TEST(host_that_stands_still_for_a_minute_goes_on),
 		TEST_OWN(empty_pool_of_the_sender_only_delays),
 		TEST_OWN(empty_pool_of_the_receiver_only_delays),
+		TEST_BARE(frames_in_chains_of_small_mbufs_are_understood),
 		TEST(thousand_connections_at_once_all_get_their_answer),
 		TEST(crowd_beyond_the_backlog_is_served_in_the_end),
 		TEST(ports_in_time_wait_do_not_run_out),
