@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <execinfo.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,13 @@ static const struct apus_task *overflowed_task(const void *address)
 	return NULL;
 }
 
+/* A process has one handler for all its shards; what it replaced comes back with the last of them. */
+static struct {
+	pthread_mutex_t lock;
+	unsigned int users;
+	struct sigaction before;
+} handler = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	const struct apus_task *t = overflowed_task(info->si_addr);
@@ -62,39 +70,82 @@ static void on_fault(int number, siginfo_t *info, void *context)
 		say(apus_task_name(t));
 		say("; give it more with apus_spawn_options.stack_bytes. It got there by:\n");
 		backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
+		signal(number, SIG_DFL);
+	} else {
+		sigaction(number, &handler.before, NULL);
 	}
-	signal(number, SIG_DFL); /* the instruction faults again */
+	/* The instruction faults again. */
+}
+
+static int install(void)
+{
+	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	int rc = 0;
+
+	pthread_mutex_lock(&handler.lock);
+	if (!handler.users && sigaction(SIGSEGV, &action, &handler.before))
+		rc = -errno;
+	else
+		handler.users++;
+	pthread_mutex_unlock(&handler.lock);
+	return rc;
+}
+
+static void uninstall(void)
+{
+	pthread_mutex_lock(&handler.lock);
+	if (--handler.users == 0)
+		sigaction(SIGSEGV, &handler.before, NULL);
+	pthread_mutex_unlock(&handler.lock);
+}
+
+/* The stack of the thread, unless another shard of the thread, or somebody else, has set one. */
+static int set_signal_stack(struct apus_shard *s)
+{
+	stack_t stack;
+
+	if (sigaltstack(NULL, &stack))
+		return -errno;
+	if (!(stack.ss_flags & SS_DISABLE))
+		return 0;
+	s->signal_stack = malloc(signal_stack_bytes);
+	if (!s->signal_stack)
+		return -ENOMEM;
+	stack = (stack_t){.ss_sp = s->signal_stack, .ss_size = signal_stack_bytes};
+	return sigaltstack(&stack, NULL) ? -errno : 0;
+}
+
+static void drop_signal_stack(struct apus_shard *s)
+{
+	stack_t none = {.ss_flags = SS_DISABLE};
+
+	if (s->signal_stack)
+		sigaltstack(&none, NULL);
+	free(s->signal_stack);
+	s->signal_stack = NULL;
 }
 
 int apus_fault_open(struct apus_shard *s)
 {
 	void *frame;
+	int rc;
 
-	s->signal_stack = malloc(signal_stack_bytes);
-	if (!s->signal_stack)
-		return -ENOMEM;
 	backtrace(&frame, 1); /* loads the unwinder now: it cannot be loaded in a handler */
-
-	stack_t stack = {.ss_sp = s->signal_stack, .ss_size = signal_stack_bytes};
-	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-
-	if (sigaltstack(&stack, NULL) || sigaction(SIGSEGV, &action, NULL)) {
-		free(s->signal_stack);
-		s->signal_stack = NULL;
-		return -errno;
-	}
-	return 0;
+	rc = set_signal_stack(s);
+	if (!rc)
+		rc = install();
+	s->reports_faults = !rc;
+	if (rc)
+		drop_signal_stack(s);
+	return rc;
 }
 
 void apus_fault_close(struct apus_shard *s)
 {
-	stack_t none = {.ss_flags = SS_DISABLE};
-
-	if (!s->signal_stack)
+	if (!s->reports_faults)
 		return;
-	signal(SIGSEGV, SIG_DFL);
-	sigaltstack(&none, NULL);
-	free(s->signal_stack);
+	uninstall();
+	drop_signal_stack(s);
 }
 
 #endif

@@ -112,7 +112,8 @@ struct apus_shard {
 	int event_fd;       /* the inbox's bell */
 	atomic_bool asleep; /* other threads must ring the bell */
 	void *signal_stack; /* of the fault handler */
-	void *tsan_fiber;   /* the loop's own */
+	bool reports_faults;
+	void *tsan_fiber; /* the loop's own */
 };
 
 extern apus_thread_local struct apus_shard *apus_shard_current;

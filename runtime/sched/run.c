@@ -62,15 +62,18 @@ static void unlisten(struct apus_shard *shard, const struct sigaction old[])
 	apus_call_cancel(&interrupt.cancel);
 }
 
+/*
+ * Each left-over task is asked once, so that it may take its time to clean up; what they spawn
+ * meanwhile is asked too.
+ */
 static int64_t sweep(void *arg)
 {
 	struct apus_shard *shard = arg;
 
-	/* A task may spawn while it is being cancelled, or wait again: ask until none is left. */
 	while (apus_shard_tasks(shard) > 1) {
 		apus_shard_cancel_all(shard);
-		(void)!apus_yield();
-		(void)!apus_sleep(APUS_MS);
+		if (apus_sleep(APUS_MS) < 0)
+			break;
 	}
 	return 0;
 }
@@ -85,6 +88,19 @@ static int64_t run_to_end(struct apus_shard *shard, struct apus_task *t)
 	return result;
 }
 
+static void end_left_over_tasks(struct apus_shard *shard)
+{
+	struct apus_task *sweeper = apus_spawn(sweep, shard);
+
+	if (sweeper)
+		run_to_end(shard, sweeper);
+	else /* no memory: they are asked once, and waited for */
+		apus_shard_cancel_all(shard);
+	while (apus_shard_tasks(shard))
+		if (!apus_shard_turn(shard))
+			apus_shard_idle(shard);
+}
+
 int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg)
 {
 	struct sigaction old[apus_countof(interrupt_signals)];
@@ -95,22 +111,13 @@ int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg)
 		return -ENOMEM;
 
 	bool listening = listen_for_signals(shard, main, old);
-	int64_t result = run_to_end(shard, main);
+	int64_t result = run_to_end(shard, apus_task_get(main));
 
-	if (apus_shard_tasks(shard)) {
-		struct apus_task *sweeper = apus_spawn(sweep, shard);
-
-		/* Without memory for the sweeper the left-over tasks are asked once, and waited for. */
-		if (sweeper)
-			run_to_end(shard, sweeper);
-		else
-			apus_shard_cancel_all(shard);
-		while (apus_shard_tasks(shard))
-			if (!apus_shard_turn(shard))
-				apus_shard_idle(shard);
-	}
+	if (apus_shard_tasks(shard))
+		end_left_over_tasks(shard);
 	if (listening)
 		unlisten(shard, old);
+	apus_detach(main); /* until here a signal may look at it */
 	return result;
 }
 

@@ -298,7 +298,7 @@ size_t apus_shard_cancel_all(struct apus_shard *s)
 	apus_list_for_each(it, &s->tasks) {
 		struct apus_task *t = apus_list_entry(it, struct apus_task, all);
 
-		if (t != s->current)
+		if (t != s->current && !t->cancelling)
 			asked += apus_task_cancel(t);
 	}
 	return asked;

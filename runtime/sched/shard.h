@@ -57,7 +57,7 @@ int64_t apus_shard_next_ns(struct apus_shard *shard);
 /** apus_shard_run - turn until @t has ended, sleeping when idle. Borrows @t. Context: thread, entered */
 void apus_shard_run(struct apus_shard *shard, const struct apus_task *t);
 
-/** apus_shard_cancel_all - ask every task but the running one to stop. Return: how many were asked */
+/** apus_shard_cancel_all - ask every other task to stop that was not asked yet. Return: how many were asked */
 size_t apus_shard_cancel_all(struct apus_shard *shard);
 
 /** apus_shard_tasks - tasks that have not ended */
