@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """tests/apps/live.py: what the live tests share: applications on a TAP, the kernel as their peer.
 
-A live test runs inside scripts/sandbox. It starts an application of the build on net_tap0, gives the
-kernel's side of the TAP its address, and talks to it with the kernel's own TCP/IP. main() runs a
-module's tests and prints 'ok NAME' or 'not ok NAME', with what failed indented below.
+A live test runs inside scripts/sandbox. It starts an application of the build on net_tap0, gives
+the kernel's side of the TAP its address, and talks to it with the kernel's own TCP/IP. main() runs
+a module's tests and prints 'ok NAME' or 'not ok NAME', with what failed indented below.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,9 @@ class App:
         if self.alive():
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self.process.returncode == -signal.SIGKILL:
+            # Its own directory is what a killed one may leave; the next start removes it, too.
+            shutil.rmtree(f'/var/run/dpdk/apus-{self.process.pid}', ignore_errors=True)
         said = self.log()
         self.process.stderr.close()
         wait_until(lambda: TAP not in devices(), 5, f'{TAP} is still there')

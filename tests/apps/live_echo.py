@@ -185,7 +185,7 @@ class Bulk(LiveTest):
         self.bulk(5 if live.SANITIZED else 50, 120, '--impair', 'loss=1%', '--seed', '7')
 
     def test_with_disorder_and_doubles_they_come_back_the_same(self):
-        self.bulk(5, 120, '--impair', 'reorder=5%,dup=2%', '--seed', '7')
+        self.bulk(5, 120, '--impair', 'reorder=5%,duplicate=2%', '--seed', '7')
 
     def test_with_flipped_bits_they_come_back_the_same(self):
         self.bulk(5, 120, '--impair', 'corrupt=1%', '--seed', '7')

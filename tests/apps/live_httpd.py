@@ -73,8 +73,8 @@ class Pages(LiveTest):
 
     def test_curl_gets_it(self):
         with httpd() as app:
-            said = live.command('curl', '-sS', '--noproxy', '*', '-w', '%{http_code} %{http_version}',
-                                f'http://{ADDR}/')
+            said = live.command('curl', '-sS', '--noproxy', '*',
+                                '-w', '%{http_code} %{http_version}', f'http://{ADDR}/')
             self.assertTrue(said.endswith('200 1.1'), said)
             self.assertEqual(app.stop(), 0)
 
