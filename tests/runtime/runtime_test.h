@@ -14,6 +14,7 @@
 
 #include "tests/runtime/base_test.h"
 
+#include "runtime/sched/internal.h"
 #include "runtime/sched/shard.h"
 
 #define TEST_START_NS APUS_SEC
@@ -87,7 +88,7 @@ APUS_UNUSED static int test_close(void **state)
 	struct apus_shard *shard = test_world.shard;
 
 	if (!test_world.passed) {
-		apus_shard_enter(NULL);
+		apus_shard_current = NULL; /* not by enter(): it refuses to leave a running task */
 		return 0;
 	}
 	if (apus_shard_tasks(shard)) {
