@@ -17,7 +17,7 @@ APUS_BEGIN_DECLS
 
 struct apus_stream;
 
-#define APUS_STREAM_SLOT         1    /* of apus_shard_slot(): the shard's pool of buffers */
+#define APUS_STREAM_SLOT         2    /* of apus_shard_slot(): the shard's pool of buffers */
 #define APUS_STREAM_BUFFER_BYTES 8192 /* what writes gather in, and the room of a reservation */
 
 /**

@@ -186,7 +186,12 @@ static int64_t peek_consume_cut(void *arg)
 
 		memset(part, 'a' + i % 26, sizeof(part));
 		fake_send_bytes(tcp, part, sizeof(part));
-		assert_int_equal(apus_stream_peek(stream, (size_t)i * 1000, &at), (i + 1) * 1000);
+		for (int64_t n = i * 1000; n < (i + 1) * 1000;) {
+			int64_t more = apus_stream_peek(stream, (size_t)n, &at);
+
+			assert_true(more > n);
+			n = more;
+		}
 	}
 	for (int i = 0; i < 90000; i++)
 		assert_int_equal(at[i], 'a' + i / 1000 % 26);
@@ -443,7 +448,7 @@ static void shutdown_drains_and_reading_goes_on(void **state)
 	ok(test_run(half_close, NULL));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		shard_test(read_exactly_cancelled_midway_keeps_bytes),
@@ -463,5 +468,5 @@ int main(void)
 		shard_test(shutdown_drains_and_reading_goes_on),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return test_main(argc, argv, tests);
 }

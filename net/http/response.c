@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/http/response.c: the answer to a request (RFC 9112 §4, §6, §7).
+ *
+ * The head is made in place at the end of the stream's write buffer and committed when it is whole:
+ * until then it can be thrown away, and a 500 takes its place. A body that fits follows in the same
+ * buffer, a larger one goes out with it in one gathered write. Nothing here sends a small answer:
+ * the server drains the stream when no further request is waiting.
+ */
+#include "net/http/response.h"
+
+#include "net/http/chars.h"
+#include "net/http/response_internal.h"
+#include "runtime/base/check.h"
+#include "runtime/sched/shard.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define HEAD_ROOM      512 /* reserved at once; a longer head asks again */
+#define DECIMAL_BYTES  20  /* of a uint64_t */
+#define CHUNK_OVERHEAD 20  /* size in hex, and two CR LF */
+
+#define STATUSES(X)                        \
+ X(100, "Continue")                        \
+ X(101, "Switching Protocols")             \
+ X(200, "OK")                              \
+ X(201, "Created")                         \
+ X(202, "Accepted")                        \
+ X(203, "Non-Authoritative Information")   \
+ X(204, "No Content")                      \
+ X(205, "Reset Content")                   \
+ X(206, "Partial Content")                 \
+ X(300, "Multiple Choices")                \
+ X(301, "Moved Permanently")               \
+ X(302, "Found")                           \
+ X(303, "See Other")                       \
+ X(304, "Not Modified")                    \
+ X(307, "Temporary Redirect")              \
+ X(308, "Permanent Redirect")              \
+ X(400, "Bad Request")                     \
+ X(401, "Unauthorized")                    \
+ X(403, "Forbidden")                       \
+ X(404, "Not Found")                       \
+ X(405, "Method Not Allowed")              \
+ X(406, "Not Acceptable")                  \
+ X(408, "Request Timeout")                 \
+ X(409, "Conflict")                        \
+ X(410, "Gone")                            \
+ X(411, "Length Required")                 \
+ X(412, "Precondition Failed")             \
+ X(413, "Content Too Large")               \
+ X(414, "URI Too Long")                    \
+ X(415, "Unsupported Media Type")          \
+ X(416, "Range Not Satisfiable")           \
+ X(417, "Expectation Failed")              \
+ X(422, "Unprocessable Content")           \
+ X(426, "Upgrade Required")                \
+ X(428, "Precondition Required")           \
+ X(429, "Too Many Requests")               \
+ X(431, "Request Header Fields Too Large") \
+ X(500, "Internal Server Error")           \
+ X(501, "Not Implemented")                 \
+ X(502, "Bad Gateway")                     \
+ X(503, "Service Unavailable")             \
+ X(504, "Gateway Timeout")                 \
+ X(505, "HTTP Version Not Supported")
+
+#define LITERAL(s)                \
+ (struct apus_http_text)          \
+ {                                \
+  .at = (s), .len = sizeof(s) - 1 \
+ }
+
+/* ---------------------------------------------------------------------------------- the head */
+
+/* "HTTP/1.1 200 OK\r\n"; at is NULL for a status without a name. */
+static struct apus_http_text status_line(int status)
+{
+	switch (status) {
+#define X(number, reason) \
+ case number:             \
+  return LITERAL("HTTP/1.1 " #number " " reason "\r\n");
+		STATUSES(X)
+#undef X
+	default:
+		return (struct apus_http_text){0};
+	}
+}
+
+const char *apus_http_reason(int status)
+{
+	switch (status) {
+#define X(number, reason) \
+ case number:             \
+  return reason;
+		STATUSES(X)
+#undef X
+	default:
+		return "";
+	}
+}
+
+static int fail(struct apus_http_response *res, int error)
+{
+	if (!res->error)
+		res->error = error;
+	return error;
+}
+
+static int64_t write_deadline(const struct apus_http_response *res)
+{
+	return apus_now() + res->common->write_ns;
+}
+
+/* Room for `bytes` more of the head. */
+static int make_room(struct apus_http_response *res, size_t bytes)
+{
+	if (apus_likely(res->head_bytes + bytes <= res->head_room))
+		return 0;
+
+	size_t room = apus_min(bytes + HEAD_ROOM, APUS_STREAM_BUFFER_BYTES - res->head_bytes);
+	int64_t rc;
+
+	room = apus_max(room, bytes);
+	if (apus_stream_pending(res->stream) + res->head_bytes + room <= APUS_STREAM_BUFFER_BYTES) {
+		rc = apus_stream_reserve(res->stream, res->head_bytes, room, &res->head);
+	} else { /* what is before it has to be sent */
+		apus_http_watchdog_begin(res->watchdog, write_deadline(res));
+		rc = apus_stream_reserve(res->stream, res->head_bytes, room, &res->head);
+		rc = apus_http_watchdog_end(res->watchdog, rc);
+	}
+	if (rc < 0)
+		return fail(res, (int)rc);
+	res->head_room = res->head_bytes + room;
+	return 0;
+}
+
+/* The caller has made room. */
+static void append(struct apus_http_response *res, const char *at, size_t len)
+{
+	memcpy(res->head + res->head_bytes, at, len);
+	res->head_bytes += len;
+}
+
+static void append_literal(struct apus_http_response *res, struct apus_http_text t)
+{
+	append(res, t.at, t.len);
+}
+
+/* Decimal digits at the end of `buf`. Return: where they begin. */
+static char *decimal(uint64_t value, char buf[DECIMAL_BYTES])
+{
+	char *p = buf + DECIMAL_BYTES;
+
+	do {
+		*--p = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	return p;
+}
+
+int apus_http_response_begin(struct apus_http_response *res, int status)
+{
+	struct apus_http_text line = status_line(status);
+	struct apus_http_text server = res->common->server;
+	char unnamed[] = "HTTP/1.1 000 \r\n";
+
+	if (res->error < 0)
+		return res->error;
+	if (res->state != APUS_HTTP_RESPONSE_NONE)
+		return fail(res, -EALREADY);
+	if (status < 200 || status > 599)
+		return fail(res, -EINVAL);
+	if (!line.at) {
+		unnamed[9] = (char)('0' + status / 100);
+		unnamed[10] = (char)('0' + status / 10 % 10);
+		unnamed[11] = (char)('0' + status % 10);
+		line = (struct apus_http_text){.at = unnamed, .len = sizeof(unnamed) - 1};
+	}
+
+	int rc = make_room(res, line.len + APUS_HTTP_DATE_LINE_BYTES + server.len);
+
+	if (rc < 0)
+		return rc;
+	append(res, line.at, line.len);
+	append(res, apus_http_date_line(&res->common->date), APUS_HTTP_DATE_LINE_BYTES);
+	if (server.len)
+		append(res, server.at, server.len);
+	res->status = (uint16_t)status;
+	res->bodiless = status == 204 || status == 304;
+	res->state = APUS_HTTP_RESPONSE_HEAD;
+	return 0;
+}
+
+static bool all_chars(const char *at, size_t len, unsigned int class)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!apus_http_char_is(at[i], class))
+			return false;
+	return true;
+}
+
+/* Headers that say where the message ends, and so are ours to write. */
+static bool is_framing(const char *name, size_t len)
+{
+	switch (len) {
+	case sizeof("Date") - 1:
+		return apus_http_nocase_equal(name, "Date", len);
+	case sizeof("Connection") - 1:
+		return apus_http_nocase_equal(name, "Connection", len);
+	case sizeof("Content-Length") - 1:
+		return apus_http_nocase_equal(name, "Content-Length", len);
+	case sizeof("Transfer-Encoding") - 1:
+		return apus_http_nocase_equal(name, "Transfer-Encoding", len);
+	default:
+		return false;
+	}
+}
+
+int apus_http_response_header_text(struct apus_http_response *res, const char *name,
+				   struct apus_http_text value)
+{
+	size_t len = strlen(name);
+
+	if (res->error < 0)
+		return res->error;
+	if (res->state != APUS_HTTP_RESPONSE_HEAD)
+		return fail(res, -EALREADY);
+	if (len == 0 || !all_chars(name, len, APUS_HTTP_CHAR_TOKEN) || is_framing(name, len) ||
+	    !all_chars(value.at, value.len, APUS_HTTP_CHAR_VALUE))
+		return fail(res, -EINVAL);
+
+	int rc = make_room(res, len + value.len + 4);
+
+	if (rc < 0)
+		return rc;
+	append(res, name, len);
+	append_literal(res, LITERAL(": "));
+	if (value.len)
+		append(res, value.at, value.len);
+	append_literal(res, LITERAL("\r\n"));
+	return 0;
+}
+
+int apus_http_response_header(struct apus_http_response *res, const char *name, const char *value)
+{
+	return apus_http_response_header_text(
+		res, name, (struct apus_http_text){.at = value, .len = strlen(value)});
+}
+
+/* Where the body ends (RFC 9112 §6.3), and what happens to the connection then (§9.3). */
+static int end_head(struct apus_http_response *res, int64_t length)
+{
+	char digits[DECIMAL_BYTES];
+
+	if (res->error < 0)
+		return res->error;
+	if (res->state != APUS_HTTP_RESPONSE_HEAD)
+		return fail(res, -EALREADY);
+
+	int rc = make_room(res, 128);
+
+	if (rc < 0)
+		return rc;
+	if (res->bodiless) {
+		length = 0;
+	} else if (length >= 0) {
+		char *p = decimal((uint64_t)length, digits);
+
+		append_literal(res, LITERAL("Content-Length: "));
+		append(res, p, (size_t)(digits + DECIMAL_BYTES - p));
+		append_literal(res, LITERAL("\r\n"));
+	} else if (!res->old) {
+		res->chunked = true;
+		append_literal(res, LITERAL("Transfer-Encoding: chunked\r\n"));
+	} else {
+		res->keep_alive = false;
+	}
+	res->counted = length >= 0;
+	res->left = length >= 0 ? (uint64_t)length : 0;
+
+	if (!res->keep_alive)
+		append_literal(res, LITERAL("Connection: close\r\n"));
+	else if (res->old)
+		append_literal(res, LITERAL("Connection: keep-alive\r\n"));
+	append_literal(res, LITERAL("\r\n"));
+	apus_stream_commit(res->stream, res->head_bytes);
+	res->state = APUS_HTTP_RESPONSE_BODY;
+	return 0;
+}
+
+/* ---------------------------------------------------------------------------------- the body */
+
+static bool is_silent(const struct apus_http_response *res)
+{
+	return res->head_only || res->bodiless;
+}
+
+/* Into the stream, which sends when it is full. */
+static int put(struct apus_http_response *res, const void *buf, size_t len)
+{
+	int64_t rc;
+
+	if (apus_stream_pending(res->stream) + len <= APUS_STREAM_BUFFER_BYTES) {
+		rc = apus_stream_write(res->stream, buf, len);
+	} else {
+		apus_http_watchdog_begin(res->watchdog, write_deadline(res));
+		rc = apus_stream_write(res->stream, buf, len);
+		rc = apus_http_watchdog_end(res->watchdog, rc);
+	}
+	return rc < 0 ? fail(res, (int)rc) : 0;
+}
+
+/* RFC 9112 §7.1 */
+static int put_chunk(struct apus_http_response *res, const void *buf, size_t len)
+{
+	char size[CHUNK_OVERHEAD];
+	char *p = size + sizeof(size);
+	size_t value = len;
+
+	*--p = '\n';
+	*--p = '\r';
+	do {
+		*--p = "0123456789abcdef"[value & 15];
+		value >>= 4;
+	} while (value);
+
+	int rc = put(res, p, (size_t)(size + sizeof(size) - p));
+
+	if (rc == 0)
+		rc = put(res, buf, len);
+	if (rc == 0)
+		rc = put(res, "\r\n", 2);
+	return rc;
+}
+
+int apus_http_response_body(struct apus_http_response *res, const void *body, size_t len)
+{
+	int rc = end_head(res, (int64_t)len);
+
+	if (rc < 0)
+		return rc;
+	res->state = APUS_HTTP_RESPONSE_DONE;
+	return len == 0 || is_silent(res) ? 0 : put(res, body, len);
+}
+
+int apus_http_response_stream(struct apus_http_response *res, int64_t length)
+{
+	return end_head(res, length);
+}
+
+int apus_http_response_write(struct apus_http_response *res, const void *buf, size_t len)
+{
+	if (res->error < 0)
+		return res->error;
+	if (res->state != APUS_HTTP_RESPONSE_BODY)
+		return fail(res, -EALREADY);
+	if (len == 0 || is_silent(res))
+		return 0;
+	if (res->counted) {
+		if (len > res->left)
+			return fail(res, -EMSGSIZE);
+		res->left -= len;
+	}
+	return res->chunked ? put_chunk(res, buf, len) : put(res, buf, len);
+}
+
+int apus_http_response_end(struct apus_http_response *res)
+{
+	if (res->error < 0)
+		return res->error;
+	if (res->state != APUS_HTTP_RESPONSE_BODY)
+		return fail(res, -EALREADY);
+	if (!is_silent(res)) {
+		if (res->left > 0)
+			return fail(res, -ENODATA);
+		if (res->chunked && put(res, "0\r\n\r\n", 5) < 0)
+			return res->error;
+	}
+	res->state = APUS_HTTP_RESPONSE_DONE;
+	return 0;
+}
+
+int apus_http_respond(struct apus_http_response *res, int status, const char *content_type,
+		      const void *body, size_t len)
+{
+	int rc = apus_http_response_begin(res, status);
+
+	if (rc == 0 && content_type)
+		rc = apus_http_response_header(res, "Content-Type", content_type);
+	return rc < 0 ? rc : apus_http_response_body(res, body, len);
+}
+
+/* -------------------------------------------------------------------------------------- whole */
+
+int apus_http_response_flush(struct apus_http_response *res)
+{
+	if (res->error < 0)
+		return res->error;
+	if (apus_stream_pending(res->stream) == 0)
+		return 0;
+	if (res->state == APUS_HTTP_RESPONSE_HEAD) /* it is being made in that buffer */
+		return 0;
+	apus_http_watchdog_begin(res->watchdog, write_deadline(res));
+
+	int64_t rc = apus_http_watchdog_end(res->watchdog, apus_stream_drain(res->stream));
+
+	return rc < 0 ? fail(res, (int)rc) : 0;
+}
+
+void apus_http_response_close(struct apus_http_response *res)
+{
+	res->keep_alive = false;
+}
+
+bool apus_http_response_begun(const struct apus_http_response *res)
+{
+	return res->state != APUS_HTTP_RESPONSE_NONE;
+}
+
+void apus_http_response_init(struct apus_http_response *res, struct apus_stream *stream,
+			     struct apus_http_watchdog *watchdog,
+			     struct apus_http_response_common *common)
+{
+	*res = (struct apus_http_response){
+		.stream = stream,
+		.watchdog = watchdog,
+		.common = common,
+	};
+}
+
+bool apus_http_response_discard(struct apus_http_response *res)
+{
+	if (res->state >= APUS_HTTP_RESPONSE_BODY)
+		return false;
+	res->state = APUS_HTTP_RESPONSE_NONE;
+	res->head_bytes = 0;
+	res->head_room = 0;
+	res->error = 0;
+	return true;
+}

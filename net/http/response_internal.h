@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/http/response_internal.h: a response as the server sees it. Internal to the floor.
+ */
+#ifndef APUS_NET_HTTP_RESPONSE_INTERNAL_H
+#define APUS_NET_HTTP_RESPONSE_INTERNAL_H
+
+#include "net/http/date.h"
+#include "net/http/response.h"
+#include "net/http/watchdog.h"
+#include "net/socket/stream.h"
+
+APUS_BEGIN_DECLS
+
+enum apus_http_response_state {
+	APUS_HTTP_RESPONSE_NONE, /* nothing yet */
+	APUS_HTTP_RESPONSE_HEAD, /* the head is made in the stream's reservation, nothing is sent */
+	APUS_HTTP_RESPONSE_BODY, /* the head is out of our hands */
+	APUS_HTTP_RESPONSE_DONE,
+};
+
+/* What a server's responses have in common. */
+struct apus_http_response_common {
+	struct apus_http_date date;
+	struct apus_http_text server; /* "Server: apus\r\n", or empty */
+	int64_t write_ns;             /* limit of one wait for room */
+};
+
+/* Written by response.c only, but for what the server sets up. */
+struct apus_http_response {
+	struct apus_stream *stream;
+	struct apus_http_watchdog *watchdog;
+	struct apus_http_response_common *common;
+	char *head;        /* the reservation */
+	size_t head_bytes; /* written there */
+	size_t head_room;  /* of the reservation */
+	uint64_t left;     /* of a body whose length was announced */
+	int error;         /* sticky */
+	uint16_t status;
+	uint8_t state;   /* enum apus_http_response_state */
+	bool head_only;  /* the request is a HEAD */
+	bool bodiless;   /* so is the status: 204 and 304 */
+	bool old;        /* the client speaks HTTP/1.0 */
+	bool keep_alive; /* another request may follow */
+	bool chunked;
+	bool counted; /* `left` counts */
+};
+
+/** apus_http_response_init - for a client of HTTP/1.@minor */
+void apus_http_response_init(struct apus_http_response *res, struct apus_stream *stream,
+			     struct apus_http_watchdog *watchdog,
+			     struct apus_http_response_common *common);
+/** apus_http_response_discard - begin again. Return: false if a part is out of our hands already */
+bool apus_http_response_discard(struct apus_http_response *res);
+
+APUS_END_DECLS
+
+#endif

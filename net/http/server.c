@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/http/server.c: an HTTP/1.1 server on one shard (RFC 9112 §9).
+ *
+ * A connection is a struct of its own and its task only borrows it: between two requests the task
+ * holds nothing but the struct, so that a later change can let it end there and park the bare
+ * connection. Its life is a loop of receive(), which waits until a whole request is in the stream's
+ * buffer, and answer(), which calls the handler. Answers gather in the stream and are drained when
+ * receive() has to wait, which is when no further whole request is there: pipelined requests are
+ * answered by one write.
+ *
+ * Every wait for the client has a limit, kept by one watchdog per connection. A connection that we
+ * end says FIN, reads on for a moment and then closes (RFC 9112 §9.6), because a reset would
+ * destroy the answer on its way.
+ *
+ * Invariants: at most connections_max + REFUSALS_MAX connections; `buffered` is the sum of what
+ * connections hold of unfinished requests beyond one small buffer each, at most buffered_max.
+ */
+#include "net/http/server.h"
+
+#include "net/http/parser.h"
+#include "net/http/response_internal.h"
+#include "net/socket/stream.h"
+#include "runtime/base/check.h"
+#include "runtime/base/list.h"
+#include "runtime/base/log.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sync/timeout.h"
+#include "runtime/sync/waitq.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define CONNECTIONS_DEFAULT 10000
+#define REFUSALS_MAX        64 /* connections over the limit that get a 503; more are reset */
+#define BUFFERED_DEFAULT    (UINT64_C(64) << 20)
+#define LINGER_NS           (2 * APUS_SEC)
+#define LINGER_BYTES_MAX    (UINT64_C(4) << 20) /* what a client may still send, unread */
+#define ACCEPT_RETRY_NS     (10 * APUS_MS)
+
+#define COUNTERS(X)                            \
+ X(CONNECTIONS, "connections")                 \
+ X(REQUESTS, "requests")                       \
+ X(RESPONSES_2XX, "responses_2xx")             \
+ X(RESPONSES_3XX, "responses_3xx")             \
+ X(RESPONSES_4XX, "responses_4xx")             \
+ X(RESPONSES_5XX, "responses_5xx")             \
+ X(REQUESTS_REJECTED, "requests_rejected")     \
+ X(CONNECTIONS_REFUSED, "connections_refused") \
+ X(CONNECTIONS_DROPPED, "connections_dropped") \
+ X(TIMEOUTS_IDLE, "timeouts_idle")             \
+ X(TIMEOUTS_REQUEST, "timeouts_request")       \
+ X(TIMEOUTS_WRITE, "timeouts_write")           \
+ X(HANDLER_ERRORS, "handler_errors")           \
+ X(ABORTS, "aborts")
+
+enum counter {
+#define X(id, name) COUNT_##id,
+	COUNTERS(X)
+#undef X
+	COUNTS,
+};
+
+static const char *const counter_names[COUNTS] = {COUNTERS(APUS_COUNTER_NAME)};
+
+enum phase {
+	RUNNING,
+	STOPPING, /* no new requests */
+	ABORTING, /* no more answers */
+};
+
+/* What becomes of a connection. */
+enum end {
+	KEEP,   /* another request may come */
+	CLOSE,  /* there is nothing more to say or to read */
+	LINGER, /* we said the last word, the client may not have noticed */
+	ABORT,  /* its bytes can no longer be understood */
+};
+
+struct connection {
+	struct apus_list link; /* in the server's connections */
+	struct apus_http_server *server;
+	struct apus_stream *stream;
+	struct apus_task *task; /* NULL before it has begun */
+	struct apus_http_watchdog watchdog;
+	size_t charged; /* part of the server's `buffered` */
+	int64_t served; /* requests */
+	bool idle;      /* waits for a request's first byte */
+	bool refused;   /* one too many: answered with 503 */
+};
+
+struct apus_http_server {
+	struct apus_heap *heap;
+	struct apus_http_server_options options;
+	struct apus_tcp_listener *listener;
+	struct apus_task *acceptor; /* handle */
+	struct apus_list connections;
+	struct apus_slab slab; /* of connections */
+	struct apus_waitq emptied;
+	uint32_t refusals; /* connections with `refused` */
+	enum phase phase;
+	uint64_t buffered;
+	struct apus_http_response_common common;
+	uint64_t counts[COUNTS];
+	struct apus_metrics_block metrics;
+	char name_line[64];
+};
+
+/* --------------------------------------------------------------------------------- a request */
+
+static void count(struct connection *c, enum counter which)
+{
+	c->server->counts[which]++;
+}
+
+/* Hold `bytes` of an unfinished request. Return: false if all connections hold too much. */
+static bool charge(struct connection *c, size_t bytes)
+{
+	struct apus_http_server *s = c->server;
+	size_t over = bytes > APUS_STREAM_BUFFER_BYTES ? bytes - APUS_STREAM_BUFFER_BYTES : 0;
+	uint64_t rest = s->buffered - c->charged;
+
+	if (over > 0 && rest + over > s->options.buffered_max)
+		return false;
+	s->buffered = rest + over;
+	c->charged = over;
+	return true;
+}
+
+static int drain(struct connection *c)
+{
+	if (apus_stream_pending(c->stream) == 0)
+		return 0;
+	apus_http_watchdog_begin(&c->watchdog, apus_now() + c->server->common.write_ns);
+
+	int64_t rc = apus_http_watchdog_end(&c->watchdog, apus_stream_drain(c->stream));
+
+	if (rc == -ETIMEDOUT)
+		count(c, COUNT_TIMEOUTS_WRITE);
+	return (int)rc;
+}
+
+/* An answer of our own that ends the connection. */
+static enum end answer_plain(struct connection *c, uint16_t status)
+{
+	struct apus_http_response res;
+	char text[64];
+	char *p = text;
+
+	*p++ = (char)('0' + status / 100);
+	*p++ = (char)('0' + status / 10 % 10);
+	*p++ = (char)('0' + status % 10);
+	*p++ = ' ';
+	p = stpcpy(p, apus_http_reason(status));
+	*p++ = '\n';
+
+	apus_http_response_init(&res, c->stream, &c->watchdog, &c->server->common);
+	if (apus_http_respond(&res, status, "text/plain", text, (size_t)(p - text)) < 0)
+		return ABORT;
+	count(c, COUNT_RESPONSES_2XX + status / 100 - 2);
+	return LINGER;
+}
+
+/* The limit of the next wait; those of head and body count from their first wait. */
+static int64_t deadline_of(struct connection *c, const struct apus_http_request *r, size_t have,
+			   int64_t *head_ns, int64_t *body_ns)
+{
+	const struct apus_http_limits *limits = &c->server->options.limits;
+	int64_t now_ns = apus_now();
+
+	if (have == 0)
+		return now_ns + (c->served ? limits->idle_ns : limits->head_ns);
+	if (!r->head_done) {
+		if (*head_ns == 0)
+			*head_ns = now_ns + limits->head_ns;
+		return *head_ns;
+	}
+	if (*body_ns == 0)
+		*body_ns = now_ns + limits->body_ns;
+	return *body_ns;
+}
+
+/* Why no request came: the wait for its next bytes gave `rc` when `have` were there. */
+static enum end not_received(struct connection *c, const struct apus_http_request *r, int64_t rc,
+			     size_t have)
+{
+	if (rc == -ETIMEDOUT) {
+		count(c, have ? COUNT_TIMEOUTS_REQUEST : COUNT_TIMEOUTS_IDLE);
+		return have ? answer_plain(c, 408) : CLOSE;
+	}
+	if (rc == 0) /* RFC 9112 §8: a client may close between requests, not within */
+		return have && !r->complete ? answer_plain(c, 400) : CLOSE;
+	if (rc == -ECANCELED)
+		return have || c->server->phase == ABORTING ? ABORT : CLOSE;
+	return ABORT;
+}
+
+/* Wait until a whole request is in the buffer. Return: KEEP with it in `r`. */
+static enum end receive(struct connection *c, struct apus_http_request *r)
+{
+	int64_t head_ns = 0, body_ns = 0;
+	bool continued = false;
+
+	for (;;) {
+		char *bytes;
+		size_t have = apus_stream_buffered(c->stream, &bytes);
+		size_t at;
+
+		switch (apus_http_parser_feed(r, bytes, have)) {
+		case APUS_HTTP_COMPLETE:
+			return KEEP;
+		case APUS_HTTP_REJECTED:
+			count(c, COUNT_REQUESTS_REJECTED);
+			return answer_plain(c, r->status);
+		case APUS_HTTP_MORE:
+			break;
+		}
+
+		size_t dead = apus_http_parser_squeeze(r, &at);
+
+		if (dead)
+			apus_stream_cut(c->stream, at, dead);
+		have -= dead;
+		if (have == 0 && c->server->phase != RUNNING)
+			return LINGER;
+		if (!charge(c, have))
+			return answer_plain(c, 503);
+		if (r->head_done && r->expects_continue && !continued && r->body_bytes == 0) {
+			continued = true;
+			if (apus_stream_write(c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25) < 0)
+				return ABORT;
+		}
+		if (drain(c) < 0)
+			return ABORT;
+
+		c->idle = have == 0;
+		apus_http_watchdog_begin(&c->watchdog, deadline_of(c, r, have, &head_ns, &body_ns));
+
+		int64_t rc = apus_stream_peek(c->stream, have, &bytes);
+
+		rc = apus_http_watchdog_end(&c->watchdog, rc);
+		c->idle = false;
+		if (rc <= 0)
+			return not_received(c, r, rc, have);
+	}
+}
+
+/* The handler is done, with `rc`. Return: false if the answer cannot be saved. */
+static bool settle(struct connection *c, struct apus_http_response *res, int64_t rc)
+{
+	if (rc >= 0 && res->state == APUS_HTTP_RESPONSE_DONE)
+		return true;
+	if (rc == -ETIMEDOUT && res->error == -ETIMEDOUT)
+		count(c, COUNT_TIMEOUTS_WRITE);
+	else
+		count(c, COUNT_HANDLER_ERRORS);
+	if (apus_task_cancelling(c->task) > 0 || !apus_http_response_discard(res))
+		return false;
+	return apus_http_respond(res, 500, "text/plain", "500 Internal Server Error\n", 26) == 0;
+}
+
+/* Call the handler. Return: KEEP or LINGER with the answer in the stream. */
+static enum end answer(struct connection *c, struct apus_http_request *r)
+{
+	struct apus_http_server *s = c->server;
+	struct apus_http_response res;
+
+	count(c, COUNT_REQUESTS);
+	c->served++;
+	apus_http_response_init(&res, c->stream, &c->watchdog, &s->common);
+	res.head_only = r->method == APUS_HTTP_HEAD;
+	res.old = r->minor == 0;
+	res.keep_alive = r->keep_alive && s->phase == RUNNING;
+
+	int64_t rc = s->options.handler(r, &res, s->options.arg);
+
+	if (!settle(c, &res, rc))
+		return ABORT;
+	count(c, COUNT_RESPONSES_2XX + res.status / 100 - 2);
+	apus_stream_consume(c->stream, r->parsed);
+	charge(c, 0);
+	return res.keep_alive ? KEEP : LINGER;
+}
+
+static enum end serve(struct connection *c)
+{
+	struct apus_http_request r;
+	enum end end;
+
+	do {
+		apus_http_parser_init(&r, &c->server->options.limits);
+		end = receive(c, &r);
+		if (end == KEEP)
+			end = answer(c, &r);
+		if (end == KEEP && apus_checkpoint() < 0)
+			end = c->server->phase == ABORTING ? ABORT : LINGER;
+	} while (end == KEEP);
+	return end;
+}
+
+/* ------------------------------------------------------------------------------ a connection */
+
+/* RFC 9112 §9.6: FIN, then read what comes for a while, then close. */
+static enum end linger(struct connection *c)
+{
+	int64_t deadline_ns = apus_now() + LINGER_NS;
+	uint64_t bytes = 0;
+	char *data;
+	int64_t n = drain(c);
+
+	if (n < 0 || apus_stream_shutdown(c->stream) < 0)
+		return ABORT;
+	bytes = apus_stream_buffered(c->stream, &data);
+	apus_stream_consume(c->stream, bytes);
+	do {
+		apus_http_watchdog_begin(&c->watchdog, deadline_ns);
+		n = apus_http_watchdog_end(&c->watchdog, apus_stream_peek(c->stream, 0, &data));
+		if (n <= 0)
+			break;
+		apus_stream_consume(c->stream, (size_t)n);
+		bytes += (uint64_t)n;
+	} while (bytes < LINGER_BYTES_MAX);
+	return CLOSE;
+}
+
+static void connection_free(struct connection *c)
+{
+	struct apus_http_server *s = c->server;
+
+	charge(c, 0);
+	s->refusals -= c->refused;
+	apus_list_remove(&c->link);
+	apus_slab_put(&s->slab, c);
+	if (apus_list_empty(&s->connections))
+		apus_waitq_wake_all(&s->emptied, 0);
+}
+
+static int64_t connection_main(void *arg)
+{
+	struct connection *c = arg;
+	enum end end;
+
+	c->task = apus_task_self();
+	apus_http_watchdog_init(&c->watchdog, c->task);
+	if (c->server->phase == ABORTING)
+		end = ABORT;
+	else
+		end = c->refused ? answer_plain(c, 503) : serve(c);
+	if (end == LINGER)
+		end = linger(c);
+	if (end == CLOSE) {
+		apus_stream_close(c->stream);
+	} else {
+		count(c, COUNT_ABORTS);
+		apus_stream_abort(c->stream);
+	}
+	apus_http_watchdog_fini(&c->watchdog);
+	connection_free(c);
+	return 0;
+}
+
+/* Consumes @tcp. */
+static void admit(struct apus_http_server *s, struct apus_tcp *tcp)
+{
+	static const struct apus_spawn_options options = {.name = "http connection"};
+	const struct apus_http_limits *l = &s->options.limits;
+	bool refused = s->slab.used - s->refusals >= s->options.connections_max;
+	struct connection *c;
+
+	if (refused && s->refusals == REFUSALS_MAX)
+		goto err_drop;
+	c = apus_slab_get(&s->slab);
+	if (!c)
+		goto err_drop;
+	*c = (struct connection){.server = s, .refused = refused};
+	/* A whole request must fit, and a read must always have room. */
+	if (apus_stream_open(tcp, l->head_bytes + l->body_bytes + APUS_STREAM_BUFFER_BYTES,
+			     &c->stream) < 0) {
+		s->counts[COUNT_CONNECTIONS_DROPPED]++;
+		apus_slab_put(&s->slab, c);
+		return;
+	}
+	apus_list_push_back(&s->connections, &c->link);
+	s->refusals += refused;
+	s->counts[refused ? COUNT_CONNECTIONS_REFUSED : COUNT_CONNECTIONS]++;
+	if (apus_spawn_detached(&options, connection_main, c, 0) < 0) {
+		s->counts[COUNT_CONNECTIONS_DROPPED]++;
+		apus_stream_abort(c->stream);
+		connection_free(c);
+	}
+	return;
+
+err_drop:
+	s->counts[COUNT_CONNECTIONS_DROPPED]++;
+	apus_tcp_abort(tcp);
+}
+
+static int64_t acceptor_main(void *arg)
+{
+	struct apus_http_server *s = arg;
+
+	/* Once we are stopping the listener is gone. */
+	while (s->phase == RUNNING) {
+		struct apus_tcp *tcp;
+		int rc = apus_tcp_accept(s->listener, &tcp);
+
+		if (rc == 0) {
+			admit(s, tcp);
+			continue;
+		}
+		if (rc == -EPIPE || rc == -ECANCELED)
+			return rc == -EPIPE ? 0 : rc;
+		apus_log(WARN, "http: accept: %s", strerrordesc_np(-rc));
+		rc = apus_sleep(ACCEPT_RETRY_NS);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ open and close */
+
+static void cancel_connections(struct apus_http_server *s, bool only_idle)
+{
+	struct apus_list *it;
+
+	apus_list_for_each(it, &s->connections) {
+		struct connection *c = apus_list_entry(it, struct connection, link);
+
+		if (c->task && (c->idle || !only_idle))
+			apus_task_cancel(c->task);
+	}
+}
+
+/* Wait until there are no connections, at most `ns`. Return: 0, -ETIMEDOUT, -ECANCELED. */
+static int wait_empty(struct apus_http_server *s, int64_t ns)
+{
+	struct apus_timeout limit;
+	int64_t rc = 0;
+
+	apus_timeout_begin(&limit, ns);
+	while (!apus_list_empty(&s->connections) && rc == 0)
+		rc = apus_waitq_wait(&s->emptied, "http connections to end");
+	return (int)apus_timeout_end(&limit, rc);
+}
+
+static void server_free(struct apus_http_server *s)
+{
+	apus_slab_fini(&s->slab);
+	apus_metrics_unregister(&s->metrics);
+	apus_heap_free(s->heap, s);
+}
+
+int64_t apus_http_server_wait(struct apus_http_server *server)
+{
+	return apus_await(apus_task_get(server->acceptor));
+}
+
+int apus_http_server_close(struct apus_http_server *server, int64_t grace_ns)
+{
+	struct apus_http_server *s = server;
+
+	s->phase = STOPPING;
+	apus_tcp_listener_close(s->listener);
+	cancel_connections(s, true);
+
+	int rc = wait_empty(s, grace_ns);
+
+	if (rc == -ETIMEDOUT && apus_list_empty(&s->connections))
+		rc = 0; /* just in time */
+	if (!apus_list_empty(&s->connections)) {
+		s->phase = ABORTING;
+		cancel_connections(s, false);
+		/* They end at their next wait; a second cancel of ours must not leave them behind. */
+		while (!apus_list_empty(&s->connections))
+			if (wait_empty(s, APUS_NEVER) < 0)
+				rc = -ECANCELED;
+	}
+
+	int64_t accepted = apus_await(s->acceptor);
+
+	if (rc == 0 && accepted < 0 && accepted != -ECANCELED)
+		rc = (int)accepted;
+	server_free(s);
+	return rc;
+}
+
+struct apus_endpoint apus_http_server_local(const struct apus_http_server *server)
+{
+	return apus_tcp_listener_local(server->listener);
+}
+
+uint32_t apus_http_server_connections(const struct apus_http_server *server)
+{
+	return server->slab.used;
+}
+
+/* Options with their defaults, and what is made of them once. */
+static int configure(struct apus_http_server *s, const struct apus_http_server_options *options)
+{
+	s->options = *options;
+	if (s->options.connections_max == 0)
+		s->options.connections_max = CONNECTIONS_DEFAULT;
+	if (s->options.buffered_max == 0)
+		s->options.buffered_max = BUFFERED_DEFAULT;
+	apus_http_limits_complete(&s->options.limits);
+	s->common.write_ns = s->options.limits.write_ns;
+	apus_http_date_init(&s->common.date);
+	if (options->name) {
+		size_t len = strlen(options->name);
+
+		if (len + sizeof("Server: \r\n") > sizeof(s->name_line) ||
+		    strpbrk(options->name, "\r\n"))
+			return -EINVAL;
+		stpcpy(stpcpy(stpcpy(s->name_line, "Server: "), options->name), "\r\n");
+		s->common.server = (struct apus_http_text){
+			.at = s->name_line,
+			.len = strlen(s->name_line),
+		};
+	}
+	return options->handler ? 0 : -EINVAL;
+}
+
+int apus_http_server_open(const struct apus_http_server_options *options,
+			  struct apus_http_server **out)
+{
+	struct apus_shard *shard = apus_shard_self();
+	struct apus_heap *heap = apus_shard_heap(shard);
+	struct apus_http_server *s = apus_heap_zalloc(heap, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->heap = heap;
+	apus_list_init(&s->connections);
+	apus_waitq_init(&s->emptied);
+	apus_metrics_register(apus_shard_metrics(shard), &s->metrics, "http", counter_names,
+			      s->counts, COUNTS);
+
+	int rc = configure(s, options);
+
+	apus_slab_init(&s->slab, heap, sizeof(struct connection),
+		       s->options.connections_max + REFUSALS_MAX);
+	if (rc == 0)
+		rc = apus_tcp_listen(options->local, options->backlog, &s->listener);
+	if (rc < 0)
+		goto err_free;
+
+	s->acceptor = apus_spawn_with(&(struct apus_spawn_options){.name = "http accept"},
+				      acceptor_main, s, 0);
+	if (!s->acceptor) {
+		rc = -ENOMEM;
+		goto err_listener;
+	}
+	*out = s;
+	return 0;
+
+err_listener:
+	apus_tcp_listener_close(s->listener);
+err_free:
+	server_free(s);
+	return rc;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/net/http/fake_tcp.h: connections without a network, for tests of what lies above them.
+ *
+ * Defines apus_tcp_*: bytes go straight from the test to the reader, and every write is counted, so
+ * that a test can say "one write". Included by a test program, which then links no real TCP.
+ */
+#ifndef APUS_TESTS_NET_HTTP_FAKE_TCP_H
+#define APUS_TESTS_NET_HTTP_FAKE_TCP_H
+
+#include "net/socket/tcp.h"
+#include "runtime/base/check.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sync/waitq.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FAKE_BYTES_MAX ((size_t)4 << 20)
+
+enum fake_end {
+	FAKE_OPEN,
+	FAKE_SHUTDOWN, /* the server said FIN */
+	FAKE_CLOSED,
+	FAKE_ABORTED,
+};
+
+/* One connection; the test's and the server's end. Freed by the test. */
+struct apus_tcp {
+	char *in; /* from the test to the reader */
+	size_t in_at, in_bytes;
+	bool in_ended;
+	bool unread; /* bytes were left when it was closed: a real one would reset */
+	int error;   /* of reads and writes from now on */
+	struct apus_waitq readers;
+	char *out; /* what was written */
+	size_t out_bytes;
+	size_t window; /* bytes that may still be written before a writer waits */
+	struct apus_waitq writers;
+	uint32_t writes; /* calls that wrote */
+	enum fake_end end;
+	int64_t ended_ns;      /* when it became closed or aborted */
+	struct apus_tcp *next; /* in the accept queue */
+};
+
+struct apus_tcp_listener {
+	struct apus_tcp *queue;
+	struct apus_waitq acceptors;
+	struct apus_endpoint local;
+	int error; /* the next accept gives it, once */
+};
+
+static struct apus_tcp_listener *fake_listener; /* the one there is */
+
+/* --- The test's end -------------------------------------------------------------------------- */
+
+static inline struct apus_tcp *fake_open(void)
+{
+	struct apus_tcp *c = calloc(1, sizeof(*c));
+
+	apus_must(c != NULL);
+	c->in = malloc(FAKE_BYTES_MAX);
+	c->out = malloc(FAKE_BYTES_MAX);
+	c->window = SIZE_MAX;
+	apus_waitq_init(&c->readers);
+	apus_waitq_init(&c->writers);
+	return c;
+}
+
+static inline void fake_free(struct apus_tcp *c)
+{
+	free(c->in);
+	free(c->out);
+	free(c);
+}
+
+static inline struct apus_tcp *fake_connect(void)
+{
+	struct apus_tcp *c = fake_open();
+	struct apus_tcp **last = &fake_listener->queue;
+
+	while (*last)
+		last = &(*last)->next;
+	*last = c;
+	apus_waitq_wake_one(&fake_listener->acceptors, 0);
+	return c;
+}
+
+static inline void fake_send_bytes(struct apus_tcp *c, const void *bytes, size_t len)
+{
+	apus_must_op(c->in_at + c->in_bytes + len, <=, FAKE_BYTES_MAX);
+	memcpy(c->in + c->in_at + c->in_bytes, bytes, len);
+	c->in_bytes += len;
+	apus_waitq_wake_one(&c->readers, 0);
+}
+
+static inline void fake_send(struct apus_tcp *c, const char *text)
+{
+	fake_send_bytes(c, text, strlen(text));
+}
+
+static inline void fake_send_end(struct apus_tcp *c)
+{
+	c->in_ended = true;
+	apus_waitq_wake_one(&c->readers, 0);
+}
+
+static inline void fake_reset(struct apus_tcp *c)
+{
+	c->error = -ECONNRESET;
+	apus_waitq_wake_all(&c->readers, 0);
+	apus_waitq_wake_all(&c->writers, 0);
+}
+
+static inline void fake_open_window(struct apus_tcp *c, size_t bytes)
+{
+	c->window = bytes;
+	apus_waitq_wake_all(&c->writers, 0);
+}
+
+/* What was written so far, as a string; then it is forgotten. */
+static inline const char *fake_take(struct apus_tcp *c)
+{
+	c->out[c->out_bytes] = 0;
+	c->out_bytes = 0;
+	return c->out;
+}
+
+/* --- The server's end ------------------------------------------------------------------------ */
+
+int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog, struct apus_tcp_listener **out)
+{
+	struct apus_tcp_listener *l = calloc(1, sizeof(*l));
+
+	apus_must(l && !fake_listener);
+	l->local = local;
+	apus_waitq_init(&l->acceptors);
+	fake_listener = *out = l;
+	return 0;
+}
+
+int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out)
+{
+	int rc = l->error;
+
+	l->error = 0;
+	if (rc < 0)
+		return rc;
+	rc = apus_checkpoint();
+	while (rc == 0 && !l->queue)
+		rc = (int)apus_waitq_wait(&l->acceptors, "fake accept");
+	if (rc < 0)
+		return rc;
+	*out = l->queue;
+	l->queue = l->queue->next;
+	return 0;
+}
+
+void apus_tcp_listener_close(struct apus_tcp_listener *l)
+{
+	apus_waitq_wake_all(&l->acceptors, -EPIPE);
+	fake_listener = NULL;
+	free(l);
+}
+
+struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l)
+{
+	return l->local;
+}
+
+int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
+{
+	int rc = apus_checkpoint();
+
+	while (rc == 0 && !c->error && !c->in_bytes && !c->in_ended)
+		rc = (int)apus_waitq_wait(&c->readers, "fake read");
+	if (rc < 0 || c->error)
+		return rc < 0 ? rc : c->error;
+
+	size_t n = apus_min(len, c->in_bytes);
+
+	memcpy(buf, c->in + c->in_at, n);
+	c->in_at = c->in_bytes == n ? 0 : c->in_at + n;
+	c->in_bytes -= n;
+	return (int64_t)n;
+}
+
+int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n)
+{
+	int64_t all = 0;
+
+	apus_must(c->end == FAKE_OPEN);
+	c->writes++;
+	for (size_t i = 0; i < n; i++) {
+		const char *at = iov[i].iov_base;
+		size_t left = iov[i].iov_len;
+
+		while (left > 0) {
+			int rc = 0;
+
+			while (rc == 0 && !c->error && c->window == 0)
+				rc = (int)apus_waitq_wait(&c->writers, "fake write");
+			if (rc < 0 || c->error)
+				return rc < 0 ? rc : c->error;
+
+			size_t part = apus_min(left, c->window);
+
+			apus_must_op(c->out_bytes + part, <, FAKE_BYTES_MAX);
+			memcpy(c->out + c->out_bytes, at, part);
+			c->out_bytes += part;
+			c->window -= c->window == SIZE_MAX ? 0 : part;
+			at += part;
+			left -= part;
+			all += (int64_t)part;
+		}
+	}
+	return all;
+}
+
+int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+
+	return apus_tcp_writev(c, &iov, 1);
+}
+
+int apus_tcp_shutdown(struct apus_tcp *c)
+{
+	apus_must(c->end == FAKE_OPEN);
+	c->end = FAKE_SHUTDOWN;
+	return c->error;
+}
+
+void apus_tcp_close(struct apus_tcp *c)
+{
+	apus_must(c->end <= FAKE_SHUTDOWN);
+	c->unread = c->in_bytes > 0;
+	c->end = FAKE_CLOSED;
+	c->ended_ns = apus_now();
+}
+
+void apus_tcp_abort(struct apus_tcp *c)
+{
+	apus_must(c->end <= FAKE_SHUTDOWN);
+	c->end = FAKE_ABORTED;
+	c->ended_ns = apus_now();
+}
+
+#endif
