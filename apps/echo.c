@@ -262,14 +262,13 @@ static const struct argp_option echo_options[] = {
 	{0},
 };
 
-static long number(struct argp_state *state, const char *option, const char *text, long max)
+static long number(const char *option, const char *text, long max)
 {
 	char *end;
 	long value = strtol(text, &end, 10);
 
 	if (end == text || *end || value < 1 || value > max)
-		argp_failure(state, 2, 0, "--%s %s: give a whole number from 1 to %ld", option,
-			     text, max);
+		apus_main_refuse("--%s %s: give a whole number from 1 to %ld", option, text, max);
 	return value;
 }
 
@@ -280,13 +279,13 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		options.l2 = true;
 		return 0;
 	case KEY_PORT:
-		options.port = (uint16_t)number(state, "port", text, UINT16_MAX);
+		options.port = (uint16_t)number("port", text, UINT16_MAX);
 		return 0;
 	case KEY_CONNECTIONS:
-		options.connections_max = (uint32_t)number(state, "connections", text, 1000000);
+		options.connections_max = (uint32_t)number("connections", text, 1000000);
 		return 0;
 	case KEY_REPORT:
-		options.report_ns = number(state, "report", text, 86400) * APUS_SEC;
+		options.report_ns = number("report", text, 86400) * APUS_SEC;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

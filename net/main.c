@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ enum key {
 	KEY_PCAP,
 	KEY_DEBUG,
 	KEY_EAL,
+	KEY_USAGE,
 };
 
 /* The command line, checked. */
@@ -66,7 +68,8 @@ struct options {
 struct room {
 	const struct options *options;
 	struct apus_shard *shard;
-	struct apus_link *link;
+	struct apus_link *device; /* a port of DPDK */
+	struct apus_link *link;   /* the outermost around it */
 	struct apus_stack *stack; /* NULL when the application wants the link itself */
 	char why[WHY_BYTES];      /* what went wrong */
 };
@@ -100,14 +103,31 @@ static const struct argp_option common_options[] = {
 	{"pcap", KEY_PCAP, "FILE", 0, "write all frames to FILE (pcapng, for Wireshark)", 0},
 	{"seed", KEY_SEED, "N", 0, "of all chance, for the same run again (from the system)", 0},
 	{"debug", KEY_DEBUG, NULL, 0, "say more, and let DPDK say everything", 0},
-	{0}};
+	{NULL, 0, NULL, 0, "Help:", -1},
+	{"help", '?', NULL, 0, "this list", -1},
+	{"usage", KEY_USAGE, NULL, 0, "a short one", -1},
+	{"version", 'V', NULL, 0, "the program's version", -1},
+	{0},
+};
 
-/* Ends the process: one sentence, as argp_error() but without its second line. */
-#define refuse(state, ...) argp_failure(state, STATUS_OPTION, 0, __VA_ARGS__)
+static FILE *stderr_kept; /* the real one, while getopt speaks into a buffer */
+
+void apus_main_refuse(const char *fmt, ...)
+{
+	va_list args;
+
+	if (stderr_kept)
+		stderr = stderr_kept;
+	va_start(args, fmt);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	vfprintf(stderr, fmt, args);
+	fprintf(stderr, "\n");
+	va_end(args);
+	exit(STATUS_OPTION);
+}
 
 /* A whole number from @min to @max, or the end of the process. */
-static uint64_t number(struct argp_state *state, const char *option, const char *text, uint64_t min,
-		       uint64_t max)
+static uint64_t number(const char *option, const char *text, uint64_t min, uint64_t max)
 {
 	char *end;
 	uint64_t value;
@@ -115,8 +135,8 @@ static uint64_t number(struct argp_state *state, const char *option, const char 
 	errno = 0;
 	value = strtoull(text, &end, 0);
 	if (*text < '0' || *text > '9' || *end || errno || value < min || value > max)
-		refuse(state, "--%s %s: give a whole number from %" PRIu64 " to %" PRIu64, option,
-		       text, min, max);
+		apus_main_refuse("--%s %s: give a whole number from %" PRIu64 " to %" PRIu64,
+				 option, text, min, max);
 	return value;
 }
 
@@ -130,36 +150,37 @@ static uint32_t host_mask(unsigned int prefix_bits)
 	return (uint32_t)(UINT64_C(0xffffffff) >> prefix_bits);
 }
 
-static void parse_ip(struct argp_state *state, struct options *o, const char *text)
+static void parse_ip(struct options *o, const char *text)
 {
 	unsigned int bits = 0;
 	struct apus_addr addr = {0};
 	uint32_t v4, mask;
 
 	if (!strchr(text, '/') || apus_addr_parse_prefix(text, &addr, &bits) || bits > 32)
-		refuse(state,
-		       "--ip %s: give an IPv4 address and the length of its prefix, such as "
-		       "10.7.0.2/24",
-		       text);
+		apus_main_refuse(
+			"--ip %s: give an IPv4 address and the length of its prefix, such as "
+			"10.7.0.2/24",
+			text);
 	v4 = ntohl(apus_addr_to_v4(addr));
 	mask = host_mask(bits);
 	if (bits == 0 || !is_unicast(v4))
-		refuse(state, "--ip %s: no host can have this address; 10.7.0.2/24 is one it can",
-		       text);
+		apus_main_refuse(
+			"--ip %s: no host can have this address; 10.7.0.2/24 is one it can", text);
 	if (bits < 31 && ((v4 & mask) == 0 || (v4 & mask) == mask))
-		refuse(state,
-		       "--ip %s: this is the network's own or its broadcast address; give a "
-		       "host's, such as 10.7.0.2/24",
-		       text);
+		apus_main_refuse(
+			"--ip %s: this is the network's own or its broadcast address; give a "
+			"host's, such as 10.7.0.2/24",
+			text);
 	o->stack.addr = addr;
 	o->stack.prefix_bits = bits;
 }
 
-static void parse_gateway(struct argp_state *state, struct options *o, const char *text)
+static void parse_gateway(struct options *o, const char *text)
 {
 	if (apus_addr_parse(text, &o->stack.gateway) ||
 	    !is_unicast(ntohl(apus_addr_to_v4(o->stack.gateway))))
-		refuse(state, "--gw %s: give the IPv4 address of a router, such as 10.7.0.1", text);
+		apus_main_refuse("--gw %s: give the IPv4 address of a router, such as 10.7.0.1",
+				 text);
 }
 
 /* Is @cpu one that this process may run on? @cpu < 0: the first of them. Return: it, or -1. */
@@ -175,40 +196,40 @@ static int allowed_cpu(int cpu)
 	return -1;
 }
 
-static void parse_cores(struct argp_state *state, struct options *o, const char *text)
+static void parse_cores(struct options *o, const char *text)
 {
 	if (strpbrk(text, ",-"))
-		refuse(state,
-		       "--cores %s: more than one core is not there yet; give one CPU, such "
-		       "as --cores 0",
-		       text);
-	o->core = allowed_cpu((int)number(state, "cores", text, 0, CPU_SETSIZE - 1));
+		apus_main_refuse(
+			"--cores %s: more than one core is not there yet; give one CPU, such "
+			"as --cores 0",
+			text);
+	o->core = allowed_cpu((int)number("cores", text, 0, CPU_SETSIZE - 1));
 	if (o->core < 0)
-		refuse(state,
-		       "--cores %s: this process may not run on that CPU; `taskset -pc $$` "
-		       "lists those it may",
-		       text);
+		apus_main_refuse(
+			"--cores %s: this process may not run on that CPU; `taskset -pc $$` "
+			"lists those it may",
+			text);
 }
 
-static void parse_net(struct argp_state *state, const char *text)
+static void parse_net(const char *text)
 {
 	if (!strcmp(text, "kernel") || !strcmp(text, "sim"))
-		refuse(state, "--net %s is not there yet; --net dpdk is", text);
+		apus_main_refuse("--net %s is not there yet; --net dpdk is", text);
 	if (strcmp(text, "dpdk"))
-		refuse(state, "--net %s: give dpdk (kernel and sim are not there yet)", text);
+		apus_main_refuse("--net %s: give dpdk (kernel and sim are not there yet)", text);
 }
 
-static void parse_impair(struct argp_state *state, struct options *o, const char *text)
+static void parse_impair(struct options *o, const char *text)
 {
 	char why[WHY_BYTES];
 
 	if (apus_impair_parse(text, &o->impair, why, sizeof(why)))
-		refuse(state, "--impair: %s", why);
+		apus_main_refuse("--impair: %s", why);
 	o->impaired = true;
 }
 
 /* All are there: do they fit together? */
-static void check_options(struct argp_state *state, struct options *o)
+static void check_options(struct options *o)
 {
 	struct apus_stack_options *s = &o->stack;
 	uint32_t differ = ntohl(apus_addr_to_v4(s->addr) ^ apus_addr_to_v4(s->gateway));
@@ -218,10 +239,11 @@ static void check_options(struct argp_state *state, struct options *o)
 	if (apus_addr_is_any(s->gateway))
 		return;
 	if (!differ)
-		refuse(state, "--gw: the gateway has our own address; give the router's");
+		apus_main_refuse("--gw: the gateway has our own address; give the router's");
 	if (differ & ~host_mask(s->prefix_bits))
-		refuse(state, "--gw: the gateway is not in the network of --ip; give a router that "
-			      "can be reached directly");
+		apus_main_refuse(
+			"--gw: the gateway is not in the network of --ip; give a router that "
+			"can be reached directly");
 }
 
 static error_t parse_common(int key, char *text, struct argp_state *state)
@@ -234,40 +256,40 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 			state->child_inputs[0] = o->app->argp_input;
 		return 0;
 	case ARGP_KEY_END:
-		check_options(state, o);
+		check_options(o);
 		return 0;
 	case KEY_IP:
-		parse_ip(state, o, text);
+		parse_ip(o, text);
 		return 0;
 	case KEY_GW:
-		parse_gateway(state, o, text);
+		parse_gateway(o, text);
 		return 0;
 	case KEY_MTU:
-		o->stack.mtu = (uint16_t)number(state, "mtu", text, 68, UINT16_MAX);
+		o->stack.mtu = (uint16_t)number("mtu", text, 68, UINT16_MAX);
 		return 0;
 	case KEY_NET:
-		parse_net(state, text);
+		parse_net(text);
 		return 0;
 	case KEY_VDEV:
 		o->vdev = text;
 		return 0;
 	case KEY_MBUFS:
-		o->mbufs = (uint32_t)number(state, "mbufs", text, APUS_ETHDEV_MBUFS_MIN,
-					    UINT64_C(1) << 28);
+		o->mbufs =
+			(uint32_t)number("mbufs", text, APUS_ETHDEV_MBUFS_MIN, UINT64_C(1) << 28);
 		return 0;
 	case KEY_CORES:
-		parse_cores(state, o, text);
+		parse_cores(o, text);
 		return 0;
 	case KEY_IDLE:
 		if (strcmp(text, "adaptive") && strcmp(text, "spin"))
-			refuse(state, "--idle %s: give adaptive or spin", text);
+			apus_main_refuse("--idle %s: give adaptive or spin", text);
 		o->spin = !strcmp(text, "spin");
 		return 0;
 	case KEY_SEED:
-		o->seed = number(state, "seed", text, 1, UINT64_MAX);
+		o->seed = number("seed", text, 1, UINT64_MAX);
 		return 0;
 	case KEY_IMPAIR:
-		parse_impair(state, o, text);
+		parse_impair(o, text);
 		return 0;
 	case KEY_PCAP:
 		o->pcap = text;
@@ -279,15 +301,27 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		o->eal = text;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (o->app->argp)
+		if (o->app->argp && o->app->argp->args_doc)
 			return ARGP_ERR_UNKNOWN; /* the application's */
-		refuse(state, "%s: no arguments are taken, only options; --help lists them", text);
+		apus_main_refuse("%s: no arguments are taken, only options; --help lists them",
+				 text);
 		return 0;
+	case KEY_USAGE:
+	case '?':
+		argp_state_help(state, stdout, key == '?' ? ARGP_HELP_STD_HELP : ARGP_HELP_USAGE);
+		exit(EXIT_SUCCESS);
+	case 'V':
+		printf("%s\n", VERSION);
+		exit(EXIT_SUCCESS);
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
 }
 
+/*
+ * getopt and argp say what is wrong in two lines, to stderr. They say it into a buffer, and its first
+ * line is what we say; options of applications may use argp_error() as everywhere.
+ */
 static void parse(struct options *o, int argc, char **argv)
 {
 	const struct argp_child children[] = {
@@ -302,9 +336,30 @@ static void parse(struct options *o, int argc, char **argv)
 		.children = o->app->argp ? children : NULL,
 	};
 
-	if (!argp_program_version)
-		argp_program_version = VERSION;
-	argp_parse(&argp, argc, argv, 0, NULL, o);
+	char *said = NULL;
+	size_t bytes;
+	FILE *buffer = open_memstream(&said, &bytes);
+	error_t rc;
+
+	if (buffer) {
+		stderr_kept = stderr;
+		stderr = buffer;
+	}
+	argv[0] = program_invocation_short_name; /* what getopt begins its lines with */
+	rc = argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP, NULL, o);
+	if (buffer) {
+		stderr = stderr_kept;
+		stderr_kept = NULL;
+		fclose(buffer);
+	}
+	if (!rc && (!said || !*said)) {
+		free(said);
+		return;
+	}
+	if (said && *said)
+		fprintf(stderr, "%.*s%s\n", (int)strcspn(said, "\n"), said,
+			rc ? "; --help lists all options" : "");
+	exit(STATUS_OPTION);
 }
 
 /* --- Opening ------------------------------------------------------------------------------- */
@@ -350,8 +405,9 @@ static int open_link(struct room *r)
 		.mtu = o->stack.mtu,
 		.mbufs = o->mbufs,
 	};
-	int rc = apus_ethdev_open(&options, r->why, sizeof(r->why), &r->link);
+	int rc = apus_ethdev_open(&options, r->why, sizeof(r->why), &r->device);
 
+	r->link = r->device;
 	if (!rc && o->impaired) {
 		rc = apus_impair_open(r->link, &o->impair, apus_shard_random(r->shard), &r->link);
 		if (rc)
@@ -418,6 +474,7 @@ static int open_and_run(struct room *r)
 		goto err_eal;
 	if (open_stack(r))
 		goto err_eal; /* which consumed the link */
+	apus_ethdev_report(r->device);
 	status = run(r);
 
 	if (r->stack)

@@ -48,6 +48,13 @@ APUS_MUST_CHECK int apus_main(int argc, char **argv, apus_task_fn fn, void *arg)
 /** apus_main_with - apus_main() for an application with options of its own. Borrows @app */
 APUS_MUST_CHECK int apus_main_with(const struct apus_app *app, int argc, char **argv);
 
+/**
+ * apus_main_refuse - end the process over a wrong option: one sentence on stderr, status 2
+ *
+ * For the parser of an application's own options, which may also use argp_error().
+ */
+APUS_NORETURN APUS_COLD void apus_main_refuse(const char *fmt, ...) APUS_PRINTF(1, 2);
+
 /** apus_main_link - the outermost link; NULL outside of apus_main(). Borrowed. Context: any, on the shard */
 struct apus_link *apus_main_link(void);
 

@@ -20,10 +20,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,17 +43,19 @@
 #define MEMORY_DEFAULT_BYTES (64 * MIB)
 #define MIB                  UINT64_C(0x100000)
 #define TUN_PATH             "/dev/net/tun"
+#define TAP_DRIVER           "net_tap"
 #define TELEMETRY_SOCKET     "dpdk_telemetry.v2"
 #define PREFIX               "apus-"
 
 /* EAL is one per process, so this is too. */
 static struct {
-	bool opened;     /* once, for good */
-	bool speaking;   /* log what it says */
-	bool debug;      /* speak always */
-	FILE *stream;    /* where EAL writes its log */
-	char said[256];  /* its last line */
-	char prefix[32]; /* apus-<pid> */
+	bool opened;           /* once, for good */
+	bool speaking;         /* log what it says */
+	bool debug;            /* speak always */
+	FILE *stream;          /* where EAL writes its log */
+	char said[256];        /* its last line */
+	char said_before[256]; /* the one before */
+	char prefix[32];       /* apus-<pid> */
 } eal;
 
 /* The arguments, as EAL wants them. */
@@ -153,9 +155,9 @@ static const char *const pci_options[] = {"-a", "--allow", "-b", "--block", "--n
 static const char *const core_options[] = {"-l", "-c", "--lcores", NULL};
 static const char *const prefix_options[] = {"--file-prefix", NULL};
 static const char *const iova_options[] = {"--iova-mode", NULL};
-static const char *const memory_options[] = {"-m",           "--no-huge",   "--in-memory",
-					     "--socket-mem", "--huge-dir",  "--huge-unlink",
-					     "--legacy-mem", "--no-shconf", NULL};
+static const char *const size_options[] = {"-m", "--socket-mem", NULL};
+static const char *const memory_options[] = {"--no-huge",     "--in-memory",  "--huge-dir",
+					     "--huge-unlink", "--legacy-mem", NULL};
 
 bool apus_eal_names_device(const char *extra)
 {
@@ -239,16 +241,35 @@ static int check_memory(uint64_t bytes, char *why, size_t why_bytes)
 
 /* --- The TAP device ------------------------------------------------------------------------ */
 
-/* The interface that @vdev ("net_tap0,iface=x,...") will make; the driver's own choice is dtap0. */
+static bool is_tap(const char *vdev)
+{
+	return vdev && !strncmp(vdev, TAP_DRIVER, strlen(TAP_DRIVER));
+}
+
+/* The interface that @vdev makes: the one it names; net_tapN makes dtapN. */
 static void tap_name(const char *vdev, char *name, size_t name_bytes)
 {
 	const char *iface = strstr(vdev, ",iface=");
 
-	if (iface)
+	if (iface) {
 		iface += strlen(",iface=");
-	else
-		iface = "dtap0";
-	snprintf(name, name_bytes, "%.*s", (int)strcspn(iface, ","), iface);
+		snprintf(name, name_bytes, "%.*s", (int)strcspn(iface, ","), iface);
+	} else {
+		snprintf(name, name_bytes, "dtap%d", atoi(vdev + strlen(TAP_DRIVER)));
+	}
+}
+
+/* The driver would take the next free number; a name that is known before is worth more. */
+static void add_vdev(struct args *args, const char *vdev)
+{
+	char name[64];
+
+	if (!is_tap(vdev) || strstr(vdev, ",iface=")) {
+		add(args, "--vdev=%s", vdev);
+		return;
+	}
+	tap_name(vdev, name, sizeof(name));
+	add(args, "--vdev=%s,iface=%s", vdev, name);
 }
 
 static int tap_open(char *why, size_t why_bytes)
@@ -322,52 +343,66 @@ static APUS_NOINLINE int check_tap(const char *vdev, char *why, size_t why_bytes
 /* --- The runtime directory ----------------------------------------------------------------- */
 
 /* Does a process listen at this socket? */
-static bool is_alive(const char *path)
+static bool answers(const char *path)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	bool alive;
+	bool does = false;
 
-	if (fd < 0 || strlen(path) >= sizeof(un.sun_path)) {
-		if (fd >= 0)
-			close(fd);
-		return true; /* not known: leave it */
+	if (fd < 0)
+		return true; /* not known */
+	if (strlen(path) < sizeof(un.sun_path)) {
+		strcpy(un.sun_path, path);
+		does = !connect(fd, (struct sockaddr *)&un, sizeof(un));
 	}
-	strcpy(un.sun_path, path);
-	alive = !connect(fd, (struct sockaddr *)&un, sizeof(un)) || errno != ECONNREFUSED;
 	close(fd);
-	return alive;
+	return does;
 }
 
-static void remove_dir(const char *dir)
+/* Removes one of our own directories, apus-<pid>, with what EAL put into it. */
+static void remove_dir(const char *path)
 {
-	char path[600];
+	const char *name = strrchr(path, '/');
+	struct dirent *entry;
+	DIR *dir;
 
-	snprintf(path, sizeof(path), "%s/" TELEMETRY_SOCKET, dir);
-	unlink(path);
-	rmdir(dir); /* fails if a user's option put more there: then it is his */
+	if (!name || strncmp(name + 1, PREFIX, strlen(PREFIX)))
+		return; /* --eal chose another: that is the user's */
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		if (entry->d_type == DT_REG || entry->d_type == DT_SOCK)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+	rmdir(path);
 }
 
-/* Removes what killed runs left beside our own directory. */
+/* Removes what killed runs left beside our own directory: no such process, and nobody answers. */
 static APUS_NOINLINE void sweep(void)
 {
 	const char *own = rte_eal_get_runtime_dir();
+	const char *slash = strrchr(own, '/');
 	struct dirent *entry;
 	char base[256], path[512];
 	DIR *dir;
+	int pid;
 
-	snprintf(base, sizeof(base), "%.*s", (int)(strrchr(own, '/') - own), own);
+	if (!slash)
+		return;
+	snprintf(base, sizeof(base), "%.*s", (int)(slash - own), own);
 	dir = opendir(base);
 	if (!dir)
 		return;
 	while ((entry = readdir(dir))) {
-		if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) ||
-		    !strcmp(entry->d_name, eal.prefix) || strlen(entry->d_name) > 32)
+		if (sscanf(entry->d_name, PREFIX "%d", &pid) != 1 || pid <= 0)
 			continue;
-		snprintf(path, sizeof(path), "%s/%.32s/" TELEMETRY_SOCKET, base, entry->d_name);
-		if (is_alive(path))
+		if (!kill(pid, 0) || errno != ESRCH)
 			continue;
-		snprintf(path, sizeof(path), "%s/%.32s", base, entry->d_name);
+		snprintf(path, sizeof(path), "%s/" PREFIX "%d/" TELEMETRY_SOCKET, base, pid);
+		if (answers(path)) /* of another pid namespace */
+			continue;
+		snprintf(path, sizeof(path), "%s/" PREFIX "%d", base, pid);
 		remove_dir(path);
 	}
 	closedir(dir);
@@ -385,6 +420,7 @@ static ssize_t hear(void *cookie, const char *text, size_t bytes)
 		size_t n = end ? (size_t)(end - text) - at : bytes - at;
 
 		if (n) {
+			memcpy(eal.said_before, eal.said, sizeof(eal.said));
 			snprintf(eal.said, sizeof(eal.said), "%.*s", (int)n, text + at);
 			if (eal.speaking)
 				apus_log(WARN, "dpdk: %s", eal.said);
@@ -418,30 +454,43 @@ static int listen_to_eal(void)
 	return rte_openlog_stream(eal.stream);
 }
 
-/* EAL prints its usage to stdout when an argument is wrong: not here. */
+/* Points @fd at /dev/null. Return: what it was, to be put back; < 0 if it stayed. */
+static int mute(int fd)
+{
+	int kept = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (kept >= 0 && null >= 0)
+		dup2(null, fd);
+	if (null >= 0)
+		close(null);
+	return kept;
+}
+
+static void unmute(int fd, int kept)
+{
+	if (kept < 0)
+		return;
+	dup2(kept, fd);
+	close(kept);
+}
+
+/* When an argument is wrong EAL prints its usage to stdout, and in capitals to stderr. Not here. */
 static int eal_init(struct args *args, bool debug)
 {
-	int out = -1, null, rc, errors = opterr;
+	int out = -1, err = -1, rc;
 
 	if (!debug) {
 		fflush(stdout);
-		out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-		null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-		if (null >= 0) {
-			dup2(null, STDOUT_FILENO);
-			close(null);
-		}
-		opterr = 0;
+		out = mute(STDOUT_FILENO);
+		err = mute(STDERR_FILENO);
 	}
 	rc = rte_eal_init(args->argc, args->argv);
 	if (rc < 0)
-		rc = -rte_errno;
-	if (out >= 0) {
-		fflush(stdout);
-		dup2(out, STDOUT_FILENO);
-		close(out);
-	}
-	opterr = errors;
+		rc = rte_errno ? -rte_errno : -EIO;
+	fflush(stdout);
+	unmute(STDOUT_FILENO, out);
+	unmute(STDERR_FILENO, err);
 	return rc < 0 ? rc : 0;
 }
 
@@ -469,6 +518,8 @@ static APUS_NOINLINE int make_args(struct args *args, const struct apus_eal_opti
 			add(args, "--no-huge");
 			add(args, "--no-shconf");
 		}
+	}
+	if (!has_any(&extra, size_options)) {
 		add(args, "-m");
 		add(args, "%" PRIu64, (bytes + MIB - 1) / MIB);
 	}
@@ -487,7 +538,7 @@ static APUS_NOINLINE int make_args(struct args *args, const struct apus_eal_opti
 	if (!o->debug)
 		add(args, "--log-level=error");
 	if (o->vdev)
-		add(args, "--vdev=%s", o->vdev);
+		add_vdev(args, o->vdev);
 	for (int i = 0; i < extra.argc; i++)
 		add(args, "%s", extra.argv[i]);
 	if (!args->full)
@@ -508,9 +559,16 @@ static int explain(const struct apus_eal_options *o, int rc, char *why, size_t w
 			 o->vdev);
 		return -ENODEV;
 	}
+	if (rc == -ENOMEM || strcasestr(said, "memory")) {
+		snprintf(why, why_bytes,
+			 "not enough memory for DPDK (%s): raise the limit (ulimit -v), or ask for "
+			 "less with --mbufs",
+			 said);
+		return -ENOMEM;
+	}
 	snprintf(why, why_bytes,
-		 "DPDK did not start: %s (run with --debug to read all that it says)",
-		 *said ? said : strerror(-rc));
+		 "DPDK did not start: %s%s%s (run with --debug to read all that it says)",
+		 eal.said_before, *eal.said_before ? "; " : "", *said ? said : strerror(-rc));
 	return -EIO;
 }
 
@@ -525,7 +583,7 @@ int apus_eal_open(const struct apus_eal_options *options, char *why, size_t why_
 		return -EALREADY;
 	}
 	rc = check_memory(bytes, why, why_bytes);
-	if (!rc && options->vdev && !strncmp(options->vdev, "net_tap", strlen("net_tap")))
+	if (!rc && is_tap(options->vdev))
 		rc = check_tap(options->vdev, why, why_bytes);
 	if (!rc)
 		rc = make_args(&args, options, bytes, why, why_bytes);

@@ -432,27 +432,6 @@ static void choose_mac(struct ethdev *d)
 	}
 }
 
-/* One line: what the port is, what it does for us, and what software does. */
-static void report(const struct ethdev *d, const struct rte_eth_dev_info *info)
-{
-	static const char *const wakes[] = {"back-off", "its descriptor", "interrupts"};
-	char interface[IF_NAMESIZE + 8] = "", name[IF_NAMESIZE];
-	uint64_t checksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
-			     RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-	const uint8_t *mac = d->link.mac.addr_bytes;
-
-	if (info->if_index && if_indextoname(info->if_index, name))
-		snprintf(interface, sizeof(interface), ", %s", name);
-	apus_log(INFO,
-		 "link: %s (%s%s), mac %02x:%02x:%02x:%02x:%02x:%02x, mtu %u, checksums tx %s rx "
-		 "%s, segments %s, idle by %s",
-		 d->name, info->driver_name, interface, mac[0], mac[1], mac[2], mac[3], mac[4],
-		 mac[5], d->link.mtu,
-		 (d->link.tx_offloads & checksums) == checksums ? "device" : "software",
-		 d->link.rx_offloads == RX_WANTED ? "device" : "software",
-		 d->gather ? "gathered" : "device", wakes[d->wake]);
-}
-
 /* From a port that was found to one that runs. What it set up by then goes with the port. */
 static int start_port(struct ethdev *d, const struct apus_ethdev_options *options, char *why,
 		      size_t why_bytes)
@@ -481,7 +460,6 @@ static int start_port(struct ethdev *d, const struct apus_ethdev_options *option
 	}
 	choose_wake(d, conf.intr_conf.rxq);
 	choose_mac(d);
-	report(d, &info);
 	return 0;
 }
 
@@ -521,4 +499,30 @@ uint16_t apus_ethdev_port(const struct apus_link *link)
 {
 	apus_must(link->type == &ethdev_type);
 	return apus_container_of(link, const struct ethdev, link)->port;
+}
+
+void apus_ethdev_report(const struct apus_link *link)
+{
+	const struct ethdev *d = apus_container_of(link, const struct ethdev, link);
+	static const char *const wakes[] = {"back-off", "its descriptor", "interrupts"};
+	char interface[IF_NAMESIZE + 8] = "", name[IF_NAMESIZE];
+	uint64_t checksums = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
+			     RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+	const uint8_t *mac = d->link.mac.addr_bytes;
+	struct rte_eth_dev_info info;
+
+	apus_must(link->type == &ethdev_type);
+	if (rte_eth_dev_info_get(d->port, &info))
+		return;
+
+	if (info.if_index && if_indextoname(info.if_index, name))
+		snprintf(interface, sizeof(interface), ", %s", name);
+	apus_log(INFO,
+		 "link: %s (%s%s), mac %02x:%02x:%02x:%02x:%02x:%02x, mtu %u, checksums tx %s rx "
+		 "%s, segments %s, idle by %s",
+		 d->name, info.driver_name, interface, mac[0], mac[1], mac[2], mac[3], mac[4],
+		 mac[5], d->link.mtu,
+		 (d->link.tx_offloads & checksums) == checksums ? "device" : "software",
+		 d->link.rx_offloads == RX_WANTED ? "device" : "software",
+		 d->gather ? "gathered" : "device", wakes[d->wake]);
 }

@@ -27,14 +27,16 @@ uint64_t apus_ethdev_memory(uint32_t mbufs, uint16_t mtu);
  * @options: borrowed until return
  * @why:     on error one sentence: the cause, and the remedy
  *
- * Offloads are asked for where hardware has them, and one line of the log says which were granted;
- * the rest is done by software, here (gathering segments) or in the stack (checksums).
+ * Offloads are asked for where hardware has them; the rest is done by software, here (gathering segments) or in the stack (checksums).
  *
  * Context: thread, on a shard, after apus_eal_open().
  * Return: 0; -ENODEV; -ENOMEM; -EINVAL, an option the device cannot follow; -errno of the driver.
  */
 APUS_MUST_CHECK int apus_ethdev_open(const struct apus_ethdev_options *options, char *why,
 				     size_t why_bytes, struct apus_link **out);
+
+/** apus_ethdev_report - one line of the log: what the port is, what it does for us, what software does */
+void apus_ethdev_report(const struct apus_link *link);
 
 /** apus_ethdev_port - the port's number in DPDK. Context: any */
 uint16_t apus_ethdev_port(const struct apus_link *link);

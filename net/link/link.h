@@ -35,33 +35,33 @@ struct apus_link_type {
 	void (*close)(struct apus_link *link);
 };
 
-#define APUS_LINK_COUNTERS(X)                                                                      \
-	X(RX_FRAMES, "rx_frames")                                                                  \
-	X(RX_BYTES, "rx_bytes")                                                                    \
-	X(TX_FRAMES, "tx_frames")                                                                  \
-	X(TX_BYTES, "tx_bytes")                                                                    \
-	X(TX_DROP_FULL, "tx_drop_full")                                                            \
-	X(TX_DROP_NO_MBUF, "tx_drop_no_mbuf")                                                      \
-	X(TX_DROP_REFUSED, "tx_drop_refused")                                                      \
-	X(RX_DROP_FULL, "rx_drop_full")                                                            \
-	X(RX_DROP_NO_MBUF, "rx_drop_no_mbuf")
+#define APUS_LINK_COUNTERS(X)          \
+ X(RX_FRAMES, "rx_frames")             \
+ X(RX_BYTES, "rx_bytes")               \
+ X(TX_FRAMES, "tx_frames")             \
+ X(TX_BYTES, "tx_bytes")               \
+ X(TX_DROP_FULL, "tx_drop_full")       \
+ X(TX_DROP_NO_MBUF, "tx_drop_no_mbuf") \
+ X(TX_DROP_REFUSED, "tx_drop_refused") \
+ X(RX_DROP_FULL, "rx_drop_full")       \
+ X(RX_DROP_NO_MBUF, "rx_drop_no_mbuf")
 
 enum apus_link_counter {
 #define X(id, name) APUS_LINK_##id,
 	APUS_LINK_COUNTERS(X)
 #undef X
-		APUS_LINK_COUNTER_COUNT,
+	APUS_LINK_COUNTER_COUNT,
 };
 
 /* First member of every kind of link. A wrapper copies mac, mtu, offloads and pool from the one it wraps. */
 struct apus_link {
 	const struct apus_link_type *type;
 	struct rte_ether_addr mac;
-	uint16_t mtu;		    /* largest IP packet */
-	uint64_t tx_offloads;	    /* RTE_ETH_TX_OFFLOAD_*: granted; what is not, software does */
-	uint64_t rx_offloads;	    /* RTE_ETH_RX_OFFLOAD_*: granted */
-	struct rte_mempool *pool;   /* where frames to send come from */
-	int wake_fd;		    /* readable when frames came while armed; < 0: none */
+	uint16_t mtu;             /* largest IP packet */
+	uint64_t tx_offloads;     /* RTE_ETH_TX_OFFLOAD_*: granted; what is not, software does */
+	uint64_t rx_offloads;     /* RTE_ETH_RX_OFFLOAD_*: granted */
+	struct rte_mempool *pool; /* where frames to send come from */
+	int wake_fd;              /* readable when frames came while armed; < 0: none */
 	uint64_t counters[APUS_LINK_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 };
