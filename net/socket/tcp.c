@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/socket/tcp.c: TCP connections for tasks; see tcp.h.
+ *
+ * The waiting half of RFC 9293's user calls: net/tcp/user.c does the work and never waits; here a
+ * task parks until there is something to do. A call under way holds the connection's memory, so
+ * that another task may close it meanwhile: the call then ends with -EPIPE.
+ *
+ * A cancel takes effect where a call waits, before anything was taken; a budget is spent before
+ * each call, so that one that never waits lets others run.
+ */
+#include "net/socket/tcp.h"
+
+#include "net/stack_internal.h"
+#include "net/tcp/listen.h"
+#include "net/tcp/user.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sched/task.h"
+
+#include <errno.h>
+
+#define PIECES_MAX 16 /* of a writev(), handed down at a time */
+
+static struct apus_tcp_layer *layer_self(void)
+{
+	struct apus_stack *stack = apus_stack_self();
+
+	return stack ? &stack->tcp : NULL;
+}
+
+/* ---- listeners ---- */
+
+int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog, struct apus_tcp_listener **out)
+{
+	struct apus_tcp_layer *layer = layer_self();
+
+	return layer ? apus_tcp_listener_open(layer, local, backlog, out) : -ENETDOWN;
+}
+
+int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out)
+{
+	struct apus_tcp *c = NULL;
+	int64_t rc;
+
+	l->holds++;
+	rc = apus_checkpoint();
+	while (!rc) {
+		if (l->is_closed) {
+			rc = -EPIPE;
+			break;
+		}
+		c = apus_tcp_listener_take(l);
+		if (c)
+			break;
+		rc = apus_waitq_wait(&l->acceptors, "tcp accept");
+	}
+	/* A cancel may have come after the wake: the connection is the next one's. */
+	if (rc == -ECANCELED && apus_tcp_listener_has_ready(l))
+		apus_waitq_wake_one(&l->acceptors, 0);
+	apus_tcp_listener_unhold(l);
+	if (rc)
+		return (int)rc;
+	*out = c;
+	return 0;
+}
+
+void apus_tcp_listener_close(struct apus_tcp_listener *l)
+{
+	apus_tcp_listener_shut(l, apus_now());
+}
+
+struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l)
+{
+	return l->local;
+}
+
+/* ---- connections ---- */
+
+int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
+{
+	struct apus_tcp_layer *layer = layer_self();
+	struct apus_tcp *c;
+	int64_t rc;
+
+	if (!layer)
+		return -ENETDOWN;
+	rc = apus_checkpoint();
+	if (rc)
+		return (int)rc;
+	rc = apus_tcp_call_open(layer, remote, apus_now(), &c);
+	if (rc)
+		return (int)rc;
+	while (!rc && (c->state == APUS_TCP_SYN_SENT || c->state == APUS_TCP_SYN_RECEIVED))
+		rc = apus_waitq_wait(&c->writers, "tcp connect");
+	if (!rc)
+		rc = c->error;
+	if (rc) { /* refused, timed out, or cancelled: nothing is left behind */
+		apus_tcp_call_abort(c, apus_now());
+		return (int)rc;
+	}
+	*out = c;
+	return 0;
+}
+
+int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
+{
+	int64_t rc;
+
+	if (c->is_reading)
+		return -EBUSY;
+	c->is_reading = true;
+	apus_tcp_hold(c);
+	rc = apus_checkpoint();
+	while (!rc) {
+		rc = c->is_released ? -EPIPE : apus_tcp_call_receive(c, buf, len);
+		if (rc != -EAGAIN)
+			break;
+		rc = apus_waitq_wait(&c->readers, "tcp read");
+	}
+	c->is_reading = false;
+	apus_tcp_unhold(c);
+	return rc;
+}
+
+/* The pieces behind the first @done bytes, at most PIECES_MAX of them. */
+static size_t pieces_left(struct iovec *out, const struct iovec *iov, size_t n, size_t done)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n && count < PIECES_MAX; i++) {
+		if (done >= iov[i].iov_len) {
+			done -= iov[i].iov_len;
+			continue;
+		}
+		out[count++] = (struct iovec){
+			.iov_base = (char *)iov[i].iov_base + done,
+			.iov_len = iov[i].iov_len - done,
+		};
+		done = 0;
+	}
+	return count;
+}
+
+static int64_t write_all(struct apus_tcp *c, const struct iovec *iov, size_t n, size_t len)
+{
+	struct iovec pieces[PIECES_MAX];
+	size_t done = 0;
+	int64_t rc = apus_checkpoint();
+
+	while (!rc && done < len) {
+		size_t count = pieces_left(pieces, iov, n, done);
+
+		rc = c->is_released ? -EPIPE : apus_tcp_call_send(c, pieces, count);
+		if (rc > 0) {
+			done += (size_t)rc;
+			rc = 0;
+		} else if (rc == -EAGAIN) {
+			rc = apus_waitq_wait(&c->writers, "tcp write");
+		}
+	}
+	return rc ? rc : (int64_t)len;
+}
+
+int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n)
+{
+	size_t len = 0;
+	int64_t rc;
+
+	if (c->is_writing)
+		return -EBUSY;
+	for (size_t i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	c->is_writing = true;
+	apus_tcp_hold(c);
+	rc = write_all(c, iov, n, len);
+	c->is_writing = false;
+	apus_tcp_unhold(c);
+	return rc;
+}
+
+int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len)
+{
+	struct iovec piece = {.iov_base = (void *)buf, .iov_len = len};
+
+	return apus_tcp_writev(c, &piece, 1);
+}
+
+int apus_tcp_shutdown(struct apus_tcp *c)
+{
+	return apus_tcp_call_shutdown(c);
+}
+
+void apus_tcp_close(struct apus_tcp *c)
+{
+	apus_tcp_call_close(c, apus_now());
+}
+
+void apus_tcp_abort(struct apus_tcp *c)
+{
+	apus_tcp_call_abort(c, apus_now());
+}
+
+struct apus_endpoint apus_tcp_local(const struct apus_tcp *c)
+{
+	return (struct apus_endpoint){.addr = c->key.local, .port = c->key.local_port};
+}
+
+struct apus_endpoint apus_tcp_remote(const struct apus_tcp *c)
+{
+	return (struct apus_endpoint){.addr = c->key.remote, .port = c->key.remote_port};
+}
+
+/* A span in ticks, rounded up, so that only 0 is "off"; at most 24 days. */
+static uint32_t ticks_of(int64_t ns)
+{
+	int64_t most_ns = apus_tcp_tick_ns(INT32_MAX);
+
+	return (uint32_t)((apus_min(ns, most_ns) + apus_tcp_tick_ns(1) - 1) >> 20);
+}
+
+int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
+{
+	/* Only linger has a meaning below 0; a linger that waits would make close wait. */
+	if (value < 0 && option != APUS_TCP_LINGER_NS)
+		return -EINVAL;
+	switch (option) {
+	case APUS_TCP_NODELAY:
+		c->is_nodelay = value;
+		break;
+	case APUS_TCP_KEEPALIVE_IDLE_NS:
+		c->keepalive_ticks = ticks_of(value);
+		apus_tcp_start_idle(c, apus_now());
+		break;
+	case APUS_TCP_KEEPALIVE_INTERVAL_NS:
+		if (!value)
+			return -EINVAL;
+		c->keepalive_interval_ticks = ticks_of(value);
+		break;
+	case APUS_TCP_KEEPALIVE_PROBES:
+		if (!value || value > UINT8_MAX)
+			return -EINVAL;
+		c->keepalive_probes = (uint8_t)value;
+		break;
+	case APUS_TCP_USER_TIMEOUT_NS:
+		c->user_timeout_ticks = ticks_of(value);
+		break;
+	case APUS_TCP_LINGER_NS:
+		if (value > 0)
+			return -EINVAL;
+		c->is_linger_reset = !value;
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (c->in_demux)
+		apus_tcp_mark(c); /* Nagle's text may go now; deadlines are armed by output */
+	return 0;
+}

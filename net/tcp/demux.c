@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/demux.c: four-tuple -> entry; see demux.h.
+ *
+ * Invariants: the table is never more than half full unless memory for a larger one was refused,
+ * and never quite full; between an entry's home slot and the slot it is in there is no free slot.
+ * Entry points: find, insert, replace, remove, next.
+ */
+#include "net/tcp/demux.h"
+
+#include "runtime/base/check.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SLOTS_FIRST 64 /* a power of two */
+
+/* The kind is in the two low bits: what is kept is aligned to at least 8. */
+#define KIND_MASK ((uintptr_t)3)
+
+static const struct apus_tcp_key *slot_key(const struct apus_tcp_slot *slot)
+{
+	return (const struct apus_tcp_key *)(slot->tagged & ~KIND_MASK);
+}
+
+static struct apus_tcp_found slot_found(const struct apus_tcp_slot *slot)
+{
+	return (struct apus_tcp_found){
+		.kind = (enum apus_tcp_kind)(slot->tagged & KIND_MASK),
+		.entry = (void *)(slot->tagged & ~KIND_MASK),
+	};
+}
+
+static bool key_equal(const struct apus_tcp_key *a, const struct apus_tcp_key *b)
+{
+	return a->local_port == b->local_port && a->remote_port == b->remote_port &&
+	       apus_addr_equal(a->remote, b->remote) && apus_addr_equal(a->local, b->local);
+}
+
+/* Both halves of the 128-bit product, folded: every input bit reaches every output bit. */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/*
+ * A keyed hash in the shape of wyhash's short path: not for secrets, but a peer who does not know
+ * the key, and never sees a hash, cannot choose four-tuples that meet.
+ */
+static uint32_t hash_key(const struct apus_tcp_demux *d, const struct apus_tcp_key *key)
+{
+	uint64_t word[4];
+	uint64_t h, ports = (uint64_t)key->local_port << 16 | key->remote_port;
+
+	memcpy(word, key, sizeof(word));
+	h = fold(word[0] ^ d->secret[0], word[1] ^ d->secret[1]);
+	h ^= fold(word[2] ^ d->secret[2], word[3] ^ d->secret[3]);
+	h = fold(h ^ d->secret[4], ports ^ d->secret[5]);
+	return (uint32_t)(h ^ h >> 32);
+}
+
+/* The slot with @key, or the free one where it would go. */
+static struct apus_tcp_slot *probe(const struct apus_tcp_demux *d, const struct apus_tcp_key *key,
+				   uint32_t hash)
+{
+	for (uint32_t i = hash;; i++) {
+		struct apus_tcp_slot *slot = &d->slots[i & d->mask];
+
+		if (!slot->tagged || (slot->hash == hash && key_equal(slot_key(slot), key)))
+			return slot;
+	}
+}
+
+/* A table twice as large, filled anew. Without memory the old one stays, until it is full. */
+static int grow(struct apus_tcp_demux *d)
+{
+	uint32_t size = (d->mask + 1) * 2;
+	struct apus_tcp_slot *old = d->slots;
+	struct apus_tcp_slot *slots = apus_heap_zalloc(d->heap, size * sizeof(*slots));
+
+	if (!slots)
+		return d->used < d->mask ? 0 : -ENOMEM;
+
+	uint32_t old_size = d->mask + 1;
+
+	d->slots = slots;
+	d->mask = size - 1;
+	for (uint32_t i = 0; i < old_size; i++) {
+		if (old[i].tagged)
+			*probe(d, slot_key(&old[i]), old[i].hash) = old[i];
+	}
+	apus_heap_free(d->heap, old);
+	return 0;
+}
+
+int apus_tcp_demux_init(struct apus_tcp_demux *d, struct apus_heap *heap,
+			struct apus_random *random, uint32_t limit)
+{
+	*d = (struct apus_tcp_demux){.heap = heap, .mask = SLOTS_FIRST - 1, .limit = limit};
+	apus_random_secret(random, d->secret, sizeof(d->secret));
+	d->slots = apus_heap_zalloc(heap, SLOTS_FIRST * sizeof(*d->slots));
+	return d->slots ? 0 : -ENOMEM;
+}
+
+void apus_tcp_demux_fini(struct apus_tcp_demux *d)
+{
+	apus_must_op(d->used, ==, 0);
+	apus_heap_free(d->heap, d->slots);
+	d->slots = NULL;
+}
+
+struct apus_tcp_found apus_tcp_demux_find(const struct apus_tcp_demux *d,
+					  const struct apus_tcp_key *key)
+{
+	const struct apus_tcp_slot *slot = probe(d, key, hash_key(d, key));
+
+	return slot_found(slot);
+}
+
+int apus_tcp_demux_insert(struct apus_tcp_demux *d, enum apus_tcp_kind kind, void *entry)
+{
+	const struct apus_tcp_key *key = entry;
+	uint32_t hash = hash_key(d, key);
+
+	apus_assert(kind != APUS_TCP_KIND_NONE && !((uintptr_t)entry & KIND_MASK));
+	if (d->used >= d->limit)
+		return -ENOMEM;
+	if (2 * (d->used + 1) > d->mask) {
+		int rc = grow(d);
+
+		if (rc)
+			return rc;
+	}
+
+	struct apus_tcp_slot *slot = probe(d, key, hash);
+
+	apus_assert(!slot->tagged);
+	*slot = (struct apus_tcp_slot){.tagged = (uintptr_t)entry | kind, .hash = hash};
+	d->used++;
+	return 0;
+}
+
+void apus_tcp_demux_replace(struct apus_tcp_demux *d, enum apus_tcp_kind kind, void *entry)
+{
+	struct apus_tcp_slot *slot = probe(d, entry, hash_key(d, entry));
+
+	apus_must(slot->tagged);
+	slot->tagged = (uintptr_t)entry | kind;
+}
+
+void apus_tcp_demux_remove(struct apus_tcp_demux *d, const void *entry)
+{
+	struct apus_tcp_slot *slot = probe(d, entry, hash_key(d, entry));
+	uint32_t hole = (uint32_t)(slot - d->slots);
+
+	apus_must((const void *)(slot->tagged & ~KIND_MASK) == entry);
+	d->used--;
+	/* Move back every later entry that the hole would otherwise cut off from its home. */
+	for (uint32_t i = hole + 1;; i++) {
+		const struct apus_tcp_slot *next = &d->slots[i & d->mask];
+
+		if (!next->tagged)
+			break;
+		if (((i - next->hash) & d->mask) < ((i - hole) & d->mask))
+			continue; /* its home lies behind the hole */
+		d->slots[hole] = *next;
+		hole = i & d->mask;
+	}
+	d->slots[hole] = (struct apus_tcp_slot){0};
+}
+
+/* Removal moves entries from behind the hole into it, never to before: the cursor need not go back. */
+struct apus_tcp_found apus_tcp_demux_next(const struct apus_tcp_demux *d, uint32_t *cursor)
+{
+	while (*cursor <= d->mask && !d->slots[*cursor].tagged)
+		(*cursor)++;
+	if (*cursor > d->mask)
+		return (struct apus_tcp_found){.kind = APUS_TCP_KIND_NONE};
+	return slot_found(&d->slots[*cursor]);
+}
+
+void apus_tcp_demux_check(const struct apus_tcp_demux *d)
+{
+	uint32_t used = 0;
+
+	apus_must(!(d->mask & (d->mask + 1)));
+	for (uint32_t i = 0; i <= d->mask; i++) {
+		const struct apus_tcp_slot *slot = &d->slots[i];
+
+		if (!slot->tagged)
+			continue;
+		used++;
+		apus_must_op(slot->hash, ==, hash_key(d, slot_key(slot)));
+		apus_must(probe(d, slot_key(slot), slot->hash) == slot);
+	}
+	apus_must_op(used, ==, d->used);
+	apus_must_op(used, <=, d->mask);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/icmp.c: what ICMP says about a segment of ours (RFC 9293 §3.9.2.2, RFC 5927).
+ *
+ * Anybody can send such a message, so it is believed only when the sequence number it quotes is in
+ * flight (RFC 5927 §4.1). Even then a synchronized connection is not ended by it, whatever RFC 1122
+ * called hard (RFC 5927 §5.2): it is remembered, and told to the user if the connection ends by
+ * timeout. Before the handshake is over a hard error ends the attempt. "Fragmentation needed" lowers
+ * the segment size, never below 536 bytes, and what is in flight is sent again in smaller pieces.
+ *
+ * Where we differ: the don't-fragment bit stays set on paths with an MTU below 576 bytes.
+ */
+#include "net/ip/icmp.h"
+
+#include "net/tcp/listen.h"
+
+#include <errno.h>
+
+#define HEADERS_BYTES 40 /* IPv4 and TCP, without options: RFC 6691 §2 */
+
+static int error_of(const struct apus_icmp_error *e)
+{
+	if (e->type != APUS_ICMP_UNREACHABLE)
+		return -EHOSTUNREACH;
+	switch (e->code) {
+	case APUS_ICMP_UNREACHABLE_NET:
+		return -ENETUNREACH;
+	case APUS_ICMP_UNREACHABLE_PROTOCOL:
+	case APUS_ICMP_UNREACHABLE_PORT:
+		return -ECONNREFUSED;
+	default:
+		return -EHOSTUNREACH;
+	}
+}
+
+/* RFC 1122 §4.2.3.9: protocol and port unreachable are hard. */
+static bool is_hard(const struct apus_icmp_error *e)
+{
+	return e->type == APUS_ICMP_UNREACHABLE &&
+	       (e->code == APUS_ICMP_UNREACHABLE_PROTOCOL || e->code == APUS_ICMP_UNREACHABLE_PORT);
+}
+
+static void lower_mss(struct apus_tcp *c, uint16_t mtu)
+{
+	uint32_t mss = mtu > HEADERS_BYTES ? mtu - HEADERS_BYTES : 0;
+
+	mss = apus_max(mss, APUS_TCP_MSS_LEAST_ICMP);
+	if (mss >= c->cc.mss)
+		return; /* no news: RFC 1191 §6.3 lets a stale or forged one only lower */
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_MSS_LOWERED);
+	apus_cc_set_mss(&c->cc, mss);
+	/* RFC 1191 §6.4: not a sign of congestion; send again at once what did not fit. */
+	c->snd.rxt = c->snd.una;
+	c->is_timing = false;
+	apus_tcp_mark(c);
+}
+
+static void connection_error(struct apus_tcp *c, const struct apus_icmp_error *e)
+{
+	if (e->type == APUS_ICMP_UNREACHABLE && e->code == APUS_ICMP_UNREACHABLE_TOO_BIG) {
+		if (apus_tcp_synchronized(c->state))
+			lower_mss(c, e->mtu);
+		return;
+	}
+	if (apus_tcp_synchronized(c->state) || !is_hard(e))
+		c->soft_error = (int16_t)error_of(e);
+	else
+		apus_tcp_delete(c, error_of(e));
+}
+
+void apus_tcp_icmp_error(struct apus_tcp_layer *layer, const struct apus_icmp_error *e,
+			 int64_t now_ns)
+{
+	struct apus_tcp_key key = {
+		.local = e->local,
+		.remote = e->remote,
+		.local_port = e->local_port,
+		.remote_port = e->remote_port,
+	};
+	struct apus_tcp_found found = apus_tcp_demux_find(&layer->demux, &key);
+	struct apus_tcp *c = found.entry;
+
+	/* SND.UNA =< SEQ < SND.NXT. Request and TIME-WAIT entries have timers to end them. */
+	if (found.kind != APUS_TCP_KIND_CONNECTION ||
+	    !apus_seq_within(c->snd.una, e->seq, c->snd.nxt - c->snd.una)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_ICMP_IGNORED);
+		return;
+	}
+	apus_tcp_count(layer, APUS_TCP_COUNT_ICMP_ERRORS);
+	connection_error(c, e);
+}

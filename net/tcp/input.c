@@ -1,0 +1,754 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/input.c: SEGMENT ARRIVES (RFC 9293 §3.10.7), in the RFC's order.
+ *
+ * arrives_closed (.1), arrives_listen (.2), arrives_syn_sent (.3), then the eight checks (.4) for
+ * all other states. A check says NEXT or DONE. Input only changes the TCB and sets wants; what is
+ * to be said about it leaves at the end of the turn, once for all segments of the burst (MUST-58,
+ * MUST-59). The exceptions are answers to segments for which there is no TCB.
+ *
+ * SYN-RECEIVED that came from LISTEN and TIME-WAIT are entries of their own: listen.c, timewait.c.
+ *
+ * Also here: RFC 5961 (blind attacks), RFC 5681 §3.2 (duplicate ACKs), RFC 2525 §2.17, RFC 6093.
+ *
+ * Where we differ: a segment without text is acceptable at the right edge of the window too: it is
+ * what a peer sends that has filled the window and lost a part of it (cf. RFC 9293 A.2).
+ *
+ * Entry points: apus_tcp_input, apus_tcp_arrives.
+ */
+#include "net/ip/ipv4.h"
+#include "net/tcp/listen.h"
+#include "net/tcp/timewait.h"
+#include "runtime/sched/shard.h"
+
+#include <errno.h>
+
+enum check {
+	NEXT, /* go on with the next check */
+	DONE, /* the segment has had its effect */
+};
+
+static void want(struct apus_tcp *c, enum apus_tcp_want what)
+{
+	c->want |= (uint8_t)what;
+	apus_tcp_mark(c);
+}
+
+static void drop(struct apus_tcp *c, enum apus_tcp_counter why)
+{
+	apus_tcp_count(c->layer, why);
+}
+
+uint32_t apus_tcp_challenge_next(struct apus_tcp_layer *layer, int64_t now_ns)
+{
+	uint64_t chance_ns =
+		apus_random_below(apus_shard_random(layer->shard), APUS_TCP_CHALLENGE_NS / 2);
+
+	return apus_tcp_tick(now_ns + APUS_TCP_CHALLENGE_NS + (int64_t)chance_ns) + 1;
+}
+
+/*
+ * RFC 5961 §7: challenge ACKs are limited. The limit is the connection's own, and its length has a
+ * random part, so that an attacker learns nothing from counting them (CVE-2016-5696).
+ */
+void apus_tcp_challenge(struct apus_tcp *c, int64_t now_ns)
+{
+	if ((int32_t)(apus_tcp_tick(now_ns) - c->challenge_tick) < 0) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_CHALLENGE_ACKS_LIMITED);
+		return;
+	}
+	c->challenge_tick = apus_tcp_challenge_next(c->layer, now_ns);
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_CHALLENGE_ACKS);
+	want(c, APUS_TCP_WANT_ACK_NOW);
+}
+
+/* ---- §3.10.7.1 CLOSED STATE ---- */
+
+static void arrives_closed(struct apus_tcp_layer *layer, const struct apus_segment *seg,
+			   int64_t now_ns)
+{
+	if (seg->rst) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_DROP_CLOSED_RST);
+		return;
+	}
+	apus_tcp_count(layer, APUS_TCP_COUNT_DROP_NO_CONNECTION);
+	apus_tcp_send_reset(layer, seg, now_ns);
+}
+
+/* ---- §3.10.7.2 LISTEN STATE ---- */
+
+static void arrives_listen(struct apus_tcp_listener *l, const struct apus_segment *seg,
+			   int64_t now_ns)
+{
+	/* First, check for a RST: it cannot answer anything that we sent. */
+	if (seg->rst) {
+		apus_tcp_count(l->layer, APUS_TCP_COUNT_DROP_LISTEN);
+		return;
+	}
+	/* Second, check for an ACK: there is nothing yet to acknowledge. */
+	if (seg->has_ack) {
+		apus_tcp_count(l->layer, APUS_TCP_COUNT_DROP_LISTEN);
+		apus_tcp_send_reset(l->layer, seg, now_ns);
+		return;
+	}
+	/*
+	 * Third, check for a SYN. One with a FIN is no beginning of anything (RFC 9293 has no such
+	 * segment); text is not acknowledged, so the peer sends it again.
+	 */
+	if (seg->syn && !seg->fin) {
+		apus_tcp_request_open(l, seg, now_ns);
+		return;
+	}
+	/* Fourth, other data or control: neither SYN nor ACK nor RST. */
+	apus_tcp_count(l->layer, APUS_TCP_COUNT_DROP_LISTEN);
+}
+
+/* ---- shared by §3.10.7.3 and §3.10.7.4 ---- */
+
+/* RFC 9293 §3.8.6, §3.10.7.4: SND.WND <- SEG.WND, with the marks that tell old news from new. */
+static void take_window(struct apus_tcp *c, const struct apus_segment *seg)
+{
+	/* RFC 7323 §2.2: the window field in a SYN is never scaled. */
+	uint32_t wnd = (uint32_t)seg->wnd << (seg->syn ? 0 : c->snd.wscale);
+
+	if (wnd != c->snd.wnd && !(wnd && c->snd.wnd)) {
+		/* It closed or it opened: what the timer waits for is another thing now. */
+		if (wnd) {
+			c->snd.rxt = c->snd.una; /* beyond a closed window all was lost */
+			c->is_timing = false;
+			apus_rtt_progress(&c->rtt); /* the probes' backoff is over */
+		}
+		c->retries = 0;
+		c->is_persisting = false;
+		c->rexmit_at_ns = APUS_NEVER;
+		apus_tcp_mark(c);
+	}
+	c->snd.wnd = wnd;
+	c->snd.max_wnd = apus_max(c->snd.max_wnd, wnd);
+	c->snd.wl1 = seg->seq;
+	c->snd.wl2 = seg->ack;
+}
+
+/* The text and the FIN of a segment end at the right edge of the window. */
+static void trim_to_window(struct apus_segment *seg, uint32_t edge)
+{
+	uint32_t text_seq = seg->seq + seg->syn;
+
+	if (apus_seq_leq(seg->seq + seg->len, edge))
+		return;
+	seg->fin = false;
+	if (apus_seq_geq(text_seq, edge))
+		seg->text_bytes = 0;
+	else
+		seg->text_bytes = apus_min(seg->text_bytes, edge - text_seq);
+	seg->len = seg->syn + seg->text_bytes;
+}
+
+/*
+ * Seventh, process the segment text (RFC 9293 §3.10.7.4).
+ *
+ * What lies before RCV.NXT or beyond the window has no effect. Out of order, duplicate or
+ * hole-filling text is acknowledged at once (RFC 5681 §4.2), other text soon.
+ */
+static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+
+	if (!seg->text_bytes)
+		return NEXT;
+	switch (c->state) {
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+		break;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_SYN_SENT:
+	case APUS_TCP_SYN_RECEIVED:
+	case APUS_TCP_CLOSE_WAIT:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		/* After a FIN there is no new text; before the handshake it will be sent again. */
+		return NEXT;
+	}
+
+	uint32_t text_seq = seg->seq + seg->syn;
+	bool is_new = apus_seq_gt(text_seq + seg->text_bytes, c->rcv.nxt);
+
+	if (!is_new) {
+		want(c, APUS_TCP_WANT_ACK_NOW);
+		return NEXT;
+	}
+	/* RFC 9293 §3.6.1: nobody will ever read it, and the peer must not think so. */
+	if (c->is_released) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_DROP_AFTER_CLOSE);
+		apus_tcp_send_abort(c, a->now_ns);
+		apus_tcp_delete(c, -ECONNABORTED);
+		return DONE;
+	}
+
+	struct apus_rcvq_text text = {
+		.seq = text_seq,
+		.offset = seg->text_offset,
+		.bytes = seg->text_bytes,
+	};
+	bool had_gap = c->rcvq.ooo_segments;
+	int64_t moved = apus_rcvq_input(&c->rcvq, a->m, text, c->rcv.nxt);
+
+	a->m = NULL;
+	c->rcv.mss = (uint16_t)apus_max(c->rcv.mss, apus_min(seg->text_bytes, c->layer->mss));
+	if (moved <= 0) {
+		apus_tcp_count(c->layer, moved < 0 ? APUS_TCP_COUNT_DROP_RCV_FULL
+						   : APUS_TCP_COUNT_OUT_OF_ORDER);
+		want(c, APUS_TCP_WANT_ACK_NOW);
+		return NEXT;
+	}
+	c->rcv.nxt += (uint32_t)moved;
+	c->layer->counters[APUS_TCP_COUNT_BYTES_IN] += (uint64_t)moved;
+	want(c, had_gap || apus_seq_lt(text_seq, c->rcv.nxt - (uint32_t)moved)
+			? APUS_TCP_WANT_ACK_NOW
+			: APUS_TCP_WANT_ACK_SOON);
+	apus_waitq_wake_one(&c->readers, 0);
+	return NEXT;
+}
+
+/*
+ * Eighth, check the FIN bit (RFC 9293 §3.10.7.4).
+ *
+ * A FIN counts once, and only when every byte before it is here. One that came too early needs no
+ * memory: the peer sends it again, because we have not acknowledged it.
+ */
+static void eighth_check_fin(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+
+	if (!seg->fin || c->rcv.nxt != seg->seq + seg->syn + seg->text_bytes)
+		return;
+
+	switch (c->state) {
+	case APUS_TCP_ESTABLISHED:
+		apus_tcp_enter(c, APUS_TCP_CLOSE_WAIT);
+		break;
+	case APUS_TCP_FIN_WAIT_1: /* our FIN is unacknowledged, else the fifth step had moved us on */
+		apus_tcp_enter(c, APUS_TCP_CLOSING);
+		break;
+	case APUS_TCP_FIN_WAIT_2:
+		apus_tcp_enter(c, APUS_TCP_TIME_WAIT);
+		break;
+	case APUS_TCP_CLOSE_WAIT:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		/* A FIN behind the FIN: the peer contradicts itself. What it numbers is ignored. */
+		drop(c, APUS_TCP_COUNT_DROP_AFTER_CLOSE);
+		return;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_SYN_SENT:
+	case APUS_TCP_SYN_RECEIVED:
+		apus_must(!"they do not come here: SEG.SEQ could not be validated");
+		return;
+	}
+	c->rcv.nxt++;
+	if (apus_seq_lt(c->rcv.adv, c->rcv.nxt))
+		c->rcv.adv = c->rcv.nxt;
+	want(c, APUS_TCP_WANT_ACK_NOW);
+	apus_waitq_wake_all(&c->readers, 0); /* they will read 0: end of stream */
+}
+
+/* ---- §3.10.7.3 SYN-SENT STATE ---- */
+
+/* First, check the ACK bit. */
+static enum check syn_sent_check_ack(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+
+	/* SND.UNA is ISS here: SND.UNA < SEG.ACK =< SND.NXT. */
+	if (!seg->has_ack || apus_seq_between(c->snd.una, seg->ack, c->snd.nxt))
+		return NEXT;
+	drop(c, APUS_TCP_COUNT_DROP_SYN_SENT);
+	if (!seg->rst)
+		apus_tcp_send_reset(c->layer, seg, a->now_ns);
+	return DONE;
+}
+
+/* Second, check the RST bit. The ACK is good or absent; RFC 5961 has no RCV.NXT to compare. */
+static enum check syn_sent_check_rst(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	if (!a->seg.rst)
+		return NEXT;
+	if (!a->seg.has_ack) {
+		drop(c, APUS_TCP_COUNT_DROP_SYN_SENT);
+		return DONE;
+	}
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_RESETS_IN);
+	apus_tcp_delete(c, -ECONNREFUSED);
+	return DONE;
+}
+
+/* Fourth, check the SYN bit. */
+static void syn_sent_check_syn(struct apus_tcp *c, struct apus_tcp_arrival *a)
+{
+	struct apus_segment *seg = &a->seg;
+
+	if (!seg->syn) { /* Fifth: neither SYN nor RST. */
+		drop(c, APUS_TCP_COUNT_DROP_SYN_SENT);
+		return;
+	}
+	c->rcv.irs = seg->seq;
+	c->rcv.nxt = c->rcv.acked = seg->seq + 1;
+	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
+	apus_tcp_set_peer(c, seg->mss, seg->wscale);
+	if (!seg->has_ack) { /* simultaneous open: RFC 9293 §3.5 (MUST-10) */
+		take_window(c, seg);
+		apus_tcp_enter(c, APUS_TCP_SYN_RECEIVED);
+		want(c, APUS_TCP_WANT_SYN);
+		return; /* its text, if any, comes again */
+	}
+	c->snd.una = seg->ack;
+	apus_tcp_established(c, a->now_ns);
+	take_window(c, seg);
+	want(c, APUS_TCP_WANT_ACK_NOW);
+	/* "continue processing at the sixth step" */
+	trim_to_window(seg, c->rcv.adv);
+	if (seventh_process_text(c, a) == NEXT)
+		eighth_check_fin(c, a);
+}
+
+static void arrives_syn_sent(struct apus_tcp *c, struct apus_tcp_arrival *a)
+{
+	if (syn_sent_check_ack(c, a) == DONE)
+		return;
+	if (syn_sent_check_rst(c, a) == DONE)
+		return;
+	/* Third, check the security: we keep no compartments. */
+	syn_sent_check_syn(c, a);
+}
+
+/* ---- §3.10.7.4 Other States ---- */
+
+/* Table 6 of RFC 9293 §3.10.7.4. */
+static bool is_acceptable(const struct apus_tcp *c, const struct apus_segment *seg)
+{
+	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
+
+	if (!seg->len) /* with the right edge itself, as the top of the file says */
+		return apus_seq_within(c->rcv.nxt, seg->seq, wnd + 1);
+	return apus_seq_within(c->rcv.nxt, seg->seq, wnd) ||
+	       apus_seq_within(c->rcv.nxt, seg->seq + seg->len - 1, wnd);
+}
+
+/* Not acceptable: say where we are, unless that could become a conversation. */
+static void answer_unacceptable(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+
+	if (seg->rst) {
+		drop(c, APUS_TCP_COUNT_DROP_RST_SEQUENCE);
+		return;
+	}
+	drop(c, APUS_TCP_COUNT_DROP_SEQUENCE);
+	/* RFC 5961 §4: a SYN, whatever its number, is challenged. */
+	if (seg->syn) {
+		apus_tcp_challenge(c, a->now_ns);
+		return;
+	}
+	/*
+	 * Text or a FIN that came again means that our ACK was lost; SEG.SEQ = RCV.NXT - 1 without
+	 * text is a keepalive or window probe (RFC 9293 §3.8.4). Both wait for an answer. Others
+	 * could be an answer themselves: limited, so that two ends cannot answer each other.
+	 */
+	if (seg->len || seg->seq == c->rcv.nxt - 1)
+		want(c, APUS_TCP_WANT_ACK_NOW);
+	else
+		apus_tcp_challenge(c, a->now_ns);
+}
+
+/* First, check sequence number. */
+static enum check first_check_sequence(struct apus_tcp *c, struct apus_tcp_arrival *a)
+{
+	struct apus_segment *seg = &a->seg;
+
+	/*
+	 * RFC 9293 §3.5, figure 8: when both ends open at once, the peer's SYN comes again with its
+	 * ACK. We have that SYN: it is trimmed off, as all that lies before the window.
+	 */
+	if (c->state == APUS_TCP_SYN_RECEIVED && seg->syn && seg->seq == c->rcv.irs) {
+		seg->syn = false;
+		seg->seq++;
+		seg->len--;
+		seg->wnd = (uint16_t)(seg->wnd >> c->snd.wscale); /* a SYN's is not scaled */
+		want(c, APUS_TCP_WANT_ACK_NOW);
+	}
+	if (is_acceptable(c, seg)) {
+		trim_to_window(seg, c->rcv.adv);
+		return NEXT;
+	}
+	/*
+	 * "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be
+	 * made to accept valid ACKs, URGs, and RSTs."
+	 */
+	if (seg->seq == c->rcv.nxt && c->rcv.adv == c->rcv.nxt && !seg->syn) {
+		trim_to_window(seg, c->rcv.adv);
+		want(c, APUS_TCP_WANT_ACK_NOW);
+		return NEXT;
+	}
+	/* TCP.md §2: after the peer's FIN its reset may still carry the number of the FIN. */
+	if (seg->rst && seg->seq == c->rcv.nxt - 1 && apus_tcp_fin_received(c))
+		return NEXT;
+	answer_unacceptable(c, a);
+	return DONE;
+}
+
+/* Second, check the RST bit, as RFC 5961 §3.2 has it. */
+static enum check second_check_rst(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+
+	if (!seg->rst)
+		return NEXT;
+	if (seg->seq != c->rcv.nxt && !(seg->seq == c->rcv.nxt - 1 && apus_tcp_fin_received(c))) {
+		drop(c, APUS_TCP_COUNT_DROP_RST_SEQUENCE);
+		apus_tcp_challenge(c, a->now_ns);
+		return DONE;
+	}
+
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_RESETS_IN);
+	switch (c->state) {
+	case APUS_TCP_SYN_RECEIVED:
+		/* From LISTEN it is a request entry and never here: this was an active OPEN. */
+		apus_tcp_delete(c, -ECONNREFUSED);
+		break;
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+	case APUS_TCP_CLOSE_WAIT:
+		apus_tcp_delete(c, -ECONNRESET);
+		break;
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+		apus_tcp_delete(c, 0);
+		break;
+	case APUS_TCP_TIME_WAIT: /* RFC 1337 §3 (F1): not shortened by a reset */
+		break;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_SYN_SENT:
+		apus_must(!"they have arrival functions of their own");
+		break;
+	}
+	return DONE;
+}
+
+/* Fourth, check the SYN bit: RFC 5961 §4.2, a challenge in all synchronized states. */
+static enum check fourth_check_syn(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	if (!a->seg.syn)
+		return NEXT;
+	drop(c, APUS_TCP_COUNT_DROP_SYN_IN_WINDOW);
+	apus_tcp_challenge(c, a->now_ns);
+	return DONE;
+}
+
+/* RFC 5681 §2: what counts as a duplicate ACK. */
+static bool is_duplicate_ack(const struct apus_tcp *c, const struct apus_segment *seg)
+{
+	return seg->ack == c->snd.una && c->snd.una != c->snd.nxt && !seg->len &&
+	       (uint32_t)seg->wnd << c->snd.wscale == c->snd.wnd && c->snd.wnd;
+}
+
+static void act(struct apus_tcp *c, enum apus_cc_act what, int64_t now_ns)
+{
+	switch (what) {
+	case APUS_CC_RETRANSMIT_AND_ARM:
+		apus_tcp_restart_rexmit(c, now_ns);
+		want(c, APUS_TCP_WANT_RETRANSMIT);
+		break;
+	case APUS_CC_RETRANSMIT:
+		want(c, APUS_TCP_WANT_RETRANSMIT);
+		break;
+	case APUS_CC_NOTHING:
+		break;
+	}
+}
+
+/* SND.UNA < SEG.ACK =< SND.NXT: forget what arrived, learn from it. Returns true if the FIN did. */
+static bool take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
+{
+	bool fin_acked = apus_tcp_fin_due(c) && seg->ack == apus_tcp_text_end(c) + 1;
+	uint32_t text_bytes = seg->ack - c->snd.una - fin_acked;
+	bool was_in_recovery = c->cc.in_recovery;
+
+	apus_sndq_ack(&c->sndq, text_bytes);
+	c->snd.una = seg->ack;
+	c->snd.rxt = apus_seq_max(c->snd.rxt, seg->ack);
+	c->retries = 0;
+	c->progress_tick = apus_tcp_tick(now_ns);
+	/* Karn (RFC 6298 §3): is_timing ends when anything is sent again. */
+	if (c->is_timing && apus_seq_gt(seg->ack, c->rtt_seq)) {
+		apus_rtt_sample(&c->rtt, now_ns - c->rtt_at_ns);
+		c->is_timing = false;
+	} else {
+		apus_rtt_progress(&c->rtt);
+	}
+
+	struct apus_cc_ack news = {
+		.ack = seg->ack,
+		.acked_bytes = text_bytes,
+		.flight_bytes = c->snd.nxt - c->snd.una,
+		.now_ns = now_ns,
+		.srtt_ns = apus_rtt_srtt_ns(&c->rtt),
+	};
+	enum apus_cc_act what = apus_cc_acked(&c->cc, &news);
+
+	/* RFC 6298 (5.2), (5.3); in recovery only the first partial ACK restarts (RFC 6582 §3.2). */
+	if (c->snd.una == c->snd.nxt)
+		c->rexmit_at_ns = APUS_NEVER;
+	else if (!was_in_recovery || !c->cc.in_recovery)
+		apus_tcp_restart_rexmit(c, now_ns);
+	if (was_in_recovery && c->cc.in_recovery)
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_PARTIAL_ACKS);
+	act(c, what, now_ns);
+	if (!apus_waitq_empty(&c->writers) &&
+	    apus_sndq_space(&c->sndq) >= APUS_TCP_SEND_QUEUE_BYTES / 4)
+		apus_waitq_wake_all(&c->writers, 0);
+	apus_tcp_mark(c); /* the window moved: more may go */
+	return fin_acked;
+}
+
+static void take_duplicate_ack(struct apus_tcp *c, int64_t now_ns)
+{
+	enum apus_cc_act what;
+
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_DUPLICATE_ACKS);
+	/* While all is being sent again after a timeout, duplicates tell nothing new. */
+	if (c->snd.rxt != c->snd.nxt)
+		return;
+	what = apus_cc_duplicate(&c->cc, c->snd.una, c->snd.nxt);
+	if (what != APUS_CC_NOTHING)
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_FAST_RETRANSMITS);
+	act(c, what, now_ns);
+	apus_tcp_mark(c); /* limited transmit, or the inflated window of recovery */
+}
+
+/* Fifth: "Do the same processing as for the ESTABLISHED state". Returns true if our FIN is acknowledged now. */
+static bool fifth_as_established(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+	bool fin_acked = false;
+
+	if (apus_seq_between(c->snd.una, seg->ack, c->snd.nxt))
+		fin_acked = take_ack(c, seg, a->now_ns);
+	else if (is_duplicate_ack(c, seg))
+		take_duplicate_ack(c, a->now_ns);
+
+	/* "If SND.UNA =< SEG.ACK =< SND.NXT, the send window should be updated", by newer segments. */
+	if (seg->ack == c->snd.una &&
+	    (apus_seq_lt(c->snd.wl1, seg->seq) ||
+	     (c->snd.wl1 == seg->seq && apus_seq_leq(c->snd.wl2, seg->ack)))) {
+		uint32_t before = c->snd.wnd;
+
+		take_window(c, seg);
+		if (c->snd.wnd > before)
+			apus_tcp_mark(c);
+	}
+	return fin_acked;
+}
+
+/* Fifth, in SYN-RECEIVED: SND.UNA < SEG.ACK =< SND.NXT opens the connection. */
+static enum check fifth_in_syn_received(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+
+	if (!apus_seq_between(c->snd.una, seg->ack, c->snd.nxt)) {
+		drop(c, APUS_TCP_COUNT_DROP_BAD_ACK);
+		apus_tcp_send_reset(c->layer, seg, a->now_ns);
+		return DONE;
+	}
+	c->snd.una = seg->ack;
+	apus_tcp_established(c, a->now_ns);
+	take_window(c, seg);
+	return NEXT;
+}
+
+/* Fifth, check the ACK field. */
+static enum check fifth_check_ack(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+
+	if (!seg->has_ack) {
+		drop(c, APUS_TCP_COUNT_DROP_NO_ACK);
+		return DONE;
+	}
+	if (c->state == APUS_TCP_SYN_RECEIVED)
+		return fifth_in_syn_received(c, a);
+
+	/* RFC 5961 §5.2: (SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT */
+	if (apus_seq_gt(seg->ack, c->snd.nxt) ||
+	    apus_seq_lt(seg->ack, c->snd.una - c->snd.max_wnd)) {
+		drop(c, APUS_TCP_COUNT_DROP_BAD_ACK);
+		apus_tcp_challenge(c, a->now_ns);
+		return DONE;
+	}
+
+	bool fin_acked = fifth_as_established(c, a);
+
+	c->heard_tick = apus_tcp_tick(a->now_ns);
+	c->keepalive_sent = 0;
+	if (c->is_persisting)
+		c->retries = 0; /* MUST-37: it answers, so it may keep its window closed */
+	if (!fin_acked)
+		return NEXT;
+
+	switch (c->state) {
+	case APUS_TCP_FIN_WAIT_1:
+		apus_tcp_enter(c, APUS_TCP_FIN_WAIT_2);
+		apus_tcp_start_idle(c, a->now_ns);
+		return NEXT;
+	case APUS_TCP_CLOSING:
+		apus_tcp_enter(c, APUS_TCP_TIME_WAIT);
+		return NEXT;
+	case APUS_TCP_LAST_ACK:
+		apus_tcp_delete(c, 0);
+		return DONE;
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_FIN_WAIT_2:
+	case APUS_TCP_CLOSE_WAIT:
+	case APUS_TCP_TIME_WAIT:
+		apus_must(!"no FIN is due in these states");
+		return DONE;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_SYN_SENT:
+	case APUS_TCP_SYN_RECEIVED:
+		apus_must(!"they do not come here");
+		return DONE;
+	}
+	return DONE;
+}
+
+/* Any state from SYN-RECEIVED on (RFC 9293 §3.10.7.4): eight checks, in the RFC's order. */
+static void arrives_other(struct apus_tcp *c, struct apus_tcp_arrival *a)
+{
+	if (first_check_sequence(c, a) == DONE)
+		return;
+	if (second_check_rst(c, a) == DONE)
+		return;
+	/* Third, check security: we keep no compartments, so there is nothing to compare. */
+	if (fourth_check_syn(c, a) == DONE)
+		return;
+	if (fifth_check_ack(c, a) == DONE)
+		return;
+	/* Sixth, check the URG bit: urgent text stays in line, as RFC 6093 advises. */
+	if (seventh_process_text(c, a) == DONE)
+		return;
+	eighth_check_fin(c, a);
+}
+
+void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a)
+{
+	switch (c->state) {
+	case APUS_TCP_SYN_SENT:
+		arrives_syn_sent(c, a);
+		break;
+	case APUS_TCP_SYN_RECEIVED:
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+	case APUS_TCP_CLOSE_WAIT:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		arrives_other(c, a);
+		break;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+		apus_must(!"such a TCB is not in the demux");
+		break;
+	}
+}
+
+/* ---- the door ---- */
+
+static enum apus_tcp_counter drop_counter(enum apus_segment_verdict verdict)
+{
+	switch (verdict) {
+	case APUS_SEGMENT_BAD_OFFSET:
+		return APUS_TCP_COUNT_DROP_BAD_OFFSET;
+	case APUS_SEGMENT_BAD_CHECKSUM:
+		return APUS_TCP_COUNT_DROP_BAD_CHECKSUM;
+	case APUS_SEGMENT_SHORT:
+	case APUS_SEGMENT_OK:
+	case APUS_SEGMENT_VERDICT_COUNT:
+		break;
+	}
+	return APUS_TCP_COUNT_DROP_SHORT;
+}
+
+/*
+ * RFC 9293 §3.9.2.3 (MUST-57, MUST-63): nobody but a single host opens connections, and with a
+ * single address of ours. The IP room has looked at this; here no answer may go to a crowd even
+ * if that room changes. LAND: source and destination are the same endpoint.
+ */
+static bool check_addresses(struct apus_tcp_layer *layer, const struct apus_segment *seg)
+{
+	if (!apus_ipv4_is_ours(layer->ip, seg->local) ||
+	    !apus_ipv4_is_unicast(layer->ip, seg->remote)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_DROP_ADDRESS);
+		return false;
+	}
+	if (seg->local_port == seg->remote_port && apus_addr_equal(seg->local, seg->remote)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_DROP_LAND);
+		return false;
+	}
+	return true;
+}
+
+/* No entry, or one in TIME-WAIT that gave way: LISTEN or CLOSED. */
+static void arrives_unknown(struct apus_tcp_layer *layer, const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+	struct apus_tcp_listener *l = apus_tcp_listener_find(layer, seg->local, seg->local_port);
+
+	if (l)
+		arrives_listen(l, seg, a->now_ns);
+	else
+		arrives_closed(layer, seg, a->now_ns);
+}
+
+static void dispatch(struct apus_tcp_layer *layer, struct apus_tcp_arrival *a)
+{
+	struct apus_tcp_key key = apus_tcp_key_of(&a->seg);
+	struct apus_tcp_found found = apus_tcp_demux_find(&layer->demux, &key);
+
+	switch (found.kind) {
+	case APUS_TCP_KIND_CONNECTION:
+		apus_tcp_arrives(found.entry, a);
+		break;
+	case APUS_TCP_KIND_REQUEST:
+		apus_tcp_request_arrives(found.entry, a);
+		break;
+	case APUS_TCP_KIND_TIME_WAIT:
+		if (!apus_tcp_time_wait_arrives(layer, found.entry, &a->seg, a->now_ns))
+			arrives_unknown(layer, a);
+		break;
+	case APUS_TCP_KIND_NONE:
+		arrives_unknown(layer, a);
+		break;
+	}
+}
+
+void apus_tcp_input(struct apus_tcp_layer *layer, struct rte_mbuf *m, int64_t now_ns)
+{
+	struct apus_tcp_arrival a = {.m = m, .now_ns = now_ns};
+	enum apus_segment_verdict verdict = apus_segment_parse(m, &a.seg);
+
+	apus_tcp_count(layer, APUS_TCP_COUNT_SEGMENTS_IN);
+	if (verdict != APUS_SEGMENT_OK)
+		apus_tcp_count(layer, drop_counter(verdict));
+	else if (check_addresses(layer, &a.seg))
+		dispatch(layer, &a);
+	if (a.m)
+		rte_pktmbuf_free(a.m);
+}

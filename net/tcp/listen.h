@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/listen.h: the LISTEN state: listeners, request entries, the accept queue.
+ *
+ * A SYN makes a request entry of at most 96 bytes, not a connection: that comes with the ACK of our
+ * SYN. Entries hang in their listener by the number of SYN-ACKs sent, each list in order of time,
+ * so that one timer per listener serves them all in O(1). Backlog bounds the entries of a listener
+ * and the connections nobody accepted yet, each; at the limit a SYN takes the place of the oldest
+ * entry, so that a flood that never answers cannot lock others out.
+ */
+#ifndef APUS_NET_TCP_LISTEN_H
+#define APUS_NET_TCP_LISTEN_H
+
+#include "net/tcp/tcb.h"
+
+#define APUS_TCP_BACKLOG_DEFAULT 4096
+
+/* SYN-RECEIVED, before there is a TCB. */
+struct apus_tcp_request {
+	struct apus_tcp_key key; /* first: demux.h */
+	uint32_t iss, irs;
+	uint32_t challenge_tick; /* as in struct apus_tcp */
+	struct apus_tcp_listener *listener;
+	struct apus_list link; /* listener->requests[retries] */
+	int64_t deadline_ns;   /* of the next SYN-ACK, or of giving up */
+	uint16_t mss;          /* the peer's; 0: no option */
+	int8_t wscale;         /* the peer's; < 0: no option */
+	uint8_t retries;       /* SYN-ACKs sent again by the timer */
+};
+
+static_assert(sizeof(struct apus_tcp_request) <= 96, "TCP.md §3");
+
+struct apus_tcp_listener {
+	struct apus_list link; /* layer->listener_heads[] */
+	struct apus_tcp_layer *layer;
+	struct apus_endpoint local;
+	uint32_t backlog;
+	uint32_t request_count;
+	struct apus_list requests[APUS_TCP_SYN_ACK_RETRIES + 1]; /* by retries, oldest first */
+	struct apus_timer timer; /* armed for the earliest deadline, or earlier */
+	struct apus_tcp **ready; /* ring of established connections, held */
+	uint32_t ready_size;     /* places in the ring, a power of two */
+	uint32_t ready_head;     /* taken so far */
+	uint32_t ready_tail;     /* put so far */
+	uint32_t holds;          /* the user's handle and tasks in accept */
+	bool is_closed;
+	struct apus_waitq acceptors;
+};
+
+/**
+ * apus_tcp_listener_open - RFC 9293 §3.10.1, passive
+ * @local:   any address is allowed; port 0: one is chosen
+ * @backlog: 0: 4096
+ *
+ * Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, -ENOMEM.
+ */
+APUS_MUST_CHECK int apus_tcp_listener_open(struct apus_tcp_layer *layer, struct apus_endpoint local,
+					   uint32_t backlog, struct apus_tcp_listener **out);
+/** apus_tcp_listener_shut - no more requests; those not accepted are reset; acceptors get -EPIPE. Consumes the handle */
+void apus_tcp_listener_shut(struct apus_tcp_listener *l, int64_t now_ns);
+void apus_tcp_listener_unhold(struct apus_tcp_listener *l);
+
+/** apus_tcp_listener_destroy - with all it has, in silence; the handle is void */
+void apus_tcp_listener_destroy(struct apus_tcp_listener *l);
+
+/** apus_tcp_listener_find - who listens there: the exact address before any; NULL */
+struct apus_tcp_listener *apus_tcp_listener_find(const struct apus_tcp_layer *layer,
+						 struct apus_addr addr, uint16_t port);
+/** apus_tcp_listener_take - the oldest established connection, with its hold; NULL */
+struct apus_tcp *apus_tcp_listener_take(struct apus_tcp_listener *l);
+
+static inline bool apus_tcp_listener_has_ready(const struct apus_tcp_listener *l)
+{
+	return l->ready_tail != l->ready_head;
+}
+
+/** apus_tcp_request_open - a SYN came to @l: remember it and answer */
+void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_segment *seg,
+			   int64_t now_ns);
+/** apus_tcp_request_arrives - RFC 9293 §3.10.7.4 for SYN-RECEIVED from LISTEN */
+void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arrival *a);
+
+#endif

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/output.c: what a connection has to say, once for each burst.
+ *
+ * apus_tcp_output() looks at the wants and at the queue and sends: the SYN; the segment that was
+ * lost; text and FIN as both windows allow (RFC 9293 §3.8.6, RFC 5681 §3.1); a probe; and, if
+ * none of these carried it, an ACK. Then it sets the deadlines. Everything that is sent
+ * acknowledges everything that came.
+ *
+ * Acknowledgments are decided here, for the burst as a whole: at once for more than one full
+ * segment, for the first 16 segments, and for what input found strange; else within 40 ms. A
+ * burst of many full segments is answered with one ACK for every second of them (SHLD-19), each
+ * with its own number, because a sender that counts ACKs is clocked by them.
+ *
+ * Where we differ: RFC 9293 asks for a reset of the form <SEQ=SND.NXT><CTL=RST> on ABORT; ours
+ * carries the ACK too, as Linux's does, so that it is exact for a peer that follows RFC 5961.
+ *
+ * Entry points: apus_tcp_output; send_abort, send_reset, send_bare.
+ */
+#include "net/ip/ipv4.h"
+#include "net/tcp/tcb.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+/* ---- leaving ---- */
+
+/* Down the floors; m is the text. Returns 0 or why it did not leave. */
+static int send_down(struct apus_tcp_layer *layer, struct rte_mbuf *m,
+		     const struct apus_segment *seg, int64_t now_ns)
+{
+	int rc = apus_segment_build(m, seg, layer->link->tx_offloads);
+
+	if (rc) {
+		rte_pktmbuf_free(m);
+		return rc;
+	}
+	apus_tcp_count(layer, APUS_TCP_COUNT_SEGMENTS_OUT);
+	if (seg->rst)
+		apus_tcp_count(layer, APUS_TCP_COUNT_RESETS_OUT);
+	rc = apus_ipv4_output(layer->ip, m, seg->local, seg->remote, IPPROTO_TCP, 0, now_ns);
+	if (rc)
+		apus_tcp_count(layer, APUS_TCP_COUNT_TX_UNREACHABLE);
+	return rc;
+}
+
+static void set_addresses(struct apus_segment *seg, const struct apus_tcp_key *key)
+{
+	seg->local = key->local;
+	seg->remote = key->remote;
+	seg->local_port = key->local_port;
+	seg->remote_port = key->remote_port;
+}
+
+void apus_tcp_send_bare(struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
+			struct apus_segment *seg, int64_t now_ns)
+{
+	struct rte_mbuf *m = apus_ipv4_mbuf(layer->ip);
+
+	if (!m) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MBUF);
+		return;
+	}
+	set_addresses(seg, key);
+	(void)send_down(layer, m, seg, now_ns); /* lost, as on any link */
+}
+
+/* RFC 9293 §3.10.7.1, and wherever else "a reset should be formed". */
+void apus_tcp_send_reset(struct apus_tcp_layer *layer, const struct apus_segment *seg,
+			 int64_t now_ns)
+{
+	struct apus_tcp_key key = apus_tcp_key_of(seg);
+	struct apus_segment reset = {.rst = true, .wscale = -1};
+
+	if (seg->has_ack) { /* <SEQ=SEG.ACK><CTL=RST> */
+		reset.seq = seg->ack;
+	} else { /* <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK> */
+		reset.has_ack = true;
+		reset.ack = seg->seq + seg->len;
+	}
+	apus_tcp_send_bare(layer, &key, &reset, now_ns);
+}
+
+void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_segment reset = {
+		.seq = c->snd.nxt,
+		.ack = c->rcv.nxt,
+		.rst = true,
+		.has_ack = true,
+		.wscale = -1,
+	};
+
+	apus_tcp_send_bare(c->layer, &c->key, &reset, now_ns);
+}
+
+/* ---- the window that we offer (RFC 9293 §3.8.6.2.2) ---- */
+
+/* The edge that the buffer allows now. */
+static uint32_t buffer_edge(const struct apus_tcp *c)
+{
+	uint32_t used = apus_min(c->rcvq.bytes, APUS_TCP_RCV_BUFFER_BYTES);
+	uint32_t room = APUS_TCP_RCV_BUFFER_BYTES - used;
+
+	return c->rcv.nxt + apus_min(room, (uint32_t)UINT16_MAX << c->rcv.wscale);
+}
+
+uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
+{
+	uint32_t edge = buffer_edge(c);
+
+	return apus_seq_gt(edge, c->rcv.adv) ? edge - c->rcv.adv : 0;
+}
+
+/*
+ * The window field for a segment that acknowledges RCV.NXT.
+ *
+ * The right edge moves only by a full segment or half the buffer at a time, and never back
+ * (SHLD-14). The field counts in units of the scale: it is rounded up, so as not to take back
+ * what was offered, as long as that gives away less than one unit more than there is; else down
+ * (RFC 7323 §2.4 allows the edge to seem to move back by less than a unit; RCV.ADV does not).
+ */
+static uint16_t choose_window(struct apus_tcp *c)
+{
+	uint32_t unit = 1U << c->rcv.wscale;
+	uint32_t least = apus_min(APUS_TCP_RCV_BUFFER_BYTES / 2, c->cc.mss);
+	uint32_t limit = buffer_edge(c) + unit - 1;
+
+	if (apus_tcp_window_grow(c) >= least)
+		c->rcv.adv = buffer_edge(c);
+
+	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
+	uint32_t field = (wnd + unit - 1) >> c->rcv.wscale;
+
+	if (apus_seq_gt(c->rcv.nxt + (field << c->rcv.wscale), limit))
+		field = wnd >> c->rcv.wscale;
+	field = apus_min(field, (uint32_t)UINT16_MAX);
+	c->rcv.adv = apus_seq_max(c->rcv.adv, c->rcv.nxt + (field << c->rcv.wscale));
+	return (uint16_t)field;
+}
+
+/* ---- one segment ---- */
+
+/* What every segment after the handshake says. */
+static struct apus_segment base_segment(struct apus_tcp *c, uint32_t seq)
+{
+	struct apus_segment seg = {
+		.seq = seq,
+		.ack = c->rcv.nxt,
+		.wnd = choose_window(c),
+		.has_ack = true,
+		.wscale = -1,
+	};
+
+	set_addresses(&seg, &c->key);
+	return seg;
+}
+
+/* RCV.NXT has been said: nothing is owed. */
+static void acknowledged(struct apus_tcp *c)
+{
+	c->want &= (uint8_t) ~(APUS_TCP_WANT_ACK_NOW | APUS_TCP_WANT_ACK_SOON);
+	c->rcv.acked = c->rcv.nxt;
+	c->ack_at_ns = APUS_NEVER;
+	if (c->rcv.quick)
+		c->rcv.quick--;
+}
+
+/* Nothing was sent and every want stays: the timer runs output again, soon. */
+static int no_mbuf(struct apus_tcp *c, int64_t now_ns)
+{
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MBUF);
+	c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
+	return -ENOBUFS;
+}
+
+/* An ACK without text, at @seq. */
+static int send_ack(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
+{
+	struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
+
+	if (!m)
+		return no_mbuf(c, now_ns);
+
+	struct apus_segment seg = base_segment(c, seq);
+
+	acknowledged(c);
+	(void)send_down(c->layer, m, &seg, now_ns);
+	return 0;
+}
+
+/* What went out for the first time may be timed (RFC 6298 §3); what went out again ends that. */
+static void note_sent(struct apus_tcp *c, uint32_t seq, uint32_t end, int64_t now_ns)
+{
+	if (apus_seq_lt(seq, c->snd.nxt)) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_RETRANSMITS);
+		c->is_timing = false;
+	} else if (!c->is_timing) {
+		c->is_timing = true;
+		c->rtt_seq = seq;
+		c->rtt_at_ns = now_ns;
+	}
+	c->snd.nxt = apus_seq_max(c->snd.nxt, end);
+	c->sent_tick = apus_tcp_tick(now_ns);
+}
+
+/*
+ * @bytes of text from @seq on, and the FIN behind them. On -ENOBUFS nothing has changed; an error
+ * from below is a lost segment, and a reason to tell if all of them are lost.
+ */
+static int send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool fin, bool psh,
+		     int64_t now_ns)
+{
+	struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
+
+	if (!m)
+		return no_mbuf(c, now_ns);
+	if (bytes && apus_sndq_attach(&c->sndq, seq - c->snd.una, bytes, m)) {
+		rte_pktmbuf_free(m);
+		return no_mbuf(c, now_ns);
+	}
+
+	struct apus_segment seg = base_segment(c, seq);
+
+	seg.fin = fin;
+	seg.psh = psh;
+	acknowledged(c);
+	c->rcv.quick = 0; /* the application answers: from now on ACKs can ride on that */
+	note_sent(c, seq, seq + bytes + fin, now_ns);
+	c->layer->counters[APUS_TCP_COUNT_BYTES_OUT] += bytes;
+
+	int rc = send_down(c->layer, m, &seg, now_ns);
+
+	if (rc && rc != -ENOBUFS)
+		c->soft_error = (int16_t)rc;
+	return 0;
+}
+
+/* ---- the handshake ---- */
+
+/* <SEQ=ISS><CTL=SYN> or <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>; ISS is SND.UNA in both states. */
+static void output_syn(struct apus_tcp *c, int64_t now_ns)
+{
+	bool is_answer = c->state == APUS_TCP_SYN_RECEIVED;
+
+	/* An ACK that is owed in SYN-RECEIVED is said by our SYN again. */
+	if (!(c->want & (APUS_TCP_WANT_SYN | APUS_TCP_WANT_ACK_NOW)))
+		return;
+
+	struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
+
+	if (!m) {
+		(void)no_mbuf(c, now_ns);
+		return;
+	}
+
+	struct apus_segment seg = {
+		.seq = c->snd.una,
+		.ack = is_answer ? c->rcv.nxt : 0,
+		/* RFC 7323 §2.2: never scaled in a SYN. */
+		.wnd = (uint16_t)apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX),
+		.syn = true,
+		.has_ack = is_answer,
+		.mss = c->layer->mss,
+		.wscale = is_answer && !c->rcv.wscale ? -1 : APUS_TCP_WINDOW_SCALE,
+	};
+
+	set_addresses(&seg, &c->key);
+	c->want = 0;
+	c->is_timing = c->snd.nxt == c->snd.una; /* Karn: the first one only */
+	c->rtt_at_ns = now_ns;
+	c->rtt_seq = c->snd.una;
+	if (c->snd.nxt != c->snd.una)
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_SYN_RETRANSMITS);
+	c->snd.nxt = c->snd.una + 1;
+	if (c->rexmit_at_ns == APUS_NEVER)
+		apus_tcp_restart_rexmit(c, now_ns);
+
+	int rc = send_down(c->layer, m, &seg, now_ns);
+
+	if (rc && rc != -ENOBUFS)
+		c->soft_error = (int16_t)rc;
+}
+
+/* ---- acknowledgments ---- */
+
+/*
+ * More than two full segments came in this turn: an ACK for each two of them, but for the last
+ * ones, whose ACK follows or rides on text. All of one burst, with the one right edge.
+ */
+static void output_stretch_acks(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t step = 2U * c->rcv.mss;
+
+	if (c->rcv.nxt - c->rcv.acked <= step || c->rcvq.ooo_segments)
+		return;
+	(void)choose_window(c); /* RCV.ADV is now what the last one will say */
+	while (c->rcv.nxt - c->rcv.acked > step) {
+		struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
+
+		if (!m) {
+			(void)no_mbuf(c, now_ns);
+			return;
+		}
+		c->rcv.acked += step;
+
+		uint32_t field = (c->rcv.adv - c->rcv.acked) >> c->rcv.wscale;
+		struct apus_segment seg = {
+			.seq = c->snd.nxt,
+			.ack = c->rcv.acked,
+			.wnd = (uint16_t)apus_min(field, (uint32_t)UINT16_MAX),
+			.has_ack = true,
+			.wscale = -1,
+		};
+
+		set_addresses(&seg, &c->key);
+		(void)send_down(c->layer, m, &seg, now_ns);
+	}
+}
+
+/* Nothing that was sent carried it: is an ACK due now, or later? */
+static void output_ack(struct apus_tcp *c, int64_t now_ns)
+{
+	bool now = c->want & APUS_TCP_WANT_ACK_NOW;
+
+	/* RFC 9293 §3.8.6.3 (SHLD-18, SHLD-19); TCP.md §2. */
+	if (c->want & APUS_TCP_WANT_ACK_SOON)
+		now = now || c->rcv.quick || c->rcv.nxt - c->rcv.acked > c->rcv.mss;
+	if (now)
+		(void)send_ack(c, c->snd.nxt, now_ns);
+	else if (c->want & APUS_TCP_WANT_ACK_SOON && c->ack_at_ns == APUS_NEVER)
+		c->ack_at_ns = now_ns + APUS_TCP_DELAYED_ACK_NS; /* MUST-40: below 0.5 s */
+}
+
+/* ---- text ---- */
+
+/* Bytes of SND.WND beyond @seq; none when the peer drew its window back (MUST-34). */
+static uint32_t usable_window(const struct apus_tcp *c, uint32_t seq)
+{
+	uint32_t edge = c->snd.una + c->snd.wnd;
+
+	return apus_seq_lt(seq, edge) ? edge - seq : 0;
+}
+
+/* The segment at SND.UNA, once more, outside the order (RFC 5681 §3.2, RFC 6582 §3.2). */
+static void output_lost(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t bytes = apus_min(c->sndq.bytes, c->cc.mss);
+	bool fin = apus_tcp_fin_due(c) && bytes == c->sndq.bytes &&
+		   c->snd.nxt == apus_tcp_text_end(c) + 1;
+
+	bytes = apus_min(bytes, c->snd.nxt - c->snd.una);
+	/* While all is being sent again it has its turn anyway. */
+	if ((bytes || fin) && c->snd.rxt == c->snd.nxt &&
+	    send_text(c, c->snd.una, bytes, fin, bytes == c->sndq.bytes, now_ns))
+		return;
+	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
+}
+
+/* What the two windows and the rules let go next. */
+struct allowance {
+	uint32_t bytes;    /* of text */
+	bool fin;          /* behind it */
+	bool psh;          /* the last for now */
+	bool cwnd_limited; /* the congestion window held something back */
+};
+
+/*
+ * RFC 9293 §3.8.6.2.1 (MUST-38), with Nagle's part (§3.7.4) if it is on, and RFC 5681 §3.1. What
+ * was sent before goes again under the same windows; it is not held back for being small.
+ */
+static struct allowance allow(const struct apus_tcp *c)
+{
+	uint32_t seq = c->snd.rxt, end = apus_tcp_text_end(c);
+	uint32_t left = apus_seq_lt(seq, end) ? end - seq : 0;
+	uint32_t flight = seq - c->snd.una, cwnd = apus_cc_window(&c->cc);
+	uint32_t bytes = apus_min(left, c->cc.mss);
+	uint32_t usable = usable_window(c, seq);
+	bool fin = apus_tcp_fin_due(c) && bytes == left && apus_seq_leq(seq, end);
+	struct allowance a = {0};
+
+	if (!bytes && !fin)
+		return a;
+	if (usable < bytes + fin) { /* the peer's window cuts it short */
+		fin = fin && usable > bytes;
+		bytes = apus_min(bytes, usable);
+		if (!bytes && !fin)
+			return a;
+		/* (3): at least half of the largest window; (4): or the override timeout. */
+		if (bytes < left && bytes < c->cc.mss && bytes < c->snd.max_wnd / 2 &&
+		    !(c->want & APUS_TCP_WANT_FORCE) && seq == c->snd.nxt)
+			return a;
+	}
+	if (flight && flight + bytes > cwnd) {
+		a.cwnd_limited = true;
+		return a;
+	}
+	/* (2), Nagle: a short segment waits while anything is unacknowledged. */
+	if (!c->is_nodelay && bytes < c->cc.mss && flight && !fin && seq == c->snd.nxt)
+		return a;
+	a.bytes = bytes;
+	a.fin = fin;
+	a.psh = bytes &&
+		(bytes == left || usable < bytes + c->cc.mss || flight + bytes + c->cc.mss > cwnd);
+	return a;
+}
+
+/* RFC 5681 §4.1: a window that was not used for an RTO says nothing about the path any more. */
+static void check_idle(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick;
+
+	if (c->snd.una == c->snd.nxt && c->sndq.bytes &&
+	    apus_tcp_tick_ns(silent) > apus_rtt_rto_ns(&c->rtt))
+		apus_cc_idle_restart(&c->cc);
+}
+
+static void output_text(struct apus_tcp *c, int64_t now_ns)
+{
+	struct allowance a;
+
+	check_idle(c, now_ns);
+	while (a = allow(c), a.bytes || a.fin) {
+		if (c->snd.una == c->snd.nxt)
+			c->progress_tick = apus_tcp_tick(now_ns);
+		if (send_text(c, c->snd.rxt, a.bytes, a.fin, a.psh, now_ns))
+			break;
+		c->snd.rxt += a.bytes + a.fin;
+		c->want &= (uint8_t)~APUS_TCP_WANT_FORCE;
+	}
+	apus_cc_sent(&c->cc, c->snd.una, c->snd.rxt, a.cwnd_limited);
+}
+
+/*
+ * RFC 6298 (5.1): the timer runs while anything is in flight. Else, while something waits for the
+ * peer's window, it counts to the next probe (RFC 9293 §3.8.6.1).
+ */
+static void watch(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t owed = apus_tcp_text_end(c) + apus_tcp_fin_due(c);
+	bool in_flight = c->snd.una != c->snd.nxt;
+	bool waits = c->snd.rxt != owed;
+
+	if (c->rexmit_at_ns != APUS_NEVER)
+		return;
+	if (!in_flight && !waits)
+		return;
+	c->is_persisting = !in_flight || !c->snd.wnd;
+	if (c->is_persisting && !in_flight)
+		c->progress_tick = apus_tcp_tick(now_ns);
+	apus_tcp_restart_rexmit(c, now_ns);
+}
+
+static void output_synchronized(struct apus_tcp *c, int64_t now_ns)
+{
+	output_stretch_acks(c, now_ns);
+	if (c->want & APUS_TCP_WANT_RETRANSMIT)
+		output_lost(c, now_ns);
+	output_text(c, now_ns);
+	if (c->want & APUS_TCP_WANT_PROBE) /* TCP.md §2: SND.UNA-1, no text, ACK only */
+		(void)send_ack(c, c->snd.una - 1, now_ns);
+	c->want &= (uint8_t) ~(APUS_TCP_WANT_PROBE | APUS_TCP_WANT_FORCE);
+	output_ack(c, now_ns);
+	watch(c, now_ns);
+}
+
+void apus_tcp_output(struct apus_tcp *c, int64_t now_ns)
+{
+	switch (c->state) {
+	case APUS_TCP_SYN_SENT:
+	case APUS_TCP_SYN_RECEIVED:
+		output_syn(c, now_ns);
+		break;
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+	case APUS_TCP_CLOSE_WAIT:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		output_synchronized(c, now_ns);
+		break;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+		return;
+	}
+	apus_tcp_arm(c);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/tcb.c: the life of a transmission control block (RFC 9293 §3.3.1).
+ *
+ * It is made by an active OPEN or by the ACK that completes a request entry, found through the
+ * demux until it is CLOSED or an entry of TIME-WAIT stands for it, and freed at the flush after
+ * which neither the user's handle nor a call under way holds it.
+ */
+#include "net/tcp/tcb.h"
+
+#include "net/link/link.h"
+#include "net/tcp/reno.h"
+#include "runtime/sched/shard.h"
+
+#include <errno.h>
+
+struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
+				 int64_t now_ns)
+{
+	struct apus_tcp *c = apus_slab_get(&layer->connections);
+	struct apus_random *random = apus_shard_random(layer->shard);
+
+	if (!c) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MEMORY);
+		return NULL;
+	}
+
+	*c = (struct apus_tcp){
+		.key = *key,
+		.state = APUS_TCP_CLOSED,
+		.is_nodelay = true,
+		.layer = layer,
+		.rcv = {.mss = APUS_TCP_MSS_DEFAULT, .quick = APUS_TCP_QUICK_ACKS},
+		.rexmit_at_ns = APUS_NEVER,
+		.ack_at_ns = APUS_NEVER,
+		.idle_at_ns = APUS_NEVER,
+		.heard_tick = apus_tcp_tick(now_ns),
+		.sent_tick = apus_tcp_tick(now_ns),
+		.progress_tick = apus_tcp_tick(now_ns),
+		.challenge_tick = apus_tcp_tick(now_ns),
+		.keepalive_probes = APUS_TCP_KEEPALIVE_PROBES_N,
+		.keepalive_interval_ticks = apus_tcp_tick(APUS_TCP_KEEPALIVE_NS),
+	};
+	apus_list_init(&c->link);
+	apus_timer_init(&c->timer, apus_tcp_timer_fired);
+	apus_waitq_init(&c->readers);
+	apus_waitq_init(&c->writers);
+	apus_rtt_init(&c->rtt);
+	apus_rcvq_init(&c->rcvq, &layer->gap_nodes, 2 * APUS_TCP_RCV_BUFFER_BYTES,
+		       (uint32_t)apus_random_u64(random));
+	apus_sndq_init(&c->sndq, layer->link->pool, APUS_TCP_SEND_QUEUE_BYTES);
+	return c;
+}
+
+void apus_tcp_destroy(struct apus_tcp *c)
+{
+	apus_must_op(c->holds, ==, 0);
+	apus_must(!c->in_demux);
+	apus_must(apus_waitq_empty(&c->readers) && apus_waitq_empty(&c->writers));
+	apus_timer_cancel(&c->timer);
+	apus_list_remove(&c->link);
+	apus_rcvq_fini(&c->rcvq);
+	apus_sndq_fini(&c->sndq);
+	apus_slab_put(&c->layer->connections, c);
+}
+
+void apus_tcp_mark(struct apus_tcp *c)
+{
+	if (c->is_marked)
+		return;
+	c->is_marked = true;
+	apus_list_remove(&c->link);
+	apus_list_push_back(&c->layer->marked, &c->link);
+}
+
+void apus_tcp_unhold(struct apus_tcp *c)
+{
+	apus_assert(c->holds > 0);
+	c->holds--;
+	if (!c->holds && !c->in_demux)
+		apus_tcp_mark(c); /* the next flush frees it */
+}
+
+/* Wakes who waits for this connection; they look at its state themselves. */
+static void wake_users(struct apus_tcp *c)
+{
+	apus_waitq_wake_all(&c->readers, 0);
+	apus_waitq_wake_all(&c->writers, 0);
+}
+
+void apus_tcp_detach(struct apus_tcp *c)
+{
+	c->rexmit_at_ns = c->ack_at_ns = c->idle_at_ns = APUS_NEVER;
+	apus_timer_cancel(&c->timer);
+	if (c->in_demux) {
+		c->in_demux = false;
+		c->layer->alive--;
+	}
+	wake_users(c);
+	apus_tcp_mark(c); /* flush frees it, or puts it with those that are only held */
+}
+
+void apus_tcp_delete(struct apus_tcp *c, int error)
+{
+	if (c->in_demux)
+		apus_tcp_demux_remove(&c->layer->demux, c);
+	if (!c->error)
+		c->error = (int16_t)error;
+	c->want = 0;
+	apus_sndq_fini(&c->sndq);
+	if (error)
+		apus_rcvq_fini(&c->rcvq);
+	else
+		apus_rcvq_drop_ooo(&c->rcvq); /* what is in order can still be read */
+	apus_tcp_enter(c, APUS_TCP_CLOSED);
+	apus_tcp_detach(c);
+}
+
+void apus_tcp_set_peer(struct apus_tcp *c, uint16_t mss, int wscale)
+{
+	uint32_t effective = mss ? mss : APUS_TCP_MSS_DEFAULT;
+
+	/* RFC 9293 §3.7.1 (MUST-16): the lesser of what the peer takes and what the path does. */
+	effective = apus_min(effective, c->layer->mss);
+	effective = apus_max(effective, APUS_TCP_MSS_LEAST);
+	apus_cc_init(&c->cc, &apus_reno, effective, c->snd.una);
+	/* RFC 7323 §2.2: only if both SYNs had the option; §2.3: 14 at most, seen to by the parser. */
+	if (wscale >= 0) {
+		c->snd.wscale = (uint8_t)wscale;
+		c->rcv.wscale = APUS_TCP_WINDOW_SCALE;
+	}
+}
+
+void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
+{
+	apus_tcp_enter(c, APUS_TCP_ESTABLISHED);
+	if (c->is_timing) /* the SYN's round trip; Karn: not if it went out twice */
+		apus_rtt_sample(&c->rtt, now_ns - c->rtt_at_ns);
+	c->is_timing = false;
+	apus_rtt_handshake_done(&c->rtt, c->syn_resent);
+	c->retries = 0;
+	c->snd.rxt = c->snd.una;
+	c->rexmit_at_ns = APUS_NEVER;
+	apus_cc_init(&c->cc, &apus_reno, c->cc.mss, c->snd.una);
+	if (c->syn_resent)
+		apus_cc_handshake_lost(&c->cc);
+	c->progress_tick = apus_tcp_tick(now_ns);
+	apus_tcp_start_idle(c, now_ns);
+	if (c->is_close_queued)
+		apus_tcp_enter(c, APUS_TCP_FIN_WAIT_1);
+	apus_waitq_wake_all(&c->writers, 0);
+	apus_tcp_mark(c);
+}
+
+/* What must be true of a connection whose handshake is over. */
+static void check_synchronized(const struct apus_tcp *c)
+{
+	uint32_t end = apus_tcp_text_end(c);
+
+	/* Nothing was sent that is not queued, but for a FIN. */
+	apus_must(apus_seq_leq(c->snd.nxt, end + apus_tcp_fin_due(c)));
+	apus_must_op(c->cc.mss, >=, APUS_TCP_MSS_LEAST);
+	apus_must(apus_seq_leq(c->rcv.acked, c->rcv.nxt));
+	apus_must_op(c->rcvq.bytes, <=, APUS_TCP_RCV_BUFFER_BYTES + (1U << APUS_TCP_WINDOW_SCALE));
+	/* What is in flight is watched by a timer. */
+	if (c->snd.una != c->snd.nxt && !c->is_marked)
+		apus_must(c->rexmit_at_ns != APUS_NEVER);
+	apus_cc_check(&c->cc);
+}
+
+void apus_tcp_check(const struct apus_tcp *c)
+{
+	apus_must_op(c->state, <, APUS_TCP_STATES);
+	apus_must(apus_seq_leq(c->snd.una, c->snd.rxt));
+	apus_must(apus_seq_leq(c->snd.rxt, c->snd.nxt));
+	apus_must_op(c->snd.wscale, <=, APUS_SEGMENT_WSCALE_MAX);
+	if (c->state == APUS_TCP_CLOSED) {
+		apus_must(!c->in_demux);
+		apus_must(!apus_timer_armed(&c->timer));
+		apus_must_op(c->sndq.bytes, ==, 0);
+	}
+	if (apus_tcp_synchronized(c->state) && c->in_demux)
+		check_synchronized(c);
+	apus_rcvq_check(&c->rcvq);
+	apus_sndq_check(&c->sndq);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/tcb.h: the transmission control block, and what the files of this room call in each other.
+ *
+ * Input decides, output sends: arriving segments, user calls and timers only change the TCB, set
+ * wants and mark the connection; apus_tcp_output() runs once for each marked connection at the end
+ * of a turn. A connection that reached CLOSED stays in memory until the next flush, so that nobody
+ * up the call chain is left with a dangling pointer, and until its last hold is gone.
+ *
+ * Sequence space, once the handshake is over:
+ *
+ *	snd.una           snd.rxt            snd.nxt        una + sndq.bytes
+ *	   |--- in flight ---|--- to be sent ---|--- never sent ---|[FIN]
+ *	                           again
+ *
+ * snd.rxt == snd.nxt except after a timeout, when all that is in flight counts as lost.
+ */
+#ifndef APUS_NET_TCP_TCB_H
+#define APUS_NET_TCP_TCB_H
+
+#include "net/tcp/cc.h"
+#include "net/tcp/demux.h"
+#include "net/tcp/layer.h"
+#include "net/tcp/rcvq.h"
+#include "net/tcp/rtt.h"
+#include "net/tcp/segment.h"
+#include "net/tcp/seq.h"
+#include "net/tcp/sndq.h"
+#include "net/tcp/state.h"
+#include "runtime/base/check.h"
+#include "runtime/sync/waitq.h"
+
+/* Numbers of TCP.md §2. */
+#define APUS_TCP_SEND_QUEUE_BYTES   (256U * 1024)
+#define APUS_TCP_RCV_BUFFER_BYTES   (256U * 1024)
+#define APUS_TCP_WINDOW_SCALE       8 /* from the largest receive buffer that tuning may give: 15 MB */
+#define APUS_TCP_MSS_DEFAULT        536U /* RFC 9293 §3.7.1 (MUST-15): no option received */
+#define APUS_TCP_MSS_LEAST          48U  /* of what a peer's option is believed (TCP.md §2) */
+#define APUS_TCP_MSS_LEAST_ICMP     536U /* of what ICMP can lower it to */
+#define APUS_TCP_DELAYED_ACK_NS     (40 * APUS_MS)
+#define APUS_TCP_QUICK_ACKS         16
+#define APUS_TCP_SYN_RETRIES        6 /* that double, after the linear ones */
+#define APUS_TCP_SYN_RETRIES_LINEAR 4
+#define APUS_TCP_SYN_ACK_RETRIES    5
+#define APUS_TCP_DATA_RETRIES       15 /* R2 of RFC 9293 §3.8.3 */
+#define APUS_TCP_TIME_WAIT_NS       (60 * APUS_SEC)
+#define APUS_TCP_FIN_WAIT_2_NS      (60 * APUS_SEC)
+#define APUS_TCP_KEEPALIVE_NS       (75 * APUS_SEC)
+#define APUS_TCP_KEEPALIVE_PROBES_N 9
+#define APUS_TCP_CHALLENGE_NS       (500 * APUS_MS)
+#define APUS_TCP_RETRY_NS           (10 * APUS_MS) /* after the mempool was empty */
+
+static_assert(APUS_TCP_WINDOW_SCALE <= APUS_SEGMENT_WSCALE_MAX, "RFC 7323 §2.3");
+static_assert(APUS_TCP_RCV_BUFFER_BYTES <= (65535U << APUS_TCP_WINDOW_SCALE),
+	      "the window field must be able to offer the whole buffer");
+
+/* What apus_tcp_output() is to do; set by input, calls and timers. */
+enum apus_tcp_want {
+	APUS_TCP_WANT_SYN = 1 << 0,        /* (re)send our SYN or SYN-ACK */
+	APUS_TCP_WANT_ACK_NOW = 1 << 1,    /* an ACK leaves in this turn */
+	APUS_TCP_WANT_ACK_SOON = 1 << 2,   /* an ACK leaves with data, or within 40 ms */
+	APUS_TCP_WANT_RETRANSMIT = 1 << 3, /* the segment at SND.UNA, once, at once */
+	APUS_TCP_WANT_PROBE = 1 << 4, /* a bare segment at SND.UNA - 1: window probe, keepalive */
+	APUS_TCP_WANT_FORCE = 1 << 5, /* send into a small window, against SWS avoidance */
+};
+
+/* Spans that need no precision are kept in ticks of 2^20 ns, about a millisecond. */
+static inline uint32_t apus_tcp_tick(int64_t ns)
+{
+	return (uint32_t)(ns >> 20);
+}
+
+static inline int64_t apus_tcp_tick_ns(uint32_t ticks)
+{
+	return (int64_t)ticks << 20;
+}
+
+struct apus_tcp {
+	/* Found by, and what state. */
+	struct apus_tcp_key key;  /* first: demux.h */
+	uint8_t state;            /* enum apus_tcp_state; written by apus_tcp_enter() only */
+	uint8_t want;             /* enum apus_tcp_want */
+	bool is_marked : 1;       /* in layer->marked */
+	bool in_demux : 1;        /* a lookup finds it */
+	bool is_passive : 1;      /* came from LISTEN */
+	bool is_released : 1;     /* the user closed it: nobody will read */
+	bool is_nodelay : 1;      /* no Nagle */
+	bool is_linger_reset : 1; /* close resets */
+	bool is_persisting : 1;   /* rexmit_at_ns is a window probe's, not a retransmission's */
+	bool is_timing : 1;       /* rtt_seq and rtt_at_ns are a sample under way */
+	bool is_reading : 1;      /* a task is in a read */
+	bool is_writing : 1;      /* a task is in a write or a connect */
+	bool is_close_queued : 1; /* CLOSE was called in SYN-RECEIVED */
+	bool syn_resent : 1;      /* more than one of our SYNs went out */
+	struct apus_tcp_layer *layer;
+	struct apus_list link; /* layer->marked, or layer->detached once it is CLOSED */
+
+	/* RFC 9293 §3.3.1, with its names. */
+	struct {
+		uint32_t una, nxt, wnd, wl1, wl2;
+		uint32_t rxt;     /* next to be sent, again or for the first time; <= nxt */
+		uint32_t max_wnd; /* largest SND.WND seen */
+		uint8_t wscale;   /* Snd.Wind.Shift of RFC 7323 */
+	} snd;
+	struct {
+		uint32_t nxt;
+		uint32_t irs;
+		uint32_t adv;   /* right edge offered: RCV.NXT + RCV.WND */
+		uint32_t acked; /* RCV.NXT as last told to the peer */
+		uint16_t mss;   /* largest text that came, up to ours: what a full segment is */
+		uint8_t wscale; /* Rcv.Wind.Shift of RFC 7323 */
+		uint8_t quick;  /* ACKs still to be sent at once */
+	} rcv;
+
+	/* Deadlines; the timer is armed for the earliest, and late is found out when it fires. */
+	int64_t rexmit_at_ns; /* retransmission or window probe */
+	int64_t ack_at_ns;    /* delayed ACK */
+	int64_t idle_at_ns;   /* keepalive; or the end of FIN-WAIT-2 */
+	int64_t rtt_at_ns;    /* when rtt_seq was sent */
+	uint32_t rtt_seq;
+	uint32_t heard_tick;    /* anything acceptable came */
+	uint32_t sent_tick;     /* text or FIN went out */
+	uint32_t progress_tick; /* SND.UNA moved, or there began to be something to acknowledge */
+	uint8_t retries;        /* retransmissions or window probes without an answer */
+	uint8_t keepalive_sent; /* keepalive probes without an answer */
+
+	/* The rest. */
+	uint8_t holds;            /* the user's handle and calls under way keep the memory */
+	uint8_t keepalive_probes; /* option */
+	int16_t error;            /* negative errno that ended it; 0: none */
+	int16_t soft_error;       /* what ICMP or routing said last; told if it ends in a timeout */
+	uint32_t challenge_tick;  /* no challenge ACK before */
+	uint32_t keepalive_ticks; /* option; 0: off */
+	uint32_t keepalive_interval_ticks; /* option */
+	uint32_t user_timeout_ticks;       /* option; 0: R2 */
+	struct apus_timer timer;
+	struct apus_waitq readers;
+	struct apus_waitq writers; /* and who waits for the handshake */
+	struct apus_rtt rtt;
+	struct apus_cc cc;
+	struct apus_rcvq rcvq;
+	struct apus_sndq sndq;
+};
+
+static_assert(offsetof(struct apus_tcp, key) == 0, "the demux finds the key first");
+static_assert(offsetof(struct apus_tcp, holds) <= 3 * APUS_CACHE_LINE, "the hot part");
+static_assert(sizeof(struct apus_tcp) <= 512, "TCP.md §3");
+
+/* A segment on its way through the checks. */
+struct apus_tcp_arrival {
+	struct apus_segment seg;
+	struct rte_mbuf *m; /* NULL once its text is queued */
+	int64_t now_ns;
+};
+
+/* ---- tcb.c ---- */
+
+/** apus_tcp_create - a TCB in @state CLOSED or LISTEN, not in the demux. Return: it; NULL without memory */
+APUS_MUST_CHECK struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer,
+						 const struct apus_tcp_key *key, int64_t now_ns);
+/** apus_tcp_destroy - give back what it holds, and itself */
+void apus_tcp_destroy(struct apus_tcp *c);
+/** apus_tcp_mark - output will run for @c at the end of this turn */
+void apus_tcp_mark(struct apus_tcp *c);
+/** apus_tcp_hold - a call is under way */
+static inline void apus_tcp_hold(struct apus_tcp *c)
+{
+	apus_assert(c->holds < UINT8_MAX);
+	c->holds++;
+}
+/** apus_tcp_unhold - the memory may go once nothing holds it and it is CLOSED */
+void apus_tcp_unhold(struct apus_tcp *c);
+/** apus_tcp_delete - RFC's "enter the CLOSED state, delete the TCB": @error < 0 is told to the user, text is then flushed */
+void apus_tcp_delete(struct apus_tcp *c, int error);
+/** apus_tcp_detach - no lookup finds it any more (the caller has seen to that): timers end, users wake */
+void apus_tcp_detach(struct apus_tcp *c);
+/** apus_tcp_set_peer - the peer's SYN options: MSS, window scale */
+void apus_tcp_set_peer(struct apus_tcp *c, uint16_t mss, int wscale);
+/** apus_tcp_established - the handshake is over: windows and estimators start */
+void apus_tcp_established(struct apus_tcp *c, int64_t now_ns);
+
+/** apus_tcp_fin_due - our FIN is owed and not acknowledged */
+static inline bool apus_tcp_fin_due(const struct apus_tcp *c)
+{
+	return c->state == APUS_TCP_FIN_WAIT_1 || c->state == APUS_TCP_CLOSING ||
+	       c->state == APUS_TCP_LAST_ACK;
+}
+/** apus_tcp_fin_received - all that the peer ever says is here */
+static inline bool apus_tcp_fin_received(const struct apus_tcp *c)
+{
+	return c->state == APUS_TCP_CLOSE_WAIT || c->state == APUS_TCP_CLOSING ||
+	       c->state == APUS_TCP_LAST_ACK || c->state == APUS_TCP_TIME_WAIT;
+}
+/** apus_tcp_text_end - the sequence number behind the last byte that was written */
+static inline uint32_t apus_tcp_text_end(const struct apus_tcp *c)
+{
+	return c->snd.una + c->sndq.bytes;
+}
+/** apus_tcp_check - the invariants; called by tests after each step */
+void apus_tcp_check(const struct apus_tcp *c);
+
+/* ---- input.c ---- */
+
+/** apus_tcp_arrives - RFC 9293 §3.10.7.3 and .4 for an existing connection */
+void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a);
+/** apus_tcp_challenge - want a challenge ACK, if the limit lets one pass */
+void apus_tcp_challenge(struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_challenge_next - after a challenge ACK now: the tick before which there is no other */
+uint32_t apus_tcp_challenge_next(struct apus_tcp_layer *layer, int64_t now_ns);
+
+/* ---- output.c ---- */
+
+void apus_tcp_output(struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_send_abort - <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, at once */
+void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_send_reset - answer @seg with a reset in the right form (RFC 9293 §3.10.7.1) */
+void apus_tcp_send_reset(struct apus_tcp_layer *layer, const struct apus_segment *seg,
+			 int64_t now_ns);
+/** apus_tcp_send_bare - a segment without text for a @key that has no TCB; seg's seq, ack, flags, options set */
+void apus_tcp_send_bare(struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
+			struct apus_segment *seg, int64_t now_ns);
+/** apus_tcp_window_grow - the edge that could be offered now is so much further than what was offered */
+uint32_t apus_tcp_window_grow(const struct apus_tcp *c);
+
+/* ---- timers.c ---- */
+
+void apus_tcp_timer_fired(struct apus_work *work);
+/** apus_tcp_arm - see that the timer fires at the earliest deadline */
+void apus_tcp_arm(struct apus_tcp *c);
+/** apus_tcp_restart_rexmit - (RFC 6298 (5.1), (5.3)) one RTO from now */
+void apus_tcp_restart_rexmit(struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_start_idle - keepalive, or the end of FIN-WAIT-2 */
+void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns);
+
+/* ---- port.c, layer.c ---- */
+
+/** apus_tcp_choose_port - set @key's local port so that the four-tuple is free. Return: 0, -EADDRNOTAVAIL */
+APUS_MUST_CHECK int apus_tcp_choose_port(struct apus_tcp_layer *layer, struct apus_tcp_key *key,
+					 int64_t now_ns);
+/** apus_tcp_key_of - the four-tuple of a segment */
+static inline struct apus_tcp_key apus_tcp_key_of(const struct apus_segment *seg)
+{
+	return (struct apus_tcp_key){
+		.local = seg->local,
+		.remote = seg->remote,
+		.local_port = seg->local_port,
+		.remote_port = seg->remote_port,
+	};
+}
+/** apus_tcp_isn - the initial sequence number for @key (RFC 6528) */
+uint32_t apus_tcp_isn(const struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
+		      int64_t now_ns);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/timers.c: Timeouts (RFC 9293 §3.10.8).
+ *
+ * SYN: a SYN without an answer is sent again after 1 s, four times; then after 1, 2, 4 ... s, six
+ * times more (Linux's tcp_syn_linear_timeouts and tcp_syn_retries); a SYN-ACK of a simultaneous
+ * open after 1, 2, 4 ... s, five times. Then the user is told.
+ *
+ * Retransmission: when the oldest segment in flight is one RTO old, all that is in flight counts
+ * as lost and is sent again from SND.UNA, at first one segment; the RTO doubles, and after the
+ * fifteenth time in vain (R2) the connection ends (RFC 6298 §5, RFC 9293 §3.8.3).
+ *
+ * Window probe: when text has waited one RTO for a window, a bare segment asks for it again, then
+ * after twice that, and so on; only fifteen in a row without any answer end the connection
+ * (RFC 9293 §3.8.6.1). Text that waits because the window is small is sent into it after one RTO
+ * (§3.8.6.2.1, the override timeout).
+ *
+ * Delayed ACK: 40 ms after text came and nothing carried its ACK, the ACK goes alone (§3.8.6.3).
+ *
+ * Keepalive: when nothing was heard for the time that the user chose, a bare segment asks; nine
+ * without an answer, 75 s apart, end the connection (§3.8.4).
+ *
+ * User timeout: when what was sent is unacknowledged for the time that the user chose, the
+ * connection ends (§3.10.8); it is looked at when one of the first three fires, which it moves up.
+ *
+ * FIN-WAIT-2: 60 s after the user gave the connection up and our FIN was acknowledged, a peer that
+ * never says FIN is forgotten.
+ *
+ * TIME-WAIT and the SYN-ACKs of request entries have lists and timers of their own: timewait.c,
+ * listen.c.
+ *
+ * One timer per connection, armed for the earliest deadline. A deadline that moves away is left
+ * to be found out when the timer fires early; so an ACK only writes a number.
+ */
+#include "net/tcp/tcb.h"
+#include "runtime/sched/shard.h"
+
+#include <errno.h>
+
+static int64_t syn_interval_ns(const struct apus_tcp *c)
+{
+	uint32_t doublings = c->retries;
+
+	if (c->state == APUS_TCP_SYN_SENT)
+		doublings -= apus_min(doublings, (uint32_t)APUS_TCP_SYN_RETRIES_LINEAR);
+	return APUS_RTT_RTO_INITIAL_NS << doublings;
+}
+
+static uint32_t syn_retries_max(const struct apus_tcp *c)
+{
+	return c->state == APUS_TCP_SYN_SENT ? APUS_TCP_SYN_RETRIES_LINEAR + APUS_TCP_SYN_RETRIES
+					     : APUS_TCP_SYN_ACK_RETRIES;
+}
+
+void apus_tcp_restart_rexmit(struct apus_tcp *c, int64_t now_ns)
+{
+	int64_t span_ns =
+		apus_tcp_synchronized(c->state) ? apus_rtt_rto_ns(&c->rtt) : syn_interval_ns(c);
+
+	if (c->user_timeout_ticks) {
+		uint32_t waited = apus_tcp_tick(now_ns) - c->progress_tick;
+		uint32_t left = c->user_timeout_ticks - apus_min(waited, c->user_timeout_ticks);
+
+		span_ns = apus_min(span_ns, apus_tcp_tick_ns(left + 1));
+	}
+	c->rexmit_at_ns = now_ns + span_ns;
+}
+
+void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns)
+{
+	if (c->state == APUS_TCP_FIN_WAIT_2 && c->is_released)
+		c->idle_at_ns = now_ns + APUS_TCP_FIN_WAIT_2_NS;
+	else if (c->keepalive_ticks && apus_tcp_synchronized(c->state))
+		c->idle_at_ns = now_ns + apus_tcp_tick_ns(c->keepalive_ticks);
+	else
+		c->idle_at_ns = APUS_NEVER;
+}
+
+void apus_tcp_arm(struct apus_tcp *c)
+{
+	int64_t earliest_ns = apus_min(c->rexmit_at_ns, apus_min(c->ack_at_ns, c->idle_at_ns));
+
+	if (earliest_ns == APUS_NEVER)
+		return;
+	if (!apus_timer_armed(&c->timer) || c->timer.deadline_ns > earliest_ns)
+		apus_timer_arm(&c->timer, earliest_ns);
+}
+
+/* R2 is reached, or the user's own limit; what the network said about it says more than the clock. */
+static void give_up(struct apus_tcp *c)
+{
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_TIMEOUTS);
+	apus_tcp_delete(c, c->soft_error ? c->soft_error : -ETIMEDOUT);
+}
+
+static bool user_timeout(const struct apus_tcp *c, int64_t now_ns)
+{
+	return c->user_timeout_ticks &&
+	       apus_tcp_tick(now_ns) - c->progress_tick >= c->user_timeout_ticks;
+}
+
+static void syn_timeout(struct apus_tcp *c, int64_t now_ns)
+{
+	if (c->retries >= syn_retries_max(c)) {
+		give_up(c);
+		return;
+	}
+	c->retries++;
+	c->syn_resent = true;
+	c->want |= APUS_TCP_WANT_SYN;
+	apus_tcp_restart_rexmit(c, now_ns);
+	apus_tcp_mark(c);
+}
+
+static void window_probe_timeout(struct apus_tcp *c, int64_t now_ns)
+{
+	if (c->snd.wnd) { /* it is open, but small */
+		c->want |= APUS_TCP_WANT_FORCE;
+		apus_tcp_mark(c);
+		return;
+	}
+	if (c->retries >= APUS_TCP_DATA_RETRIES) {
+		give_up(c);
+		return;
+	}
+	c->retries++; /* until any answer comes (MUST-37) */
+	c->want |= APUS_TCP_WANT_PROBE;
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_ZERO_WINDOW_PROBES);
+	apus_rtt_backoff(&c->rtt); /* SHLD-30 */
+	apus_tcp_restart_rexmit(c, now_ns);
+	apus_tcp_mark(c);
+}
+
+static void data_timeout(struct apus_tcp *c, int64_t now_ns)
+{
+	if (c->retries >= APUS_TCP_DATA_RETRIES) {
+		give_up(c);
+		return;
+	}
+	c->retries++;
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_RTO);
+	apus_cc_timeout(&c->cc, c->snd.una, c->snd.nxt);
+	c->snd.rxt = c->snd.una;
+	c->is_timing = false;
+	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
+	apus_rtt_backoff(&c->rtt);          /* RFC 6298 (5.5) */
+	apus_tcp_restart_rexmit(c, now_ns); /* (5.6) */
+	apus_tcp_mark(c);
+}
+
+static void rexmit_fired(struct apus_tcp *c, int64_t now_ns)
+{
+	c->rexmit_at_ns = APUS_NEVER;
+	if (user_timeout(c, now_ns))
+		give_up(c);
+	else if (!apus_tcp_synchronized(c->state))
+		syn_timeout(c, now_ns);
+	else if (c->is_persisting || !c->snd.wnd)
+		window_probe_timeout(c, now_ns);
+	else if (c->snd.una != c->snd.nxt)
+		data_timeout(c, now_ns);
+}
+
+static void ack_fired(struct apus_tcp *c)
+{
+	c->ack_at_ns = APUS_NEVER;
+	if (c->want & APUS_TCP_WANT_ACK_SOON) {
+		c->want |= APUS_TCP_WANT_ACK_NOW;
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_DELAYED_ACKS);
+	}
+	apus_tcp_mark(c); /* also when there was no mbuf: what is wanted is still wanted */
+}
+
+static void keepalive_fired(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t quiet = apus_tcp_tick(now_ns) - c->heard_tick;
+
+	if (!c->keepalive_ticks)
+		return;
+	/* While something is in flight the retransmission timer asks. */
+	if (c->snd.una != c->snd.nxt || quiet < c->keepalive_ticks) {
+		uint32_t left = c->keepalive_ticks - apus_min(quiet, c->keepalive_ticks - 1);
+
+		c->idle_at_ns = now_ns + apus_tcp_tick_ns(left);
+		return;
+	}
+	if (c->keepalive_sent >= c->keepalive_probes) {
+		apus_tcp_send_abort(c, now_ns);
+		give_up(c);
+		return;
+	}
+	c->keepalive_sent++;
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_KEEPALIVE_PROBES);
+	c->want |= APUS_TCP_WANT_PROBE;
+	c->idle_at_ns = now_ns + apus_tcp_tick_ns(c->keepalive_interval_ticks);
+	apus_tcp_mark(c);
+}
+
+static void idle_fired(struct apus_tcp *c, int64_t now_ns)
+{
+	c->idle_at_ns = APUS_NEVER;
+	if (c->state == APUS_TCP_FIN_WAIT_2 && c->is_released) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_TIMEOUTS);
+		apus_tcp_delete(c, 0);
+	} else {
+		keepalive_fired(c, now_ns);
+	}
+}
+
+void apus_tcp_timer_fired(struct apus_work *work)
+{
+	struct apus_tcp *c = apus_container_of(apus_timer_of(work), struct apus_tcp, timer);
+	int64_t now_ns = apus_now();
+
+	if (c->ack_at_ns <= now_ns)
+		ack_fired(c);
+	if (c->rexmit_at_ns <= now_ns)
+		rexmit_fired(c, now_ns);
+	if (c->idle_at_ns <= now_ns)
+		idle_fired(c, now_ns);
+	if (c->state != APUS_TCP_CLOSED)
+		apus_tcp_arm(c);
+}

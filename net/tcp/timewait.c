@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/timewait.c: the TIME-WAIT state as a small entry; see timewait.h.
+ *
+ * RFC 9293 §3.10.7.4 for TIME-WAIT, §3.6.1; RFC 1122 §4.2.2.13; RFC 1337 §3. Where we differ: a
+ * segment of length zero is never answered, so that two ends in TIME-WAIT cannot answer each other
+ * for ever.
+ */
+#include "net/tcp/timewait.h"
+
+#include "runtime/sched/shard.h"
+
+static void arm_timer(struct apus_tcp_layer *layer)
+{
+	if (apus_timer_armed(&layer->time_wait_timer) || apus_list_empty(&layer->time_wait_fifo))
+		return;
+
+	const struct apus_tcp_time_wait *oldest =
+		apus_list_entry(layer->time_wait_fifo.next, struct apus_tcp_time_wait, link);
+	int64_t now_ns = apus_now();
+	uint32_t waited = apus_tcp_tick(now_ns) - oldest->since_tick;
+
+	apus_timer_arm(&layer->time_wait_timer,
+		       now_ns + APUS_TCP_TIME_WAIT_NS - apus_tcp_tick_ns(waited));
+}
+
+void apus_tcp_time_wait_close(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw)
+{
+	apus_tcp_demux_remove(&layer->demux, tw);
+	apus_list_remove(&tw->link);
+	apus_slab_put(&layer->time_waits, tw);
+}
+
+void apus_tcp_time_wait_timer_fired(struct apus_work *work)
+{
+	struct apus_tcp_layer *layer =
+		apus_container_of(apus_timer_of(work), struct apus_tcp_layer, time_wait_timer);
+	uint32_t now_tick = apus_tcp_tick(apus_now());
+
+	while (!apus_list_empty(&layer->time_wait_fifo)) {
+		struct apus_tcp_time_wait *oldest = apus_list_entry(
+			layer->time_wait_fifo.next, struct apus_tcp_time_wait, link);
+
+		if (now_tick - oldest->since_tick < apus_tcp_tick(APUS_TCP_TIME_WAIT_NS))
+			break;
+		apus_tcp_time_wait_close(layer, oldest);
+	}
+	arm_timer(layer);
+}
+
+/* Room for one more: at the limit the oldest has waited longest. */
+static struct apus_tcp_time_wait *get_entry(struct apus_tcp_layer *layer)
+{
+	struct apus_tcp_time_wait *tw = apus_slab_get(&layer->time_waits);
+
+	if (tw || apus_list_empty(&layer->time_wait_fifo))
+		return tw;
+	apus_tcp_count(layer, APUS_TCP_COUNT_TIME_WAIT_EVICTED);
+	apus_tcp_time_wait_close(layer, apus_list_entry(layer->time_wait_fifo.next,
+							struct apus_tcp_time_wait, link));
+	return apus_slab_get(&layer->time_waits);
+}
+
+void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_tcp_layer *layer = c->layer;
+	struct apus_tcp_time_wait *tw = get_entry(layer);
+
+	apus_must_op(c->state, ==, APUS_TCP_TIME_WAIT);
+	if (!tw) { /* out of memory: without a quiet time rather than not at all */
+		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MEMORY);
+		apus_tcp_delete(c, 0);
+		return;
+	}
+	*tw = (struct apus_tcp_time_wait){
+		.key = c->key,
+		.snd_nxt = c->snd.nxt,
+		.rcv_nxt = c->rcv.nxt,
+		.since_tick = apus_tcp_tick(now_ns),
+	};
+	apus_list_push_back(&layer->time_wait_fifo, &tw->link);
+	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_TIME_WAIT, tw);
+	apus_tcp_detach(c);
+	arm_timer(layer);
+}
+
+/*
+ * RFC 1122 §4.2.2.13: a SYN may reopen the connection from TIME-WAIT if its number is larger than
+ * any of the old connection's; ours will be, by RFC 6528's clock. Timestamps would let more
+ * through (RFC 6191).
+ */
+static bool is_newer_syn(const struct apus_tcp_time_wait *tw, const struct apus_segment *seg)
+{
+	return seg->syn && !seg->rst && !seg->has_ack && apus_seq_gt(seg->seq, tw->rcv_nxt);
+}
+
+static void answer(struct apus_tcp_layer *layer, const struct apus_tcp_time_wait *tw,
+		   int64_t now_ns)
+{
+	struct apus_segment ack = {
+		.seq = tw->snd_nxt,
+		.ack = tw->rcv_nxt,
+		.has_ack = true,
+		.wscale = -1,
+	};
+
+	apus_tcp_send_bare(layer, &tw->key, &ack, now_ns);
+}
+
+bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw,
+				const struct apus_segment *seg, int64_t now_ns)
+{
+	if (is_newer_syn(tw, seg)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_TIME_WAIT_REUSED);
+		apus_tcp_time_wait_close(layer, tw);
+		return false;
+	}
+	apus_tcp_count(layer, APUS_TCP_COUNT_DROP_TIME_WAIT);
+	/* RFC 1337 §3 (F1): a reset ends nothing here. */
+	if (seg->rst || !seg->len)
+		return true;
+	/* RFC 9293 §3.10.7.4, eighth: the peer's FIN again; its ACK was lost. Wait anew. */
+	if (seg->fin && seg->seq + seg->len == tw->rcv_nxt) {
+		tw->since_tick = apus_tcp_tick(now_ns);
+		apus_list_remove(&tw->link);
+		apus_list_push_back(&layer->time_wait_fifo, &tw->link);
+	}
+	answer(layer, tw, now_ns);
+	return true;
+}

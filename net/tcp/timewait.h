@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/timewait.h: TIME-WAIT as an entry of 64 bytes instead of a connection.
+ *
+ * It answers the peer's FIN that comes again (RFC 9293 §3.10.7.4), ignores resets (RFC 1337) and
+ * gives way to a newer SYN (RFC 1122 §4.2.2.13) or to a connection of our own. All wait equally
+ * long, so the list in order of deadline is a FIFO with one timer. At the limit the oldest goes.
+ */
+#ifndef APUS_NET_TCP_TIMEWAIT_H
+#define APUS_NET_TCP_TIMEWAIT_H
+
+#include "net/tcp/tcb.h"
+
+struct apus_tcp_time_wait {
+	struct apus_tcp_key key; /* first: demux.h */
+	uint32_t snd_nxt, rcv_nxt;
+	uint32_t since_tick;   /* the 60 s count from here */
+	struct apus_list link; /* layer->time_wait_fifo, oldest first */
+};
+
+static_assert(sizeof(struct apus_tcp_time_wait) <= 64, "TCP.md §3");
+
+/** apus_tcp_time_wait_open - @c, in TIME-WAIT and in the demux, is replaced there by an entry, and detached */
+void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns);
+
+/** apus_tcp_time_wait_close - forget the entry */
+void apus_tcp_time_wait_close(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw);
+
+/**
+ * apus_tcp_time_wait_arrives - a segment for an entry
+ *
+ * Return: false if it is a SYN that may open a new connection: the entry is gone then, and the
+ * segment is to be treated as if none had been there.
+ */
+APUS_MUST_CHECK bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer,
+						struct apus_tcp_time_wait *tw,
+						const struct apus_segment *seg, int64_t now_ns);
+
+void apus_tcp_time_wait_timer_fired(struct apus_work *work);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/user.c: the user calls of RFC 9293 §3.10.1 to §3.10.6; see user.h.
+ *
+ * In the RFC's order: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS. A switch lists all states, as
+ * the RFC does.
+ *
+ * Where we differ: CLOSE comes in two, for one half (shutdown) and for both (close). A passive
+ * OPEN makes a listener (listen.c), not a connection. CLOSE in SYN-RECEIVED waits for ESTABLISHED
+ * in any case, so that a FIN is never sent before our SYN is acknowledged.
+ */
+#include "net/tcp/user.h"
+
+#include "net/ip/ipv4.h"
+
+#include <errno.h>
+
+/* ---- §3.10.1 OPEN Call ---- */
+
+int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote, int64_t now_ns,
+		       struct apus_tcp **out)
+{
+	struct apus_tcp_key key = {.remote = remote.addr, .remote_port = remote.port};
+	struct apus_addr local;
+
+	/* RFC 9293 §3.9.2.3 (MUST-46): not to an address that no single host has. */
+	if (!remote.port || !apus_ipv4_is_unicast(layer->ip, remote.addr))
+		return -EADDRNOTAVAIL;
+
+	int rc = apus_ipv4_source(layer->ip, remote.addr, &local);
+
+	if (rc)
+		return rc;
+	key.local = local;
+	rc = apus_tcp_choose_port(layer, &key, now_ns);
+	if (rc)
+		return rc;
+
+	struct apus_tcp *c = apus_tcp_create(layer, &key, now_ns);
+
+	if (!c)
+		return -ENOMEM;
+	rc = apus_tcp_demux_insert(&layer->demux, APUS_TCP_KIND_CONNECTION, c);
+	if (rc) {
+		apus_tcp_destroy(c);
+		return rc;
+	}
+	c->in_demux = true;
+	layer->alive++;
+	apus_tcp_hold(c);
+	/* SND.UNA to ISS; SND.NXT becomes ISS+1 when the SYN leaves, at the end of this turn. */
+	c->snd.una = c->snd.rxt = c->snd.nxt = apus_tcp_isn(layer, &key, now_ns);
+	apus_tcp_enter(c, APUS_TCP_SYN_SENT);
+	c->want |= APUS_TCP_WANT_SYN;
+	apus_tcp_mark(c);
+	*out = c;
+	return 0;
+}
+
+/* ---- §3.10.2 SEND Call ---- */
+
+int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n)
+{
+	if (c->error)
+		return c->error;
+	if (c->is_close_queued)
+		return -EPIPE;
+	switch (c->state) {
+	case APUS_TCP_SYN_SENT:
+	case APUS_TCP_SYN_RECEIVED: /* queued, until ESTABLISHED */
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_CLOSE_WAIT:
+		break;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		return -EPIPE; /* "error: connection closing" */
+	}
+
+	size_t taken = apus_sndq_append(&c->sndq, iov, (int)n);
+
+	if (!taken)
+		return -EAGAIN;
+	apus_tcp_mark(c);
+	return (int64_t)taken;
+}
+
+/* ---- §3.10.3 RECEIVE Call ---- */
+
+/*
+ * RFC 9293 §3.8.6.2.2: the reader made room. The peer is told at once when what it was last
+ * offered is less than half of the buffer, and two full segments or half the buffer more can be
+ * offered; else the next segment tells it.
+ */
+static void update_window(struct apus_tcp *c)
+{
+	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
+	uint32_t least = apus_min(APUS_TCP_RCV_BUFFER_BYTES / 2, 2 * c->cc.mss);
+
+	if (wnd >= APUS_TCP_RCV_BUFFER_BYTES / 2 || apus_tcp_window_grow(c) < least ||
+	    apus_tcp_fin_received(c))
+		return;
+	c->want |= APUS_TCP_WANT_ACK_NOW;
+	apus_tcp_mark(c);
+}
+
+int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len)
+{
+	if (c->error)
+		return c->error;
+	if (c->rcvq.bytes) {
+		size_t taken = apus_rcvq_read(&c->rcvq, buf, len);
+
+		if (apus_tcp_synchronized(c->state))
+			update_window(c);
+		return (int64_t)taken;
+	}
+	switch (c->state) {
+	case APUS_TCP_SYN_SENT:
+	case APUS_TCP_SYN_RECEIVED:
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+		return -EAGAIN;
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_CLOSE_WAIT:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		return 0; /* the peer has said all */
+	}
+	return 0;
+}
+
+/* ---- §3.10.4 CLOSE Call ---- */
+
+static int close_our_half(struct apus_tcp *c)
+{
+	switch (c->state) {
+	case APUS_TCP_CLOSED:
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		return -EPIPE; /* "error: connection closing": no second FIN */
+	case APUS_TCP_SYN_SENT:
+		apus_tcp_delete(c, -ECONNABORTED);
+		return 0;
+	case APUS_TCP_SYN_RECEIVED: /* "queue for processing after entering ESTABLISHED state" */
+		if (c->is_close_queued)
+			return -EPIPE;
+		c->is_close_queued = true;
+		return 0;
+	case APUS_TCP_ESTABLISHED:
+		apus_tcp_enter(c, APUS_TCP_FIN_WAIT_1);
+		break;
+	case APUS_TCP_CLOSE_WAIT:
+		apus_tcp_enter(c, APUS_TCP_LAST_ACK);
+		break;
+	}
+	apus_tcp_mark(c);
+	return 0;
+}
+
+int apus_tcp_call_shutdown(struct apus_tcp *c)
+{
+	return c->error ? c->error : close_our_half(c);
+}
+
+void apus_tcp_call_close(struct apus_tcp *c, int64_t now_ns)
+{
+	/*
+	 * RFC 9293 §3.6.1: text that was received and will not be read must not pass for
+	 * delivered (RFC 2525 §2.17). A user who set linger to 0 asks for the same.
+	 */
+	if (c->rcvq.bytes || c->is_linger_reset) {
+		apus_tcp_call_abort(c, now_ns);
+		return;
+	}
+	c->is_released = true;
+	(void)close_our_half(c); /* -EPIPE: it was closed before */
+	if (c->state == APUS_TCP_FIN_WAIT_2)
+		apus_tcp_start_idle(c, now_ns);
+	apus_waitq_wake_all(&c->readers, 0);
+	apus_waitq_wake_all(&c->writers, 0);
+	apus_tcp_mark(c); /* its deadlines are armed at the end of the turn */
+	apus_tcp_unhold(c);
+}
+
+/* ---- §3.10.5 ABORT Call ---- */
+
+void apus_tcp_call_abort(struct apus_tcp *c, int64_t now_ns)
+{
+	c->is_released = true;
+	switch (c->state) {
+	case APUS_TCP_SYN_RECEIVED:
+	case APUS_TCP_ESTABLISHED:
+	case APUS_TCP_FIN_WAIT_1:
+	case APUS_TCP_FIN_WAIT_2:
+	case APUS_TCP_CLOSE_WAIT:
+		apus_tcp_send_abort(c, now_ns);
+		apus_tcp_delete(c, -ECONNABORTED);
+		break;
+	case APUS_TCP_LISTEN:
+	case APUS_TCP_SYN_SENT:
+	case APUS_TCP_CLOSING:
+	case APUS_TCP_LAST_ACK:
+	case APUS_TCP_TIME_WAIT:
+		apus_tcp_delete(c, -ECONNABORTED);
+		break;
+	case APUS_TCP_CLOSED:
+		break;
+	}
+	apus_tcp_unhold(c);
+}
+
+/* ---- §3.10.6 STATUS Call ---- */
+
+enum apus_tcp_state apus_tcp_call_status(const struct apus_tcp *c)
+{
+	return c->state;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/user.h: the user calls of RFC 9293 §3.10.1 to §3.10.6, none of which waits.
+ *
+ * net/socket/tcp.c makes the waiting calls of tasks out of these and of the wait queues; whoever
+ * drives connections without tasks (a server that parks them, a foreign loop) uses them as they
+ * are. They append, mark, and return; what they caused is sent at the end of the turn.
+ */
+#ifndef APUS_NET_TCP_USER_H
+#define APUS_NET_TCP_USER_H
+
+#include "net/tcp/tcb.h"
+
+#include <sys/uio.h>
+
+/**
+ * apus_tcp_call_open - OPEN, active: a SYN leaves in this turn
+ * @out: a connection in SYN-SENT, with one hold for the caller
+ *
+ * Context: any, on the shard.
+ * Return:  0; -ENETUNREACH, -EADDRNOTAVAIL (no free port, or no address to connect to), -ENOMEM.
+ */
+APUS_MUST_CHECK int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote,
+				       int64_t now_ns, struct apus_tcp **out);
+
+/** apus_tcp_call_send - SEND: queue what fits. Return: bytes; -EAGAIN when none; -EPIPE, -ECONNRESET, -ETIMEDOUT, ... */
+APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n);
+
+/** apus_tcp_call_receive - RECEIVE: take what is there. Return: bytes; 0 at the end; -EAGAIN when none; -ECONNRESET, ... */
+APUS_MUST_CHECK int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len);
+
+/** apus_tcp_call_shutdown - CLOSE, our half: FIN follows what is queued. Return: 0, -EPIPE (done before), -ECONNRESET, ... */
+APUS_MUST_CHECK int apus_tcp_call_shutdown(struct apus_tcp *c);
+
+/** apus_tcp_call_close - CLOSE, both halves: the handle is given up, delivery goes on; unread text is a reset. Consumes the hold */
+void apus_tcp_call_close(struct apus_tcp *c, int64_t now_ns);
+
+/** apus_tcp_call_abort - ABORT: reset. Consumes the hold */
+void apus_tcp_call_abort(struct apus_tcp *c, int64_t now_ns);
+
+/** apus_tcp_call_status - STATUS */
+enum apus_tcp_state apus_tcp_call_status(const struct apus_tcp *c);
+
+#endif
