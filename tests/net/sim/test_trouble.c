@@ -17,7 +17,6 @@
 /* What the tasks of one test share. One test runs at a time. */
 static struct script {
 	struct sim_pair pair;
-	struct apus_event go; /* set from one task to another of the same host */
 	struct apus_tcp *c[2];
 	int64_t began_ns, ended_ns;
 	int64_t bytes;
