@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench/net.c: what the stack's operations cost, without a driver.
+ * bench/net.c: what the stack's operations cost, without a driver: two hosts of a simulated world,
+ * client and server, on a short wire. The instructions of both count, and of the world's few.
  */
 #include "bench/bench.h"
+#include "net/http/server.h"
+#include "net/link/eal.h"
+#include "net/sim/world.h"
+#include "net/socket/tcp.h"
+#include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 
 #include <rte_ip.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---------------------------------------------------------------------------------- checksum */
 
 static int64_t checksum(uint64_t n, int64_t bytes)
 {
@@ -20,7 +30,159 @@ static int64_t checksum(uint64_t n, int64_t bytes)
 	return apus_clock_host_ns() - begin_ns;
 }
 
+/* --------------------------------------------------------------------------------- the world */
+
+struct job {
+	uint64_t n;
+	const char *request;
+	size_t request_bytes, response_bytes;
+	int64_t elapsed_ns;
+};
+
+static const struct apus_endpoint any = {.port = 80};
+
+static void start_dpdk(void)
+{
+	static bool started;
+	char why[APUS_EAL_WHY_BYTES];
+
+	if (!started &&
+	    apus_eal_open(&(struct apus_eal_options){.core = -1, .memory_bytes = 128 << 20}, why,
+			  sizeof(why))) {
+		fprintf(stderr, "bench: %s\n", why);
+		exit(1);
+	}
+	started = true;
+}
+
+/* Runs @server on one host and @client, until it ends, on the other. */
+static int64_t in_world(apus_task_fn server, apus_task_fn client, struct job *job)
+{
+	struct apus_sim_world *world;
+	struct apus_sim_host *a, *b;
+
+	start_dpdk();
+	apus_must(apus_sim_world_open(1, NULL, &world) == 0);
+	apus_must(apus_sim_host_open(world, "server",
+				     &(struct apus_sim_host_options){.ip = "10.0.0.1/24"},
+				     &a) == 0);
+	apus_must(apus_sim_host_open(world, "client",
+				     &(struct apus_sim_host_options){.ip = "10.0.0.2/24"},
+				     &b) == 0);
+	/* A microsecond long: else all would happen at one instant, which the world takes for a livelock. */
+	apus_must(apus_sim_link(world, a, b,
+				&(struct apus_sim_link_options){.wire.delay_ns = APUS_US}) == 0);
+
+	struct apus_sim_task *serving = apus_sim_spawn(a, "server", server, job);
+	struct apus_sim_task *asking = apus_sim_spawn(b, "client", client, job);
+
+	while (!apus_sim_task_done(asking))
+		apus_must(apus_sim_advance(world, APUS_MS) == 0);
+	apus_must(apus_sim_task_result(asking) == 0);
+	apus_sim_task_cancel(serving);
+	apus_must(apus_sim_run(world, 60 * APUS_SEC) == 0);
+	apus_must(apus_sim_world_close(world) == 0);
+	return job->elapsed_ns;
+}
+
+static int64_t read_all(struct apus_tcp *c, char *buf, size_t bytes)
+{
+	for (size_t got = 0; got < bytes;) {
+		int64_t n = apus_tcp_read(c, buf + got, bytes - got);
+
+		if (n <= 0)
+			return n;
+		got += (size_t)n;
+	}
+	return (int64_t)bytes;
+}
+
+/* One request after the other on one connection; the first few are not counted: the handshake, ARP. */
+static int64_t ask(void *arg)
+{
+	struct job *job = arg;
+	struct apus_endpoint server = any;
+	struct apus_tcp *c;
+	char buf[2048];
+	int64_t begin_ns = 0;
+
+	apus_must(apus_addr_parse("10.0.0.1", &server.addr) == 0);
+	apus_must(apus_tcp_connect(server, &c) == 0);
+	for (uint64_t i = 0; i < job->n + 16; i++) {
+		if (i == 16)
+			begin_ns = apus_clock_host_ns();
+		apus_must(apus_tcp_write(c, job->request, job->request_bytes) > 0);
+		if (!job->response_bytes) /* learnt from the first answer, which is one segment */
+			job->response_bytes = (size_t)apus_tcp_read(c, buf, sizeof(buf));
+		else
+			apus_must(read_all(c, buf, job->response_bytes) > 0);
+	}
+	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
+	apus_tcp_close(c);
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------- TCP */
+
+static int64_t answer(void *arg)
+{
+	struct apus_tcp_listener *listener;
+	struct apus_tcp *c;
+	char buf[2048];
+	int64_t n;
+
+	apus_must(apus_tcp_listen(any, 0, &listener) == 0);
+	apus_must(apus_tcp_accept(listener, &c) == 0);
+	while ((n = apus_tcp_read(c, buf, sizeof(buf))) > 0)
+		apus_must(apus_tcp_write(c, buf, (size_t)n) == n);
+	apus_tcp_close(c);
+	apus_tcp_listener_close(listener);
+	return 0;
+}
+
+static int64_t tcp_request_response(uint64_t n, int64_t bytes)
+{
+	static const char request[2048];
+	struct job job = {
+		.n = n,
+		.request = request,
+		.request_bytes = (size_t)bytes,
+		.response_bytes = (size_t)bytes,
+	};
+
+	return in_world(answer, ask, &job);
+}
+
+/* -------------------------------------------------------------------------------------- HTTP */
+
+static int64_t hello(struct apus_http_request *req, struct apus_http_response *res, void *arg)
+{
+	return apus_http_respond(res, 200, "text/plain", "Hello, World!\n", 14);
+}
+
+static int64_t serve_http(void *arg)
+{
+	struct apus_http_server *server;
+
+	apus_must(apus_http_server_open(
+			  &(struct apus_http_server_options){.local = any, .handler = hello},
+			  &server) == 0);
+	(void)!apus_http_server_wait(server);
+	return apus_http_server_close(server, APUS_SEC);
+}
+
+static int64_t http_request_response(uint64_t n, int64_t arg)
+{
+	/* What wrk sends. */
+	static const char request[] = "GET / HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n";
+	struct job job = {.n = n, .request = request, .request_bytes = sizeof(request) - 1};
+
+	return in_world(serve_http, ask, &job);
+}
+
 const struct apus_bench apus_bench_net[] = {
 	{"checksum/1460", checksum, 1460, 10000000, 100000},
+	{"tcp/request_response", tcp_request_response, 64, 200000, 10000},
+	{"http/request_response", http_request_response, 0, 200000, 10000},
 	{NULL, NULL, 0, 0, 0},
 };
