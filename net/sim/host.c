@@ -364,6 +364,11 @@ void apus_sim_host_kill(struct apus_sim_host *h)
 		apus_sim_end_set_up(h->end, false);
 }
 
+bool apus_sim_host_killed(const struct apus_sim_host *h)
+{
+	return h->killed;
+}
+
 void apus_sim_host_pause(struct apus_sim_host *h)
 {
 	h->paused = true;
@@ -383,6 +388,17 @@ static void starved_give_back(struct apus_sim_host *h)
 	h->starved_count = 0;
 }
 
+void apus_sim_host_starve_more(struct apus_sim_host *h)
+{
+	while (rte_mempool_avail_count(h->pool) > h->starved_free_max) {
+		struct rte_mbuf *m = rte_pktmbuf_alloc(h->pool);
+
+		if (!m)
+			break;
+		h->starved[h->starved_count++] = m;
+	}
+}
+
 int apus_sim_host_starve(struct apus_sim_host *h, uint32_t free_max)
 {
 	if (!h->own_pool)
@@ -393,12 +409,7 @@ int apus_sim_host_starve(struct apus_sim_host *h, uint32_t free_max)
 	h->starved = apus_heap_alloc(&h->world->heap, h->pool->size * sizeof(h->starved[0]));
 	if (!h->starved)
 		return -ENOMEM;
-	while (rte_mempool_avail_count(h->pool) > free_max) {
-		struct rte_mbuf *m = rte_pktmbuf_alloc(h->pool);
-
-		if (!m)
-			break;
-		h->starved[h->starved_count++] = m;
-	}
+	h->starved_free_max = free_max;
+	apus_sim_host_starve_more(h);
 	return 0;
 }

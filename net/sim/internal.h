@@ -48,6 +48,7 @@ struct apus_sim_host {
 	uint64_t heap_live; /* objects on the shard's heap before the stack came */
 	uint32_t pool_free; /* mbufs in the pool of its own at the start */
 	uint32_t starved_count;
+	uint32_t starved_free_max; /* more than that are taken out, while `starved` is there */
 	bool own_pool, killed, paused, unplugged;
 	char name[APUS_SIM_NAME_BYTES];
 };
@@ -68,6 +69,9 @@ struct rte_mempool *apus_sim_pool_create(const void *context, uint32_t mbufs, ui
 
 /** apus_sim_host_close - its tasks have ended; its link and its stack are gone. Return: 0, -EUCLEAN */
 APUS_MUST_CHECK int apus_sim_host_close(struct apus_sim_host *host);
+
+/** apus_sim_host_starve_more - take out what came back since; the host is being starved */
+void apus_sim_host_starve_more(struct apus_sim_host *host);
 
 /** apus_sim_report - a line to stderr unless the world is quiet */
 void apus_sim_report(const struct apus_sim_world *world, const char *fmt, ...) APUS_PRINTF(2, 3);

@@ -182,6 +182,8 @@ static int64_t host_turn(struct apus_sim_host *h, int64_t now_ns)
 	next_ns = apus_shard_next_ns(h->shard);
 	if (next_ns > now_ns)
 		return next_ns;
+	if (h->starved)
+		apus_sim_host_starve_more(h);
 	apus_shard_turn(h->shard);
 	return now_ns;
 }

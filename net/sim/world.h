@@ -147,6 +147,8 @@ void apus_sim_host_unplug(struct apus_sim_host *host);
 void apus_sim_host_plug(struct apus_sim_host *host);
 /** apus_sim_host_kill - it never runs and never answers again; its tasks no longer count. Context: any, not on @host */
 void apus_sim_host_kill(struct apus_sim_host *host);
+/** apus_sim_host_killed - was it? Context: any */
+bool apus_sim_host_killed(const struct apus_sim_host *host);
 /** apus_sim_host_pause - it stands still; what is sent to it waits. Context: any, not on @host */
 void apus_sim_host_pause(struct apus_sim_host *host);
 /** apus_sim_host_resume - it goes on. Context: any */
@@ -154,7 +156,8 @@ void apus_sim_host_resume(struct apus_sim_host *host);
 /**
  * apus_sim_host_starve - leave at most @free_max mbufs in the host's own pool
  *
- * UINT32_MAX gives all back. Context: any. Return: 0, -EINVAL (it shares the world's pool).
+ * What comes back to the pool later is taken too, before the host's next turn; within a turn it can
+ * be used again. UINT32_MAX gives all back. Context: any. Return: 0, -EINVAL (it shares the world's pool).
  */
 APUS_MUST_CHECK int apus_sim_host_starve(struct apus_sim_host *host, uint32_t free_max);
 

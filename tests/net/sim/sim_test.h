@@ -108,8 +108,14 @@ static inline void sim_pair_open(struct sim_pair *p, uint64_t seed,
 /* After TIME-WAIT nothing may be left of any connection. Return: connections and entries left. */
 static inline size_t sim_pair_left(const struct sim_pair *p)
 {
-	return apus_sim_host_connections(p->server) + apus_sim_host_connections(p->client) +
-	       apus_sim_host_time_waits(p->server) + apus_sim_host_time_waits(p->client);
+	const struct apus_sim_host *const hosts[] = {p->server, p->client};
+	size_t left = 0;
+
+	for (size_t i = 0; i < 2; i++)
+		if (!apus_sim_host_killed(hosts[i])) /* the dead keep what they had */
+			left += apus_sim_host_connections(hosts[i]) +
+				apus_sim_host_time_waits(hosts[i]);
+	return left;
 }
 
 /* Byte @position of the stream that @key names. */
