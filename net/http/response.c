@@ -280,6 +280,8 @@ static int end_head(struct apus_http_response *res, int64_t length)
 	res->counted = length >= 0;
 	res->left = length >= 0 ? (uint64_t)length : 0;
 
+	if (res->common->closing)
+		res->keep_alive = false;
 	if (!res->keep_alive)
 		append_literal(res, LITERAL("Connection: close\r\n"));
 	else if (res->old)

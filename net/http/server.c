@@ -270,7 +270,7 @@ static enum end answer(struct connection *c, struct apus_http_request *r)
 	apus_http_response_init(&res, c->stream, &c->watchdog, &s->common);
 	res.head_only = r->method == APUS_HTTP_HEAD;
 	res.old = r->minor == 0;
-	res.keep_alive = r->keep_alive && s->phase == RUNNING;
+	res.keep_alive = r->keep_alive;
 
 	int64_t rc = s->options.handler(r, &res, s->options.arg);
 
@@ -461,6 +461,7 @@ int apus_http_server_close(struct apus_http_server *server, int64_t grace_ns)
 	struct apus_http_server *s = server;
 
 	s->phase = STOPPING;
+	s->common.closing = true;
 	apus_tcp_listener_close(s->listener);
 	cancel_connections(s, true);
 

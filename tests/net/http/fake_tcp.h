@@ -50,9 +50,10 @@ struct apus_tcp_listener {
 	struct apus_waitq acceptors;
 	struct apus_endpoint local;
 	int error; /* the next accept gives it, once */
+	bool open;
 };
 
-static struct apus_tcp_listener *fake_listener; /* the one there is */
+static struct apus_tcp_listener fake_listener; /* the one there is */
 
 /* --- The test's end -------------------------------------------------------------------------- */
 
@@ -79,12 +80,12 @@ static inline void fake_free(struct apus_tcp *c)
 static inline struct apus_tcp *fake_connect(void)
 {
 	struct apus_tcp *c = fake_open();
-	struct apus_tcp **last = &fake_listener->queue;
+	struct apus_tcp **last = &fake_listener.queue;
 
 	while (*last)
 		last = &(*last)->next;
 	*last = c;
-	apus_waitq_wake_one(&fake_listener->acceptors, 0);
+	apus_waitq_wake_one(&fake_listener.acceptors, 0);
 	return c;
 }
 
@@ -132,12 +133,10 @@ static inline const char *fake_take(struct apus_tcp *c)
 
 int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog, struct apus_tcp_listener **out)
 {
-	struct apus_tcp_listener *l = calloc(1, sizeof(*l));
-
-	apus_must(l && !fake_listener);
-	l->local = local;
-	apus_waitq_init(&l->acceptors);
-	fake_listener = *out = l;
+	apus_must(!fake_listener.open);
+	fake_listener = (struct apus_tcp_listener){.local = local, .open = true};
+	apus_waitq_init(&fake_listener.acceptors);
+	*out = &fake_listener;
 	return 0;
 }
 
@@ -149,10 +148,10 @@ int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out)
 	if (rc < 0)
 		return rc;
 	rc = apus_checkpoint();
-	while (rc == 0 && !l->queue)
+	while (rc == 0 && l->open && !l->queue)
 		rc = (int)apus_waitq_wait(&l->acceptors, "fake accept");
-	if (rc < 0)
-		return rc;
+	if (rc < 0 || !l->open)
+		return rc < 0 ? rc : -EPIPE;
 	*out = l->queue;
 	l->queue = l->queue->next;
 	return 0;
@@ -160,9 +159,9 @@ int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out)
 
 void apus_tcp_listener_close(struct apus_tcp_listener *l)
 {
+	apus_must(l->open);
+	l->open = false;
 	apus_waitq_wake_all(&l->acceptors, -EPIPE);
-	fake_listener = NULL;
-	free(l);
 }
 
 struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l)
