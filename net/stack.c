@@ -139,9 +139,18 @@ static void stack_flush(struct apus_poller *p, int64_t now_ns)
 	apus_eth_flush(&s->eth, now_ns);
 }
 
+/* A call from outside of a turn leaves what it has to say for the next flush. */
+static bool has_to_flush(const struct apus_stack *s)
+{
+	return s->eth.tx_count || !apus_list_empty(&s->tcp.marked);
+}
+
 static int64_t stack_idle(struct apus_poller *p, enum apus_idle what, int64_t now_ns)
 {
-	return apus_link_idle(stack_of(p)->link, what, now_ns);
+	struct apus_stack *s = stack_of(p);
+	int64_t link_ns = apus_link_idle(s->link, what, now_ns);
+
+	return has_to_flush(s) ? now_ns : link_ns;
 }
 
 static const struct apus_poller_type stack_poller = {
@@ -217,9 +226,12 @@ int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
 		goto err_link;
 	s->shard = shard;
 	s->link = link;
-	rc = init_rooms(s, options);
+	rc = link->wake_fd < 0 ? 0 : apus_shard_watch(shard, link->wake_fd);
 	if (rc)
 		goto err_free;
+	rc = init_rooms(s, options);
+	if (rc)
+		goto err_unwatch;
 
 	apus_poller_register(shard, &s->poller, &stack_poller);
 	apus_shard_set_slot(shard, APUS_STACK_SLOT, s);
@@ -227,6 +239,9 @@ int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
 	*out = s;
 	return 0;
 
+err_unwatch:
+	if (link->wake_fd >= 0)
+		apus_shard_unwatch(shard, link->wake_fd);
 err_free:
 	apus_heap_free(apus_shard_heap(shard), s);
 err_link:
@@ -246,6 +261,8 @@ void apus_stack_close(struct apus_stack *s)
 	apus_ipv4_fini(&s->ipv4);
 	apus_arp_fini(&s->arp);
 	apus_eth_fini(&s->eth);
+	if (s->link->wake_fd >= 0)
+		apus_shard_unwatch(shard, s->link->wake_fd);
 	apus_link_close(s->link);
 	apus_heap_free(apus_shard_heap(shard), s);
 }
