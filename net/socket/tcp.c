@@ -34,7 +34,7 @@ int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog, struct apus_tc
 {
 	struct apus_tcp_layer *layer = layer_self();
 
-	return layer ? apus_tcp_listener_open(layer, local, backlog, out) : -ENETDOWN;
+	return layer ? apus_tcp_listener_open(layer, local, backlog, out) : -EADDRNOTAVAIL;
 }
 
 int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out)
@@ -83,7 +83,7 @@ int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
 	int64_t rc;
 
 	if (!layer)
-		return -ENETDOWN;
+		return -EADDRNOTAVAIL;
 	rc = apus_checkpoint();
 	if (rc)
 		return (int)rc;
@@ -150,7 +150,7 @@ static int64_t write_all(struct apus_tcp *c, const struct iovec *iov, size_t n, 
 	while (!rc && done < len) {
 		size_t count = pieces_left(pieces, iov, n, done);
 
-		rc = c->is_released ? -EPIPE : apus_tcp_call_send(c, pieces, count);
+		rc = c->is_released ? -EPIPE : apus_tcp_call_send(c, pieces, count, apus_now());
 		if (rc > 0) {
 			done += (size_t)rc;
 			rc = 0;

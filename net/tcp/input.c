@@ -105,30 +105,6 @@ static void arrives_listen(struct apus_tcp_listener *l, const struct apus_segmen
 
 /* ---- shared by §3.10.7.3 and §3.10.7.4 ---- */
 
-/* RFC 9293 §3.8.6, §3.10.7.4: SND.WND <- SEG.WND, with the marks that tell old news from new. */
-static void take_window(struct apus_tcp *c, const struct apus_segment *seg)
-{
-	/* RFC 7323 §2.2: the window field in a SYN is never scaled. */
-	uint32_t wnd = (uint32_t)seg->wnd << (seg->syn ? 0 : c->snd.wscale);
-
-	if (wnd != c->snd.wnd && !(wnd && c->snd.wnd)) {
-		/* It closed or it opened: what the timer waits for is another thing now. */
-		if (wnd) {
-			c->snd.rxt = c->snd.una; /* beyond a closed window all was lost */
-			c->is_timing = false;
-			apus_rtt_progress(&c->rtt); /* the probes' backoff is over */
-		}
-		c->retries = 0;
-		c->is_persisting = false;
-		c->rexmit_at_ns = APUS_NEVER;
-		apus_tcp_mark(c);
-	}
-	c->snd.wnd = wnd;
-	c->snd.max_wnd = apus_max(c->snd.max_wnd, wnd);
-	c->snd.wl1 = seg->seq;
-	c->snd.wl2 = seg->ack;
-}
-
 /* The text and the FIN of a segment end at the right edge of the window. */
 static void trim_to_window(struct apus_segment *seg, uint32_t edge)
 {
@@ -301,14 +277,14 @@ static void syn_sent_check_syn(struct apus_tcp *c, struct apus_tcp_arrival *a)
 	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
 	apus_tcp_set_peer(c, seg->mss, seg->wscale);
 	if (!seg->has_ack) { /* simultaneous open: RFC 9293 §3.5 (MUST-10) */
-		take_window(c, seg);
+		apus_tcp_take_window(c, seg);
 		apus_tcp_enter(c, APUS_TCP_SYN_RECEIVED);
 		want(c, APUS_TCP_WANT_SYN);
 		return; /* its text, if any, comes again */
 	}
 	c->snd.una = seg->ack;
 	apus_tcp_established(c, a->now_ns);
-	take_window(c, seg);
+	apus_tcp_take_window(c, seg);
 	want(c, APUS_TCP_WANT_ACK_NOW);
 	/* "continue processing at the sixth step" */
 	trim_to_window(seg, c->rcv.adv);
@@ -451,87 +427,6 @@ static enum check fourth_check_syn(struct apus_tcp *c, const struct apus_tcp_arr
 	return DONE;
 }
 
-/* RFC 5681 §2: what counts as a duplicate ACK. */
-static bool is_duplicate_ack(const struct apus_tcp *c, const struct apus_segment *seg)
-{
-	return seg->ack == c->snd.una && c->snd.una != c->snd.nxt && !seg->len &&
-	       (uint32_t)seg->wnd << c->snd.wscale == c->snd.wnd && c->snd.wnd;
-}
-
-static void act(struct apus_tcp *c, enum apus_cc_act what, int64_t now_ns)
-{
-	switch (what) {
-	case APUS_CC_RETRANSMIT_AND_ARM:
-		apus_tcp_restart_rexmit(c, now_ns);
-		want(c, APUS_TCP_WANT_RETRANSMIT);
-		break;
-	case APUS_CC_RETRANSMIT:
-		want(c, APUS_TCP_WANT_RETRANSMIT);
-		break;
-	case APUS_CC_NOTHING:
-		break;
-	}
-}
-
-/* SND.UNA < SEG.ACK =< SND.NXT: forget what arrived, learn from it. Returns true if the FIN did. */
-static bool take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
-{
-	bool fin_acked = apus_tcp_fin_due(c) && seg->ack == apus_tcp_text_end(c) + 1;
-	uint32_t text_bytes = seg->ack - c->snd.una - fin_acked;
-	bool was_in_recovery = c->cc.in_recovery;
-
-	apus_sndq_ack(&c->sndq, text_bytes);
-	c->snd.una = seg->ack;
-	c->snd.rxt = apus_seq_max(c->snd.rxt, seg->ack);
-	c->retries = 0;
-	c->progress_tick = apus_tcp_tick(now_ns);
-	/* Karn (RFC 6298 §3): is_timing ends when anything is sent again. */
-	if (c->is_timing && apus_seq_gt(seg->ack, c->rtt_seq)) {
-		apus_rtt_sample(&c->rtt, now_ns - c->rtt_at_ns);
-		c->is_timing = false;
-	} else {
-		apus_rtt_progress(&c->rtt);
-	}
-
-	struct apus_cc_ack news = {
-		.ack = seg->ack,
-		.acked_bytes = text_bytes,
-		.flight_bytes = c->snd.nxt - c->snd.una,
-		.now_ns = now_ns,
-		.srtt_ns = apus_rtt_srtt_ns(&c->rtt),
-	};
-	enum apus_cc_act what = apus_cc_acked(&c->cc, &news);
-
-	/* RFC 6298 (5.2), (5.3); in recovery only the first partial ACK restarts (RFC 6582 §3.2). */
-	if (c->snd.una == c->snd.nxt)
-		c->rexmit_at_ns = APUS_NEVER;
-	else if (!was_in_recovery || !c->cc.in_recovery)
-		apus_tcp_restart_rexmit(c, now_ns);
-	if (was_in_recovery && c->cc.in_recovery)
-		apus_tcp_count(c->layer, APUS_TCP_COUNT_PARTIAL_ACKS);
-	act(c, what, now_ns);
-	if (!apus_waitq_empty(&c->writers) &&
-	    apus_sndq_space(&c->sndq) >= APUS_TCP_SEND_QUEUE_BYTES / 4)
-		apus_waitq_wake_all(&c->writers, 0);
-	apus_tcp_mark(c); /* the window moved: more may go */
-	return fin_acked;
-}
-
-static void take_duplicate_ack(struct apus_tcp *c, int64_t now_ns)
-{
-	enum apus_cc_act what;
-
-	apus_tcp_count(c->layer, APUS_TCP_COUNT_DUPLICATE_ACKS);
-	/* While all is being sent again after a timeout, duplicates tell nothing new. */
-	if (c->snd.rxt != c->snd.nxt)
-		return;
-	what = apus_cc_duplicate(&c->cc, c->snd.una, c->snd.nxt);
-	if (what != APUS_CC_NOTHING)
-		apus_tcp_count(c->layer, APUS_TCP_COUNT_FAST_RETRANSMITS);
-	act(c, what, now_ns);
-	apus_tcp_mark(c); /* limited transmit, or the inflated window of recovery */
-}
-
 /* Fifth: "Do the same processing as for the ESTABLISHED state". Returns true if our FIN is acknowledged now. */
 static bool fifth_as_established(struct apus_tcp *c, const struct apus_tcp_arrival *a)
 {
@@ -539,9 +434,9 @@ static bool fifth_as_established(struct apus_tcp *c, const struct apus_tcp_arriv
 	bool fin_acked = false;
 
 	if (apus_seq_between(c->snd.una, seg->ack, c->snd.nxt))
-		fin_acked = take_ack(c, seg, a->now_ns);
-	else if (is_duplicate_ack(c, seg))
-		take_duplicate_ack(c, a->now_ns);
+		fin_acked = apus_tcp_take_ack(c, seg, a->now_ns);
+	else if (seg->ack == c->snd.una)
+		apus_tcp_take_same_ack(c, seg, a->now_ns);
 
 	/* "If SND.UNA =< SEG.ACK =< SND.NXT, the send window should be updated", by newer segments. */
 	if (seg->ack == c->snd.una &&
@@ -549,7 +444,7 @@ static bool fifth_as_established(struct apus_tcp *c, const struct apus_tcp_arriv
 	     (c->snd.wl1 == seg->seq && apus_seq_leq(c->snd.wl2, seg->ack)))) {
 		uint32_t before = c->snd.wnd;
 
-		take_window(c, seg);
+		apus_tcp_take_window(c, seg);
 		if (c->snd.wnd > before)
 			apus_tcp_mark(c);
 	}
@@ -568,7 +463,7 @@ static enum check fifth_in_syn_received(struct apus_tcp *c, const struct apus_tc
 	}
 	c->snd.una = seg->ack;
 	apus_tcp_established(c, a->now_ns);
-	take_window(c, seg);
+	apus_tcp_take_window(c, seg);
 	return NEXT;
 }
 

@@ -73,10 +73,10 @@ static void request_close(struct apus_tcp_request *r)
 	apus_slab_put(&l->layer->requests, r);
 }
 
-/* The oldest of the listener's, the one that was asked most often. */
-static struct apus_tcp_request *oldest_request(const struct apus_tcp_listener *l)
+/* The oldest of those that were answered @retries times or more again; NULL. */
+static struct apus_tcp_request *oldest_request(const struct apus_tcp_listener *l, int retries)
 {
-	for (int i = APUS_TCP_SYN_ACK_RETRIES; i >= 0; i--) {
+	for (int i = APUS_TCP_SYN_ACK_RETRIES; i >= retries; i--) {
 		if (!apus_list_empty(&l->requests[i]))
 			return apus_list_entry(l->requests[i].next, struct apus_tcp_request, link);
 	}
@@ -175,14 +175,28 @@ static void timer_fired(struct apus_work *work)
 	arm_timer(l);
 }
 
-/* Memory for one more entry, at the cost of the oldest when the backlog is full. */
+/*
+ * Memory for one more entry. When the backlog is full, at the cost of the oldest that has let a
+ * SYN-ACK time out: a living peer would have answered. So a flood holds a place for a second, and
+ * a crowd of living peers does not push itself out.
+ */
 static struct apus_tcp_request *request_get(struct apus_tcp_listener *l)
 {
+	struct apus_tcp_request *silent, *r;
+
 	if (l->request_count >= l->backlog) {
+		silent = oldest_request(l, 1);
+		if (!silent) {
+			apus_tcp_count(l->layer, APUS_TCP_COUNT_LISTEN_DROP);
+			return NULL;
+		}
 		apus_tcp_count(l->layer, APUS_TCP_COUNT_REQUEST_EVICTED);
-		request_close(oldest_request(l));
+		request_close(silent);
 	}
-	return apus_slab_get(&l->layer->requests);
+	r = apus_slab_get(&l->layer->requests);
+	if (!r)
+		apus_tcp_count(l->layer, APUS_TCP_COUNT_NO_MEMORY);
+	return r;
 }
 
 void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_segment *seg,
@@ -197,10 +211,8 @@ void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_segmen
 
 	struct apus_tcp_request *r = request_get(l);
 
-	if (!r) {
-		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MEMORY);
-		return;
-	}
+	if (!r)
+		return; /* counted */
 	*r = (struct apus_tcp_request){
 		.key = apus_tcp_key_of(seg),
 		.irs = seg->seq,
@@ -439,7 +451,7 @@ static void stop(struct apus_tcp_listener *l)
 	l->is_closed = true;
 	apus_list_remove(&l->link);
 	apus_timer_cancel(&l->timer);
-	while ((r = oldest_request(l)))
+	while ((r = oldest_request(l, 0)))
 		request_close(r); /* a peer that goes on is answered by a reset: CLOSED */
 }
 

@@ -6,7 +6,8 @@
  * SYN. Entries hang in their listener by the number of SYN-ACKs sent, each list in order of time,
  * so that one timer per listener serves them all in O(1). Backlog bounds the entries of a listener
  * and the connections nobody accepted yet, each; at the limit a SYN takes the place of the oldest
- * entry, so that a flood that never answers cannot lock others out.
+ * entry that let a SYN-ACK time out, or is dropped: a flood that never answers cannot lock others
+ * out for more than a second.
  */
 #ifndef APUS_NET_TCP_LISTEN_H
 #define APUS_NET_TCP_LISTEN_H

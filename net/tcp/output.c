@@ -278,8 +278,9 @@ static void output_syn(struct apus_tcp *c, int64_t now_ns)
 
 	int rc = send_down(c->layer, m, &seg, now_ns);
 
-	if (rc && rc != -ENOBUFS)
-		c->soft_error = (int16_t)rc;
+	/* No route, or a neighbour that was asked and is not there: the user need not wait for R2. */
+	if (c->state == APUS_TCP_SYN_SENT && (rc == -EHOSTUNREACH || rc == -ENETUNREACH))
+		apus_tcp_delete(c, rc);
 }
 
 /* ---- acknowledgments ---- */
@@ -443,8 +444,12 @@ static void watch(struct apus_tcp *c, int64_t now_ns)
 
 	if (c->rexmit_at_ns != APUS_NEVER)
 		return;
-	if (!in_flight && !waits)
+	if (!in_flight && !waits) {
+		/* A writer who found no mbuf waits, and no ACK will come that wakes him. */
+		if (!apus_waitq_empty(&c->writers))
+			c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
 		return;
+	}
 	c->is_persisting = !in_flight || !c->snd.wnd;
 	if (c->is_persisting && !in_flight)
 		c->progress_tick = apus_tcp_tick(now_ns);

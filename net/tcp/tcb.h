@@ -21,6 +21,7 @@
 #include "net/tcp/cc.h"
 #include "net/tcp/demux.h"
 #include "net/tcp/layer.h"
+#include "net/tcp/numbers.h"
 #include "net/tcp/rcvq.h"
 #include "net/tcp/rtt.h"
 #include "net/tcp/segment.h"
@@ -29,30 +30,6 @@
 #include "net/tcp/state.h"
 #include "runtime/base/check.h"
 #include "runtime/sync/waitq.h"
-
-/* Numbers of TCP.md §2. */
-#define APUS_TCP_SEND_QUEUE_BYTES   (256U * 1024)
-#define APUS_TCP_RCV_BUFFER_BYTES   (256U * 1024)
-#define APUS_TCP_WINDOW_SCALE       8 /* from the largest receive buffer that tuning may give: 15 MB */
-#define APUS_TCP_MSS_DEFAULT        536U /* RFC 9293 §3.7.1 (MUST-15): no option received */
-#define APUS_TCP_MSS_LEAST          48U  /* of what a peer's option is believed (TCP.md §2) */
-#define APUS_TCP_MSS_LEAST_ICMP     536U /* of what ICMP can lower it to */
-#define APUS_TCP_DELAYED_ACK_NS     (40 * APUS_MS)
-#define APUS_TCP_QUICK_ACKS         16
-#define APUS_TCP_SYN_RETRIES        6 /* that double, after the linear ones */
-#define APUS_TCP_SYN_RETRIES_LINEAR 4
-#define APUS_TCP_SYN_ACK_RETRIES    5
-#define APUS_TCP_DATA_RETRIES       15 /* R2 of RFC 9293 §3.8.3 */
-#define APUS_TCP_TIME_WAIT_NS       (60 * APUS_SEC)
-#define APUS_TCP_FIN_WAIT_2_NS      (60 * APUS_SEC)
-#define APUS_TCP_KEEPALIVE_NS       (75 * APUS_SEC)
-#define APUS_TCP_KEEPALIVE_PROBES_N 9
-#define APUS_TCP_CHALLENGE_NS       (500 * APUS_MS)
-#define APUS_TCP_RETRY_NS           (10 * APUS_MS) /* after the mempool was empty */
-
-static_assert(APUS_TCP_WINDOW_SCALE <= APUS_SEGMENT_WSCALE_MAX, "RFC 7323 §2.3");
-static_assert(APUS_TCP_RCV_BUFFER_BYTES <= (65535U << APUS_TCP_WINDOW_SCALE),
-	      "the window field must be able to offer the whole buffer");
 
 /* What apus_tcp_output() is to do; set by input, calls and timers. */
 enum apus_tcp_want {
@@ -114,7 +91,7 @@ struct apus_tcp {
 
 	/* Deadlines; the timer is armed for the earliest, and late is found out when it fires. */
 	int64_t rexmit_at_ns; /* retransmission or window probe */
-	int64_t ack_at_ns;    /* delayed ACK */
+	int64_t ack_at_ns;    /* delayed ACK; or the next try after there was no mbuf */
 	int64_t idle_at_ns;   /* keepalive; or the end of FIN-WAIT-2 */
 	int64_t rtt_at_ns;    /* when rtt_seq was sent */
 	uint32_t rtt_seq;
@@ -207,6 +184,15 @@ void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a);
 void apus_tcp_challenge(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_challenge_next - after a challenge ACK now: the tick before which there is no other */
 uint32_t apus_tcp_challenge_next(struct apus_tcp_layer *layer, int64_t now_ns);
+
+/* ---- ack.c ---- */
+
+/** apus_tcp_take_ack - SND.UNA < SEG.ACK =< SND.NXT: forget what arrived, learn from it. Return: our FIN is acknowledged now */
+bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
+/** apus_tcp_take_same_ack - SEG.ACK = SND.UNA: a duplicate, by RFC 5681's definition, or nothing */
+void apus_tcp_take_same_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
+/** apus_tcp_take_window - SND.WND <- SEG.WND, SND.WL1 <- SEG.SEQ, SND.WL2 <- SEG.ACK */
+void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg);
 
 /* ---- output.c ---- */
 

@@ -59,7 +59,7 @@ int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote
 
 /* ---- §3.10.2 SEND Call ---- */
 
-int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n)
+int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n, int64_t now_ns)
 {
 	if (c->error)
 		return c->error;
@@ -83,10 +83,12 @@ int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n
 
 	size_t taken = apus_sndq_append(&c->sndq, iov, (int)n);
 
-	if (!taken)
-		return -EAGAIN;
+	if (!taken && apus_sndq_space(&c->sndq)) { /* no mbuf, and perhaps no ACK that will come */
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MBUF);
+		c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
+	}
 	apus_tcp_mark(c);
-	return (int64_t)taken;
+	return taken ? (int64_t)taken : -EAGAIN;
 }
 
 /* ---- §3.10.3 RECEIVE Call ---- */

@@ -24,7 +24,8 @@ APUS_MUST_CHECK int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus
 				       int64_t now_ns, struct apus_tcp **out);
 
 /** apus_tcp_call_send - SEND: queue what fits. Return: bytes; -EAGAIN when none; -EPIPE, -ECONNRESET, -ETIMEDOUT, ... */
-APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n);
+APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n,
+					   int64_t now_ns);
 
 /** apus_tcp_call_receive - RECEIVE: take what is there. Return: bytes; 0 at the end; -EAGAIN when none; -ECONNRESET, ... */
 APUS_MUST_CHECK int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len);
