@@ -127,7 +127,9 @@ static void forget(struct apus_arp *arp, struct apus_arp_entry *e, enum apus_arp
 	while (*at != e)
 		at = &(*at)->next;
 	*at = e->next;
-	e->addr = 0; /* so that arp->last does not match */
+	if (arp->last == e)
+		arp->last = &arp->none;
+	e->addr = 0;
 	e->state = APUS_ARP_FREE;
 	apus_list_remove(&e->due);
 	apus_list_remove(&e->age);
@@ -540,7 +542,7 @@ int apus_arp_init(struct apus_arp *arp, struct apus_shard *shard, struct apus_et
 	if (!arp->entries)
 		goto err_free_buckets;
 
-	arp->last = &arp->entries[0];
+	arp->last = &arp->none;
 	apus_list_init(&arp->free);
 	apus_list_init(&arp->unproven);
 	apus_list_init(&arp->proven);

@@ -106,10 +106,11 @@ struct apus_arp_entry {
 
 struct apus_arp {
 	struct apus_eth *eth;        /* the room below */
-	struct apus_arp_entry *last; /* the one last sent to; never NULL */
+	struct apus_arp_entry *last; /* the one last sent to, proven; or &none */
 	uint32_t addr;               /* ours, network order */
 	uint32_t mask;               /* of the connected prefix */
 	uint64_t hash_key;           /* odd */
+	struct apus_arp_entry none;  /* all zero, in no list: no address matches it */
 	struct apus_arp_entry **buckets;
 	struct apus_arp_entry *entries;
 	struct apus_list free;

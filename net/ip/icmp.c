@@ -154,14 +154,12 @@ static bool read_error(struct apus_icmp *icmp, struct rte_mbuf *m, struct apus_i
 /* RFC 1122 §3.2.2: the checksum covers the whole message. */
 static bool valid(struct apus_icmp *icmp, struct rte_mbuf *m)
 {
-	uint16_t sum;
-
 	icmp->counters[APUS_ICMP_RX_MESSAGES]++;
 	if (!apus_mbuf_pull(m, m->l3_len + sizeof(struct rte_icmp_hdr))) {
 		icmp->counters[APUS_ICMP_DROP_SHORT]++;
 		return false;
 	}
-	if (rte_raw_cksum_mbuf(m, m->l3_len, m->pkt_len - m->l3_len, &sum) || sum != 0xffff) {
+	if (apus_mbuf_sum(m, m->l3_len, m->pkt_len - m->l3_len) != 0xffff) {
 		icmp->counters[APUS_ICMP_DROP_CHECKSUM]++;
 		return false;
 	}

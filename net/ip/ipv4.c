@@ -122,10 +122,9 @@ static bool checksum_good(const struct rte_mbuf *m)
 {
 	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
 
-	if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+	if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD || told == RTE_MBUF_F_RX_IP_CKSUM_NONE)
 		return true;
-	if (told == RTE_MBUF_F_RX_IP_CKSUM_BAD)
-		return false;
+	/* Not known; or bad, which drivers say of what they do not understand, too. */
 	return rte_raw_cksum(apus_ipv4_header(m), m->l3_len) == 0xffff;
 }
 

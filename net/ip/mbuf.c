@@ -8,6 +8,7 @@
 #include "net/ip/mbuf.h"
 #include "runtime/base/check.h"
 
+#include <rte_ip.h>
 #include <string.h>
 
 APUS_COLD bool apus_mbuf_pull_slow(struct rte_mbuf *m, uint32_t bytes)
@@ -55,4 +56,25 @@ void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes)
 		seg->next = NULL;
 		m->nb_segs = segs;
 	}
+}
+
+uint16_t apus_mbuf_sum(const struct rte_mbuf *m, uint32_t offset, uint32_t bytes)
+{
+	uint32_t sum = 0;
+	bool odd = false;
+
+	apus_must_op(offset + bytes, <=, m->pkt_len);
+	for (; offset > 0 && offset >= m->data_len; m = m->next)
+		offset -= m->data_len;
+	for (; bytes > 0; m = m->next) {
+		uint32_t part_bytes = apus_min(bytes, m->data_len - offset);
+		uint16_t part =
+			rte_raw_cksum(rte_pktmbuf_mtod_offset(m, const void *, offset), part_bytes);
+
+		sum += odd ? rte_bswap16(part) : part;
+		odd ^= part_bytes & 1;
+		bytes -= part_bytes;
+		offset = 0;
+	}
+	return apus_sum_fold(sum);
 }

@@ -16,6 +16,16 @@ APUS_MUST_CHECK bool apus_mbuf_pull_slow(struct rte_mbuf *m, uint32_t bytes);
 /** apus_mbuf_trim - cut the packet to @bytes <= pkt_len; segments left empty are freed */
 void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes);
 
+/**
+ * apus_mbuf_sum - one's complement sum of @bytes bytes from @offset on, not inverted
+ *
+ * Both lie within the packet. Unlike rte_raw_cksum_mbuf() of DPDK 22.11 it is right for segments
+ * that begin at an odd byte: that one swaps their sum before it is folded, and loses the carries.
+ *
+ * Context: any. Source: RFC 1071
+ */
+APUS_MUST_CHECK uint16_t apus_mbuf_sum(const struct rte_mbuf *m, uint32_t offset, uint32_t bytes);
+
 /* inline definitions */
 
 /**

@@ -103,16 +103,13 @@ static bool checksum_good(struct apus_udp_layer *layer, const struct rte_mbuf *m
 {
 	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
 	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	uint16_t sum;
 
 	if (h->dgram_cksum == 0) { /* RFC 768: the sender made none */
 		layer->counters[APUS_UDP_RX_NO_CHECKSUM]++;
 		return true;
 	}
-	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
-		return true;
-	if (told == RTE_MBUF_F_RX_L4_CKSUM_BAD)
-		return false;
+	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE)
+		return true; /* NONE: there is none in the packet, but the data was verified */
 
 	/* The pseudo header has UDP's length, which rte_ipv4_phdr_cksum() would take from IP's. */
 	struct {
@@ -121,9 +118,9 @@ static bool checksum_good(struct apus_udp_layer *layer, const struct rte_mbuf *m
 		uint16_t length;
 	} pseudo = {ip->src_addr, ip->dst_addr, 0, IPPROTO_UDP, h->dgram_len};
 
-	if (rte_raw_cksum_mbuf(m, m->l3_len, rte_be_to_cpu_16(h->dgram_len), &sum))
-		return false;
-	return apus_sum_fold((uint32_t)sum + rte_raw_cksum(&pseudo, sizeof(pseudo))) == 0xffff;
+	uint32_t sum = apus_mbuf_sum(m, m->l3_len, rte_be_to_cpu_16(h->dgram_len));
+
+	return apus_sum_fold(sum + rte_raw_cksum(&pseudo, sizeof(pseudo))) == 0xffff;
 }
 
 /* Return: what is wrong with it; APUS_UDP_COUNTER_COUNT if nothing, and it is cut to its length */
@@ -367,7 +364,7 @@ static void put_checksum(const struct apus_udp_layer *layer, struct rte_mbuf *m,
 		uint16_t length;
 	} pseudo = {apus_addr_to_v4(src), apus_addr_to_v4(to->addr), 0, IPPROTO_UDP,
 		    rte_cpu_to_be_16((uint16_t)m->pkt_len)};
-	uint16_t sum = rte_raw_cksum(&pseudo, sizeof(pseudo)), rest = 0;
+	uint32_t sum = rte_raw_cksum(&pseudo, sizeof(pseudo));
 
 	*h = (struct rte_udp_hdr){
 		.src_port = rte_cpu_to_be_16(u->local.port),
@@ -376,12 +373,12 @@ static void put_checksum(const struct apus_udp_layer *layer, struct rte_mbuf *m,
 	};
 	if (layer->ip->link->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
 		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-		h->dgram_cksum = sum;
+		h->dgram_cksum = (uint16_t)sum;
 		return;
 	}
-	apus_must(!rte_raw_cksum_mbuf(m, 0, m->pkt_len, &rest));
-	sum = (uint16_t)~apus_sum_fold((uint32_t)sum + rest);
-	h->dgram_cksum = sum ? sum : 0xffff;
+	h->dgram_cksum = (uint16_t)~apus_sum_fold(sum + apus_mbuf_sum(m, 0, m->pkt_len));
+	if (!h->dgram_cksum)
+		h->dgram_cksum = 0xffff;
 }
 
 int apus_udp_output(struct apus_udp *u, const void *buf, size_t len, const struct apus_endpoint *to,
