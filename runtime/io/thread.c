@@ -35,10 +35,11 @@ struct job {
 struct pool {
 	struct apus_closer closer;
 	struct apus_shard *shard;
-	pthread_mutex_t lock; /* over the next four */
+	pthread_mutex_t lock; /* over the next five */
 	pthread_cond_t news;
 	struct apus_list jobs; /* struct job.link, oldest first */
-	unsigned int idle;     /* threads that wait for a job */
+	size_t queued;         /* of them */
+	size_t idle;           /* threads that wait for a job, or were just told of one */
 	bool closing;
 	unsigned int started; /* the shard's */
 	pthread_t threads[THREADS_MAX];
@@ -72,6 +73,7 @@ static void *work(void *arg)
 			pool->idle--;
 			continue;
 		}
+		pool->queued--;
 		pthread_mutex_unlock(&pool->lock);
 
 		struct job *job = apus_list_entry(node, struct job, link);
@@ -154,8 +156,10 @@ static bool cancel_job(struct apus_wait *wait)
 
 	bool waiting = apus_list_linked(&job->link);
 
-	if (waiting)
+	if (waiting) {
 		apus_list_remove(&job->link);
+		pool->queued--;
+	}
 	pthread_mutex_unlock(&pool->lock);
 	job->cancelled = true;
 	return !waiting;
@@ -166,13 +170,14 @@ static int submit(struct pool *pool, struct job *job)
 {
 	pthread_mutex_lock(&pool->lock);
 
-	bool more = !pool->idle && pool->started < THREADS_MAX;
+	bool more = pool->queued >= pool->idle && pool->started < THREADS_MAX;
 
 	pthread_mutex_unlock(&pool->lock);
 	if (more && start_thread(pool) && !pool->started)
 		return -EAGAIN;
 	pthread_mutex_lock(&pool->lock);
 	apus_list_push_back(&pool->jobs, &job->link);
+	pool->queued++;
 	pthread_cond_signal(&pool->news);
 	pthread_mutex_unlock(&pool->lock);
 	return 0;

@@ -550,22 +550,25 @@ static void wake_sleeper(struct apus_work *work)
 	apus_wake(&apus_container_of(apus_timer_of(work), struct sleeper, timer)->wait, 0);
 }
 
+/* At once, not when the task runs again: the timer may be due in this very lap. */
+static bool cancel_sleep(struct apus_wait *wait)
+{
+	apus_timer_cancel(&apus_container_of(wait, struct sleeper, wait)->timer);
+	return false;
+}
+
 int apus_sleep_until(int64_t deadline_ns)
 {
+	static const struct apus_wait_type sleeping = {.cancel = cancel_sleep};
 	struct sleeper sleeper;
 
 	if (deadline_ns <= apus_now())
 		return apus_yield();
 
 	apus_timer_init(&sleeper.timer, wake_sleeper);
-	apus_wait_init(&sleeper.wait, NULL, "sleep", NULL);
+	apus_wait_init(&sleeper.wait, &sleeping, "sleep", NULL);
 	apus_timer_arm(&sleeper.timer, deadline_ns);
-
-	int rc = (int)apus_park(&sleeper.wait);
-
-	if (rc < 0)
-		apus_timer_cancel(&sleeper.timer);
-	return rc;
+	return (int)apus_park(&sleeper.wait);
 }
 
 int apus_sleep(int64_t ns)

@@ -2,9 +2,8 @@
 /*
  * runtime/sync/future.h: a result that is not there yet (asyncio.Future).
  *
- * Caller's memory, one shard. Completed once, by set, fail or cancel; any number of tasks may
- * await it and any number of callbacks be registered. Completion never runs them: they join the
- * ready queue, in order of registration.
+ * Caller's memory, one shard. Completed once, by set, fail or cancel; any number of tasks may await
+ * it. Completion never runs them: they join the ready queue, in the order in which they came.
  */
 #ifndef APUS_RUNTIME_SYNC_FUTURE_H
 #define APUS_RUNTIME_SYNC_FUTURE_H
@@ -21,8 +20,8 @@ enum apus_future_state {
 };
 
 struct apus_future {
-	struct apus_waitq waiters; /* tasks and callbacks, oldest first */
-	int64_t result;            /* valid once done */
+	struct apus_waitq waiters;
+	int64_t result; /* valid once done */
 	enum apus_future_state state;
 };
 

@@ -21,6 +21,16 @@ static void expire(struct apus_work *work)
 	apus_task_cancel(t->task);
 }
 
+/* A deadline that has come already expires in the next lap, before the body's own next step. */
+static void arm(struct apus_timeout *t, int64_t deadline_ns)
+{
+	apus_timer_cancel(&t->timer);
+	if (deadline_ns <= apus_now())
+		apus_call_soon(&t->timer.work);
+	else if (deadline_ns != APUS_NEVER)
+		apus_timer_arm(&t->timer, deadline_ns);
+}
+
 void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 {
 	t->task = apus_task_self();
@@ -32,17 +42,13 @@ void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 
 	int64_t now_ns = apus_now();
 
-	apus_timer_arm(&t->timer, ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns);
+	arm(t, ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns);
 }
 
 void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
 {
-	if (t->expired)
-		return;
-	if (deadline_ns == APUS_NEVER)
-		apus_timer_cancel(&t->timer);
-	else
-		apus_timer_arm(&t->timer, deadline_ns);
+	if (!t->expired)
+		arm(t, deadline_ns);
 }
 
 int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
