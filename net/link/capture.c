@@ -75,10 +75,11 @@ static const char *const counter_names[] = {APUS_CAPTURE_COUNTERS(APUS_COUNTER_N
 
 /* --- The file ------------------------------------------------------------------------------ */
 
-/* Writes the buffer out. On an error the capture ends; the log says so, once. */
-static void write_out(struct capture *c)
+/* Writes the buffer out. On an error the file is closed. Return: 0, -errno */
+static int write_out(struct capture *c)
 {
 	size_t done = 0;
+	int rc = 0;
 
 	while (done < c->used && c->fd >= 0) {
 		ssize_t n = write(c->fd, c->buffer + done, c->used - done);
@@ -86,13 +87,22 @@ static void write_out(struct capture *c)
 		if (n >= 0) {
 			done += (size_t)n;
 		} else if (errno != EINTR) {
-			apus_log(ERROR, "capture: writing failed (%s), the file ends here",
-				 strerror(errno));
+			rc = -errno;
 			close(c->fd);
 			c->fd = -1;
 		}
 	}
 	c->used = 0;
+	return rc;
+}
+
+/* The same, while running: on an error the capture ends, and the log says so, once. */
+static void write_on(struct capture *c)
+{
+	int rc = write_out(c);
+
+	if (rc)
+		apus_log(ERROR, "capture: writing failed (%s), the file ends here", strerror(-rc));
 }
 
 static void put(struct capture *c, const void *bytes, size_t n)
@@ -158,7 +168,7 @@ static void put_head(struct capture *c)
 	put_u32(c, LINKTYPE_ETHER); /* 16 bits, and 16 reserved ones */
 	put_u32(c, FRAME_MAX);
 	put_option(c, OPTION_NAME, name, (uint16_t)strlen(name));
-	put_option(c, OPTION_MACADDR, c->link.mac.addr_bytes, RTE_ETHER_ADDR_LEN);
+	put_option(c, OPTION_MACADDR, c->inner->mac.addr_bytes, RTE_ETHER_ADDR_LEN);
 	put_option(c, OPTION_TSRESOL, &nanoseconds, 1);
 	end_block(c, start);
 }
@@ -186,7 +196,7 @@ static void put_frame(struct capture *c, const struct rte_mbuf *m, uint32_t flag
 	};
 
 	if (c->used + whole > BUFFER_BYTES)
-		write_out(c);
+		write_on(c);
 	if (c->fd < 0) {
 		c->counters[APUS_CAPTURE_DROP_ERROR]++;
 		return;
@@ -232,7 +242,7 @@ static int64_t capture_idle(struct apus_link *link, enum apus_idle what, int64_t
 	struct capture *c = apus_container_of(link, struct capture, link);
 
 	if (what == APUS_IDLE_ARM && c->used)
-		write_out(c);
+		write_on(c);
 	return apus_link_idle(c->inner, what, now_ns);
 }
 
@@ -240,7 +250,7 @@ static void capture_close(struct apus_link *link)
 {
 	struct capture *c = apus_container_of(link, struct capture, link);
 
-	write_out(c);
+	write_on(c);
 	if (c->fd >= 0 && close(c->fd))
 		apus_log(ERROR, "capture: closing the file failed: %s", strerror(errno));
 	apus_link_close(c->inner);
@@ -280,16 +290,13 @@ int apus_capture_open(struct apus_link *inner, const char *path, char *why, size
 	c->memory = memory;
 	c->inner = inner;
 	c->wall_ns = apus_wall_now() - apus_now();
+	put_head(c);
+	rc = write_out(c); /* the disk is full? then say so now */
+	if (rc)
+		goto err_buffer;
 	apus_link_wrap(&c->link, &capture_type, inner);
 	apus_metrics_register(apus_shard_metrics(apus_shard_self()), &c->metrics, "capture",
 			      counter_names, c->counters, APUS_CAPTURE_COUNTER_COUNT);
-	put_head(c);
-	write_out(c); /* the place is full? then say so now */
-	if (c->fd < 0) {
-		capture_close(&c->link);
-		snprintf(why, why_bytes, "--pcap %s: the file cannot be written", path);
-		return -EIO;
-	}
 	*out = &c->link;
 	return 0;
 
