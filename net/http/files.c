@@ -305,9 +305,11 @@ static int64_t answer_moved(const struct apus_http_request *req, struct apus_htt
 static int64_t begin_answer(struct apus_http_response *res, const struct file *f, int status)
 {
 	char modified[APUS_HTTP_DATE_BYTES];
+	/* RFC 9110 §8.8.2.1: never later than Date. */
+	int64_t second = apus_min(f->modified, apus_wall_now() / APUS_SEC);
 	int rc = apus_http_response_begin(res, status);
 
-	apus_http_date_format(apus_max(f->modified, 0), modified);
+	apus_http_date_format(apus_max(second, 0), modified);
 	if (rc == 0)
 		rc = apus_http_response_header_text(
 			res, "Last-Modified",
