@@ -400,6 +400,11 @@ int apus_http_files_open(const char *root, const char *prefix, struct apus_http_
 	return 0;
 }
 
+void apus_http_files_walk(struct apus_http_files *files)
+{
+	files->walk = true;
+}
+
 void apus_http_files_close(struct apus_http_files *files)
 {
 	close(files->root);

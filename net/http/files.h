@@ -28,6 +28,9 @@ APUS_MUST_CHECK int apus_http_files_open(const char *root, const char *prefix,
 /** apus_http_files_close - consumes @files; no server may use it any more. Context: any, on its shard */
 void apus_http_files_close(struct apus_http_files *files);
 
+/** apus_http_files_walk - do without openat2(), as on kernels before Linux 5.6: no link is followed. For tests */
+void apus_http_files_walk(struct apus_http_files *files);
+
 /** apus_http_files_handle - a handler: @arg is the files */
 int64_t apus_http_files_handle(struct apus_http_request *req, struct apus_http_response *res,
 			       void *arg);

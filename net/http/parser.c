@@ -117,12 +117,21 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
 	if (r->head_done) /* a trailer: read over */
 		return 0;
 	if (r->in_value) {
-		if (r->headers_count == r->limits->headers)
-			return reject(r, 431);
+		if (r->headers_count ==
+		    r->limits->headers) /* too many: on_header_field_complete() */
+			return 0;
 		r->headers[r->headers_count++] = (struct apus_http_header){0};
 		r->in_value = false;
 	}
 	return extend(r, &r->headers[r->headers_count - 1].name, at, len) ? 0 : reject(r, 400);
+}
+
+/* Not in on_header_field(): how often that is called depends on how the bytes were divided. */
+static int on_header_field_complete(llhttp_t *parser)
+{
+	struct apus_http_request *r = request_of(parser);
+
+	return r->in_value && !r->head_done ? reject(r, 431) : 0;
 }
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t len)
@@ -409,6 +418,7 @@ static int on_headers_complete(llhttp_t *parser)
 static const llhttp_settings_t settings = {
 	.on_url = on_url,
 	.on_header_field = on_header_field,
+	.on_header_field_complete = on_header_field_complete,
 	.on_header_value = on_header_value,
 	.on_headers_complete = on_headers_complete,
 	.on_body = on_body,
@@ -423,6 +433,20 @@ void apus_http_parser_init(struct apus_http_request *r, const struct apus_http_l
 	llhttp_init(&r->llhttp, HTTP_REQUEST, &settings);
 }
 
+/* Bytes of the target before `at`; llhttp tells of them only when it or a feed ends. */
+static APUS_COLD size_t target_bytes_before(const struct apus_http_request *r, const char *at)
+{
+	const char *p = r->base;
+
+	while (p < at && (*p == '\r' || *p == '\n'))
+		p++;
+	while (p < at && *p != ' ')
+		p++;
+	while (p < at && *p == ' ')
+		p++;
+	return (size_t)(at - p);
+}
+
 /* The answer to what llhttp refused at `at`. */
 static APUS_COLD uint16_t status_of(const struct apus_http_request *r, llhttp_errno_t error,
 				    const char *at)
@@ -430,6 +454,8 @@ static APUS_COLD uint16_t status_of(const struct apus_http_request *r, llhttp_er
 	switch (error) {
 	case HPE_INVALID_METHOD: /* a token that is no method we know, or no token at all */
 		return apus_http_char_is(*at, APUS_HTTP_CHAR_TOKEN) ? 501 : 400;
+	case HPE_INVALID_URL:
+		return target_bytes_before(r, at) > r->limits->uri_bytes ? 414 : 400;
 	case HPE_INVALID_CONSTANT:
 		return r->target.len > 0 && method_of(r->llhttp.method) < 0 ? 501 : 400;
 	case HPE_INVALID_VERSION:
