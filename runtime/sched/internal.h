@@ -11,6 +11,7 @@
 #include "runtime/sched/ready.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sched/stack.h"
+#include "runtime/sched/vars.h"
 #include "runtime/sched/wait.h"
 #include "runtime/sched/wheel.h"
 
@@ -36,12 +37,16 @@ struct apus_task {
 	bool cancel_passing;       /* a cancel is on its way to what it awaits */
 	uint32_t refs;             /* handles */
 	uint32_t cancelling;       /* cancels asked for and not taken back */
-	struct apus_list awaiters; /* struct apus_wait.link, oldest first */
+	bool is_eager;             /* it runs inside of the call that spawned it */
+	struct apus_list awaiters; /* struct apus_wait.link, oldest first: tasks and callbacks */
 	int64_t result;            /* valid when done */
 	apus_task_fn fn;
 	void *arg;
 	struct apus_list all; /* in the shard's list of tasks that have not ended */
 	struct apus_shard *shard;
+	struct apus_vars *vars;       /* its context variables */
+	struct apus_task *spawner;    /* of an eager task, while it is one; NULL: the loop */
+	const char *cancel_reason;    /* the last one given */
 	struct apus_stack_pool *pool; /* of its stack */
 	uint64_t id;
 #if APUS_ASAN || APUS_TSAN
@@ -86,6 +91,7 @@ struct apus_shard {
 	int64_t now_ns;
 	struct apus_context loop; /* where the loop stands while a task runs */
 	struct apus_clock *clock;
+	struct apus_vars *work_vars;       /* of the running callback */
 	const struct apus_task *until;     /* apus_shard_run() ends with it */
 	_Atomic(struct apus_work *) inbox; /* from other threads, newest first */
 	uint64_t counters[APUS_SHARD_COUNTER_COUNT];
@@ -105,6 +111,8 @@ struct apus_shard {
 	struct apus_metrics metrics;
 	struct apus_metrics_block metrics_block;
 	void *slots[APUS_SHARD_SLOTS];
+	apus_unhandled_fn unhandled; /* NULL: a line of the log */
+	void *unhandled_arg;
 	bool spin;
 	int64_t busy_at_ns; /* when there last was something to do */
 	int64_t trimmed_at_ns;

@@ -86,6 +86,17 @@ static bool fire_timers(struct apus_shard *s)
 	return any;
 }
 
+/* In the context of who registered it. */
+static void run_work(struct apus_shard *s, struct apus_work *work)
+{
+	s->work_vars = work->vars;
+	work->vars = NULL;
+	work->where = APUS_READY_NOWHERE;
+	work->fn(work);
+	apus_vars_put(s->work_vars);
+	s->work_vars = NULL;
+}
+
 /* Runs the lap's entries; a task that suspends goes on with the next one by itself. */
 static void run_lap(struct apus_shard *s)
 {
@@ -101,12 +112,10 @@ static void run_lap(struct apus_shard *s)
 
 		if (!entry)
 			continue;
-		if (entry & APUS_READY_TASK) {
+		if (entry & APUS_READY_TASK)
 			apus_task_run(s, apus_container_of(work, struct apus_task, step));
-		} else {
-			work->where = APUS_READY_NOWHERE;
-			work->fn(work);
-		}
+		else
+			run_work(s, work);
 	}
 }
 
@@ -302,6 +311,20 @@ size_t apus_shard_cancel_all(struct apus_shard *s)
 			asked += apus_task_cancel(t);
 	}
 	return asked;
+}
+
+void apus_all_tasks(struct apus_shard *s, apus_task_visit_fn visit, void *arg)
+{
+	struct apus_list *it, *tmp;
+
+	apus_list_for_each_safe(it, tmp, &s->tasks)
+		visit(apus_list_entry(it, struct apus_task, all), arg);
+}
+
+void apus_on_unhandled(struct apus_shard *s, apus_unhandled_fn fn, void *arg)
+{
+	s->unhandled = fn;
+	s->unhandled_arg = arg;
 }
 
 size_t apus_shard_tasks(const struct apus_shard *s)

@@ -60,6 +60,21 @@ void apus_shard_run(struct apus_shard *shard, const struct apus_task *t);
 /** apus_shard_cancel_all - ask every other task to stop that was not asked yet. Return: how many were asked */
 size_t apus_shard_cancel_all(struct apus_shard *shard);
 
+/** apus_all_tasks - visit every task that has not ended, oldest first; the visited one may be cancelled. Context: any. Source: asyncio.all_tasks */
+typedef void (*apus_task_visit_fn)(struct apus_task *t, void *arg);
+void apus_all_tasks(struct apus_shard *shard, apus_task_visit_fn visit, void *arg);
+
+/* An error that nobody will see. */
+struct apus_unhandled {
+	const char *message;    /* what happened, in words */
+	struct apus_task *task; /* whose it is; may be NULL */
+	int64_t error;          /* negative errno */
+};
+typedef void (*apus_unhandled_fn)(const struct apus_unhandled *what, void *arg);
+
+/** apus_on_unhandled - who is told of errors that nobody sees; NULL: a line of the log. Source: loop.set_exception_handler */
+void apus_on_unhandled(struct apus_shard *shard, apus_unhandled_fn fn, void *arg);
+
 /** apus_shard_tasks - tasks that have not ended */
 size_t apus_shard_tasks(const struct apus_shard *shard);
 

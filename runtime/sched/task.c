@@ -119,10 +119,22 @@ static inline struct apus_task *next_task(struct apus_shard *s)
 	}
 }
 
+/* An eager task goes back to its spawner, the first time that it leaves the core. */
+static APUS_COLD struct apus_task *leave_eager(struct apus_task *t)
+{
+	t->is_eager = false;
+	return t->spawner;
+}
+
+static inline struct apus_task *choose_next(struct apus_shard *s, struct apus_task *t)
+{
+	return apus_unlikely(t->is_eager) ? leave_eager(t) : next_task(s);
+}
+
 /* Off this task's stack, until somebody switches back. */
 static inline void suspend(struct apus_shard *s, struct apus_task *t)
 {
-	struct apus_task *next = next_task(s);
+	struct apus_task *next = choose_next(s, t);
 	void *saved = NULL;
 
 	if (apus_likely(next)) {
@@ -152,9 +164,19 @@ static void free_task(struct apus_task *t)
 	apus_stack_put(t->pool, &t->stack);
 }
 
-static APUS_COLD void report_unseen(struct apus_shard *s, const struct apus_task *t)
+static APUS_COLD void report_unseen(struct apus_shard *s, struct apus_task *t)
 {
 	s->counters[APUS_SHARD_TASKS_FAILED_UNSEEN]++;
+	if (s->unhandled) {
+		const struct apus_unhandled what = {
+			.message = "a task ended in error and nobody awaited it",
+			.task = t,
+			.error = t->result,
+		};
+
+		s->unhandled(&what, s->unhandled_arg);
+		return;
+	}
 	apus_log(ERROR, "task: %s ended with %s (%lld) and nobody awaited it", apus_task_name(t),
 		 strerrordesc_np((int)-t->result) ? strerrordesc_np((int)-t->result) : "an error",
 		 (long long)t->result);
@@ -175,6 +197,10 @@ static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t
 		s->laps_in_place = 0;
 	while (!apus_list_empty(&t->awaiters))
 		apus_wake(apus_list_entry(t->awaiters.next, struct apus_wait, link), result);
+	apus_vars_put(t->vars);
+
+	struct apus_task *next = choose_next(s, t);
+
 	if (apus_unlikely(!t->refs)) {
 		if (failed(result))
 			report_unseen(s, t);
@@ -183,7 +209,6 @@ static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t
 
 	/* The stack may have a new owner from the next switch on, but not before. */
 	struct apus_context gone;
-	struct apus_task *next = next_task(s);
 
 	if (next)
 		switch_to_task(s, &gone, NULL, next);
@@ -253,7 +278,10 @@ static inline struct apus_task *create(struct apus_shard *s, struct apus_stack_p
 	t->refs = 1;
 	t->result_seen = false;
 	t->cancel_passing = false;
+	t->is_eager = false;
 	t->cancelling = 0;
+	t->cancel_reason = NULL;
+	t->vars = apus_vars_get(*apus_vars_current(s));
 	apus_list_init(&t->awaiters);
 	t->fn = fn;
 	t->arg = arg;
@@ -282,9 +310,29 @@ struct apus_task *apus_spawn(apus_task_fn fn, void *arg)
 	return t;
 }
 
+/* Runs @t until it suspends or ends, from wherever we are. */
+static void run_eagerly(struct apus_shard *s, struct apus_task *t, char *stack_top)
+{
+	struct apus_task *spawner = s->current;
+	void *saved = NULL;
+
+	apus_context_make(&t->context, stack_top, enter);
+	t->is_eager = true;
+	t->spawner = spawner;
+	if (!spawner) {
+		apus_task_run(s, t);
+		return;
+	}
+
+	int32_t budget = s->budget;
+
+	switch_to_task(s, &spawner->context, &saved, t);
+	s->budget = budget - 1;
+}
+
 /* A copied argument lies right under the task, and the stack begins under that. */
 static struct apus_task *spawn_options(const struct apus_spawn_options *options, apus_task_fn fn,
-				       const void *arg, size_t bytes)
+				       const void *arg, size_t bytes, uint32_t refs)
 {
 	struct apus_shard *s = apus_shard_current;
 
@@ -303,25 +351,26 @@ static struct apus_task *spawn_options(const struct apus_spawn_options *options,
 		t->arg = memcpy(top, arg, bytes);
 	if (options && options->name)
 		apus_task_set_name(t, options->name);
-	start(s, t, top);
+	t->refs = refs;
+	if (options && options->flags & APUS_SPAWN_EAGER)
+		run_eagerly(s, t, top);
+	else
+		start(s, t, top);
 	return t;
 }
 
 struct apus_task *apus_spawn_with(const struct apus_spawn_options *options, apus_task_fn fn,
 				  const void *arg, size_t bytes)
 {
-	return spawn_options(options, fn, arg, bytes);
+	return spawn_options(options, fn, arg, bytes, 1);
 }
 
 int apus_spawn_detached(const struct apus_spawn_options *options, apus_task_fn fn, const void *arg,
 			size_t bytes)
 {
-	struct apus_task *t = spawn_options(options, fn, arg, bytes);
-
-	if (!t)
-		return bytes > APUS_ARG_COPY_MAX ? -EINVAL : -ENOMEM;
-	t->refs = 0;
-	return 0;
+	if (spawn_options(options, fn, arg, bytes, 0))
+		return 0;
+	return bytes > APUS_ARG_COPY_MAX ? -EINVAL : -ENOMEM;
 }
 
 /* ----------------------------------------------------------------------------- handles, names */
@@ -407,10 +456,22 @@ void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, c
 	apus_list_init(&wait->link);
 }
 
+static APUS_COLD void wake_callback(struct apus_wait *wait, int64_t rc)
+{
+	apus_list_remove(&wait->link);
+	wait->rc = rc;
+	apus_ready_push(&apus_shard_current->ready,
+			&apus_container_of(wait, struct apus_callback, wait)->work, 0);
+}
+
 void apus_wake(struct apus_wait *wait, int64_t rc)
 {
 	struct apus_task *t = wait->task;
 
+	if (apus_unlikely(!t)) {
+		wake_callback(wait, rc);
+		return;
+	}
 	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
 	apus_list_unlink(&wait->link);
 	wait->rc = rc;
@@ -456,6 +517,19 @@ int64_t apus_park(struct apus_wait *wait)
 		cancel_wait(wait);
 	suspend(s, t);
 	return apus_unlikely(take_cancel(t)) ? -ECANCELED : wait->rc;
+}
+
+bool apus_task_cancel_because(struct apus_task *t, const char *reason)
+{
+	if (!apus_task_cancel(t))
+		return false;
+	t->cancel_reason = reason;
+	return true;
+}
+
+const char *apus_task_cancel_reason(const struct apus_task *t)
+{
+	return t ? t->cancel_reason : NULL;
 }
 
 bool apus_task_cancel(struct apus_task *t)

@@ -14,14 +14,24 @@
 
 APUS_BEGIN_DECLS
 
+struct apus_callback;
 struct apus_task;
 
 typedef int64_t (*apus_task_fn)(void *arg);
 
 #define APUS_TASK_NAME_BYTES 32
 
+enum apus_spawn_flags {
+	/*
+	 * The body begins inside of the spawning call, which returns when it first suspends or ends:
+	 * a task that does not have to wait costs no lap (asyncio's eager_start).
+	 */
+	APUS_SPAWN_EAGER = 1 << 0,
+};
+
 struct apus_spawn_options {
 	const char *name;   /* copied, cut at 31 bytes; NULL or empty: "task-<id>" */
+	unsigned int flags; /* enum apus_spawn_flags */
 	size_t stack_bytes; /* 0: the shard's default (64 KiB of address space) */
 };
 
@@ -78,6 +88,11 @@ APUS_MUST_CHECK struct apus_task *apus_task_get(struct apus_task *t);
  */
 bool apus_task_cancel(struct apus_task *t);
 
+/** apus_task_cancel_because - as apus_task_cancel(); @reason is told by apus_task_cancel_reason() and must stay */
+bool apus_task_cancel_because(struct apus_task *t, const char *reason);
+/** apus_task_cancel_reason - of the last cancel that gave one; NULL if none did. Context: any */
+const char *apus_task_cancel_reason(const struct apus_task *t);
+
 /** apus_task_cancelling - cancels asked for and not taken back. Context: any */
 uint32_t apus_task_cancelling(const struct apus_task *t);
 /** apus_task_uncancel - take one back; at 0 a request not yet delivered is dropped. Return: what is left */
@@ -87,6 +102,15 @@ uint32_t apus_task_uncancel(struct apus_task *t);
 bool apus_task_done(const struct apus_task *t);
 /** apus_task_result - the result of a task that is done, which is then seen; -EINPROGRESS before */
 int64_t apus_task_result(struct apus_task *t);
+
+/**
+ * apus_task_on_done - call back when @t has ended, in the lap after that
+ * @callback: initialised; kept until it ran or apus_callback_remove(); its wait.rc is the result
+ *
+ * Callbacks and awaiting tasks are told in order of registration. Of a task that has ended already
+ * the callback runs in the next lap. Context: any, on the shard. Source: Task.add_done_callback
+ */
+void apus_task_on_done(struct apus_task *t, struct apus_callback *callback);
 
 /** apus_task_self - the running task; NULL in a callback. Borrowed. Context: any */
 struct apus_task *apus_task_self(void);

@@ -10,6 +10,8 @@
 
 static inline bool disarm(struct apus_shard *s, struct apus_timer *t)
 {
+	apus_vars_put(t->work.vars);
+	t->work.vars = NULL;
 	if (t->prev) {
 		apus_wheel_remove(&s->wheel, t);
 		return true;
@@ -23,6 +25,7 @@ void apus_timer_arm(struct apus_timer *t, int64_t deadline_ns)
 
 	disarm(s, t);
 	s->laps_in_place = 0; /* the loop must look at the clock again */
+	t->work.vars = apus_vars_get(*apus_vars_current(s));
 	apus_wheel_arm(&s->wheel, t, deadline_ns);
 }
 

@@ -2,7 +2,7 @@
 /*
  * runtime/sched/wait.h: how a task parks and is woken: what runtime/sync is made of.
  *
- * Internal to runtime/ and net/. The node lives on the waiting task's stack. Whoever wakes it
+ * For whoever builds a primitive. The node lives on the waiting task's stack. Whoever wakes it
  * unlinks it and gives it a value; a cancel does the same with -ECANCELED, at once, unless the
  * kind of wait passes the cancel on to what it waits for (an awaited task).
  */
@@ -10,6 +10,9 @@
 #define APUS_RUNTIME_SCHED_WAIT_H
 
 #include "runtime/base/list.h"
+#include "runtime/sched/work.h"
+
+APUS_BEGIN_DECLS
 
 struct apus_task;
 struct apus_wait;
@@ -28,6 +31,27 @@ struct apus_wait {
 	int64_t rc;                        /* the waker's value; valid once woken */
 };
 
+/* In a queue like a waiting task, but what happens is that a function runs, in the next lap. */
+struct apus_callback {
+	struct apus_wait wait;
+	struct apus_work work; /* its function finds the value in callback->wait.rc */
+};
+
+/** apus_callback_init - it waits nowhere. Context: any */
+void apus_callback_init(struct apus_callback *callback, apus_work_fn fn);
+/** apus_callback_of - in the function: from the work to the callback */
+static inline struct apus_callback *apus_callback_of(struct apus_work *work)
+{
+	return apus_container_of(work, struct apus_callback, work);
+}
+/** apus_callback_remove - out of the queue it waits in, or out of the ready queue. Return: true if it was in one. Context: any, on the shard */
+bool apus_callback_remove(struct apus_callback *callback);
+
+/** apus_callback_register - at the end of @queue, of struct apus_wait.link: for a primitive's on_done. Context: any, on the shard */
+void apus_callback_register(struct apus_callback *callback, struct apus_list *queue);
+/** apus_callback_now - nothing to wait for: it runs in the next lap, with @rc. Context: any, on the shard */
+void apus_callback_now(struct apus_callback *callback, int64_t rc);
+
 /** apus_wait_init - for the running task */
 void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,
 		    const void *object);
@@ -42,5 +66,7 @@ APUS_MUST_CHECK int64_t apus_park(struct apus_wait *wait);
 
 /** apus_wake - end the wait with @rc; unlinks it; the task runs in the next lap. Context: any, on the shard */
 void apus_wake(struct apus_wait *wait, int64_t rc);
+
+APUS_END_DECLS
 
 #endif

@@ -8,11 +8,19 @@
 
 void apus_call_soon(struct apus_work *work)
 {
-	if (work->where == APUS_READY_NOWHERE)
-		apus_ready_push(&apus_shard_current->ready, work, 0);
+	struct apus_shard *s = apus_shard_current;
+
+	if (work->where != APUS_READY_NOWHERE)
+		return;
+	work->vars = apus_vars_get(*apus_vars_current(s));
+	apus_ready_push(&s->ready, work, 0);
 }
 
 bool apus_call_cancel(struct apus_work *work)
 {
-	return apus_ready_remove(&apus_shard_current->ready, work);
+	bool waited = apus_ready_remove(&apus_shard_current->ready, work);
+
+	apus_vars_put(work->vars);
+	work->vars = NULL;
+	return waited;
 }

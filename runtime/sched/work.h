@@ -13,6 +13,7 @@
 
 APUS_BEGIN_DECLS
 
+struct apus_vars;
 struct apus_work;
 
 typedef void (*apus_work_fn)(struct apus_work *work);
@@ -20,6 +21,7 @@ typedef void (*apus_work_fn)(struct apus_work *work);
 struct apus_work {
 	apus_work_fn fn;        /* set by apus_work_init() */
 	struct apus_work *next; /* written by the ready queue when it could not grow */
+	struct apus_vars *vars; /* context variables of who registered it; owned while registered */
 	uint32_t position;      /* written by the ready queue */
 	uint32_t where;         /* enum in ready.h; 0 while it is nowhere */
 };
@@ -28,6 +30,7 @@ static inline void apus_work_init(struct apus_work *work, apus_work_fn fn)
 {
 	work->fn = fn;
 	work->next = NULL;
+	work->vars = NULL;
 	work->position = 0;
 	work->where = 0;
 }

@@ -75,3 +75,11 @@ int64_t apus_future_await(struct apus_future *f)
 	apus_list_push_back(&f->waiters.waiters, &wait.link);
 	return apus_park(&wait);
 }
+
+void apus_future_on_done(struct apus_future *f, struct apus_callback *callback)
+{
+	if (f->state == APUS_FUTURE_PENDING)
+		apus_callback_register(callback, &f->waiters.waiters);
+	else
+		apus_callback_now(callback, f->result);
+}

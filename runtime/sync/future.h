@@ -3,12 +3,13 @@
  * runtime/sync/future.h: a result that is not there yet (asyncio.Future).
  *
  * Caller's memory, one shard. Completed once, by set, fail or cancel; any number of tasks may await
- * it. Completion never runs them: they join the ready queue, in the order in which they came.
+ * it and of callbacks be registered. Completion never runs them: they join the ready queue, in the
+ * order in which they came.
  */
 #ifndef APUS_RUNTIME_SYNC_FUTURE_H
 #define APUS_RUNTIME_SYNC_FUTURE_H
 
-#include "runtime/sched/work.h"
+#include "runtime/sched/wait.h"
 #include "runtime/sync/waitq.h"
 
 APUS_BEGIN_DECLS
@@ -43,6 +44,13 @@ int64_t apus_future_result(const struct apus_future *f);
  * Context: task, suspends. Return: the value, the error, -ECANCELED.
  */
 APUS_MUST_CHECK int64_t apus_future_await(struct apus_future *f);
+/**
+ * apus_future_on_done - call back when it is complete, in the lap after that; in the next if it is
+ * @callback: initialised; kept until it ran or apus_callback_remove(); its wait.rc is the result
+ *
+ * Context: any, on the shard. Source: Future.add_done_callback
+ */
+void apus_future_on_done(struct apus_future *f, struct apus_callback *callback);
 
 APUS_END_DECLS
 
