@@ -20,7 +20,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -433,10 +435,36 @@ static int open_stack(struct room *r)
 	return rc;
 }
 
+/* --- Signals ------------------------------------------------------------------------------- */
+
+/*
+ * While things are opened and closed SIGINT and SIGTERM wait, so that nothing is left half open or
+ * behind. Threads that are made meanwhile (DPDK's) leave them to this one.
+ */
+static void hold_signals(bool on)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(on ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 /* --- Running ------------------------------------------------------------------------------- */
+
+/* The main task. What came while we opened cancels it now: the handlers are there. */
+static int64_t begin(void *arg)
+{
+	const struct apus_app *app = arg;
+
+	hold_signals(false);
+	return app->fn(app->arg);
+}
 
 static int64_t linger(void *arg)
 {
+	hold_signals(false);
 	return apus_stack_linger(arg, LINGER_NS);
 }
 
@@ -451,13 +479,20 @@ static int status_of(const struct room *r, int64_t rc)
 	return EXIT_FAILURE;
 }
 
+static int64_t run_held(struct room *r, apus_task_fn fn, void *arg)
+{
+	int64_t rc = apus_run_task(r->shard, fn, arg);
+
+	hold_signals(true);
+	return rc;
+}
+
 static int run(struct room *r)
 {
-	const struct apus_app *app = r->options->app;
-	int64_t rc = apus_run_task(r->shard, app->fn, app->arg);
+	int64_t rc = run_held(r, begin, (void *)(uintptr_t)r->options->app);
 
 	/* What tasks closed while they were cancelled has yet to be said. */
-	if (r->stack && apus_run_task(r->shard, linger, r->stack) == -ETIMEDOUT)
+	if (r->stack && run_held(r, linger, r->stack) == -ETIMEDOUT)
 		apus_log(INFO, "stop: some peers did not answer our FIN in time");
 	return status_of(r, rc);
 }
@@ -466,6 +501,7 @@ static int open_and_run(struct room *r)
 {
 	int status = EXIT_FAILURE;
 
+	hold_signals(true);
 	if (open_shard(r))
 		goto err_none;
 	if (open_eal(r))
@@ -488,6 +524,7 @@ err_shard:
 err_none:
 	if (*r->why)
 		fprintf(stderr, "%s: %s\n", program_invocation_short_name, r->why);
+	hold_signals(false);
 	return status;
 }
 

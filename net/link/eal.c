@@ -23,6 +23,7 @@
 #include <inttypes.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_eal.h>
@@ -56,6 +58,8 @@ static struct {
 	char said[256];        /* its last line */
 	char said_before[256]; /* the one before */
 	char prefix[32];       /* apus-<pid> */
+	bool hushed;           /* real-time signals are blocked, see apus_eal_open() */
+	sigset_t mask;         /* what was blocked before */
 } eal;
 
 /* The arguments, as EAL wants them. */
@@ -291,23 +295,21 @@ static int tap_open(char *why, size_t why_bytes)
 	return fd;
 }
 
-/* Makes the interface as the driver will, and lets it go. */
-static int tap_try(int fd, const char *name, char *why, size_t why_bytes)
+/*
+ * Makes an interface, and lets it go. Not by the name that will be used: whoever waits for that one
+ * would take this one for it.
+ */
+static int tap_try(int fd, char *why, size_t why_bytes)
 {
-	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_MULTI_QUEUE};
-	int rc = 0;
+	struct ifreq ifr = {.ifr_name = "apus-try%d", .ifr_flags = IFF_TAP | IFF_MULTI_QUEUE};
+	int rc = ioctl(fd, TUNSETIFF, &ifr) < 0 ? -errno : 0;
 
-	memcpy(ifr.ifr_name, name, strlen(name)); /* the caller saw that it is short enough */
-	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
-		rc = -errno;
 	if (rc == -EPERM || rc == -EACCES)
 		snprintf(why, why_bytes,
-			 "no permission to make the interface %s: run as root, or in a network "
-			 "namespace of your own with scripts/sandbox",
-			 name);
+			 "no permission to make a TAP interface: run as root, or in a network "
+			 "namespace of your own with scripts/sandbox");
 	else if (rc)
-		snprintf(why, why_bytes, "the interface %s cannot be made: %s", name,
-			 strerror(-rc));
+		snprintf(why, why_bytes, "no TAP interface can be made: %s", strerror(-rc));
 	return rc;
 }
 
@@ -335,7 +337,7 @@ static APUS_NOINLINE int check_tap(const char *vdev, char *why, size_t why_bytes
 	fd = tap_open(why, why_bytes);
 	if (fd < 0)
 		return fd;
-	rc = tap_try(fd, name, why, why_bytes);
+	rc = tap_try(fd, why, why_bytes);
 	close(fd);
 	return rc;
 }
@@ -437,7 +439,7 @@ const char *apus_eal_said(void)
 	return eal.said;
 }
 
-void apus_eal_speak(bool on)
+static void apus_eal_speak(bool on)
 {
 	apus_eal_said(); /* what came before does not count */
 	eal.speaking = on || eal.debug;
@@ -492,6 +494,39 @@ static int eal_init(struct args *args, bool debug)
 	unmute(STDOUT_FILENO, out);
 	unmute(STDERR_FILENO, err);
 	return rc < 0 ? rc : 0;
+}
+
+/*
+ * net_tap asks for a real-time signal per frame, from the moment that it is made: somebody may bring
+ * the interface up at once. They must not be delivered (ethdev.c says why), to no thread: those that
+ * EAL makes inherit the mask.
+ */
+static void hush(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+		sigaddset(&set, number);
+	eal.hushed = !pthread_sigmask(SIG_BLOCK, &set, &eal.mask);
+}
+
+void apus_eal_started(void)
+{
+	const struct timespec at_once = {0};
+	sigset_t set;
+
+	if (!eal.hushed)
+		return;
+	sigemptyset(&set);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+		if (!sigismember(&eal.mask, number))
+			sigaddset(&set, number);
+	while (sigtimedwait(&set, NULL, &at_once) > 0)
+		;
+	pthread_sigmask(SIG_SETMASK, &eal.mask, NULL);
+	eal.hushed = false;
+	apus_eal_speak(true);
 }
 
 /* --- Entry points -------------------------------------------------------------------------- */
@@ -598,8 +633,10 @@ int apus_eal_open(const struct apus_eal_options *options, char *why, size_t why_
 	eal.opened = true;
 	eal.debug = options->debug;
 	apus_eal_speak(false);
+	hush();
 	rc = eal_init(&args, options->debug);
 	if (rc) {
+		apus_eal_started();
 		rc = explain(options, rc, why, why_bytes);
 		remove_dir(rte_eal_get_runtime_dir());
 		return rc;
@@ -614,6 +651,7 @@ void apus_eal_close(void)
 
 	apus_must(eal.opened);
 	snprintf(dir, sizeof(dir), "%s", rte_eal_get_runtime_dir());
+	apus_eal_started();
 	apus_eal_speak(false);
 	rte_eal_cleanup();
 	remove_dir(dir);

@@ -43,8 +43,13 @@ void apus_eal_close(void);
 /** apus_eal_said - the last line EAL or a driver said; "" if none. Valid until the next one. Context: the thread that opened */
 const char *apus_eal_said(void);
 
-/** apus_eal_speak - from now on log the errors that EAL and drivers report, or keep them back. Context: the thread that opened */
-void apus_eal_speak(bool on);
+/**
+ * apus_eal_started - devices run: from now on log the errors that EAL and drivers report
+ *
+ * Until here real-time signals are blocked in this thread, because drivers ask for them while they
+ * start; those that came are dropped. Context: the thread that opened; more calls do nothing.
+ */
+void apus_eal_started(void);
 
 /** apus_eal_names_device - does this text of EAL arguments choose a device by itself (-a, --allow, --vdev)? Context: any */
 bool apus_eal_names_device(const char *extra);

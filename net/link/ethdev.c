@@ -14,8 +14,9 @@
  * net_tap and signals. The driver asks the kernel for a signal per arrival, so that polling an empty
  * queue costs no system call. A signal costs more than the call it saves as soon as there is traffic
  * (echoed frames per second: 60,000 with, 227,000 without), lands on whatever stack is running, and,
- * when more than the limit are pending, becomes a SIGIO that kills the process. So they are switched off before the interface goes up; the driver,
- * never having seen one, then reads each time (its fallback).
+ * when more than the limit are pending, becomes a SIGIO that kills the process. So they are switched
+ * off before one is delivered (eal.c blocks them that long). The driver, having seen none, then reads
+ * each time, its fallback; had it seen one it would wait for the next, forever.
  *
  * Addresses. TAP's two ends have the same MAC address: the driver gives the kernel's side the
  * port's. Ours must be another, so it is the port's with the last bit turned over. The kernel hands
@@ -270,10 +271,7 @@ static int find_port(struct ethdev *d, const char *device, char *why, size_t why
 	return -ENODEV;
 }
 
-/*
- * No signals from net_tap: see the top. The driver's descriptors are known by the interface they
- * belong to. Done while the interface is down, so that none was sent.
- */
+/* No signals from net_tap: see the top. Its descriptors are known by the interface they belong to. */
 static void silence_tap(const struct rte_eth_dev_info *info)
 {
 	char name[IF_NAMESIZE];
@@ -482,7 +480,7 @@ int apus_ethdev_open(const struct apus_ethdev_options *options, char *why, size_
 	rc = start_port(d, options, why, why_bytes);
 	if (rc)
 		goto err_port;
-	apus_eal_speak(true);
+	apus_eal_started();
 	*out = &d->link;
 	return 0;
 
