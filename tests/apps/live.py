@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ TAP = 'dtap0'
 CAP_SYS_ADMIN = 21
 APPS = pathlib.Path()  # where the applications are, and if they are slowed down by sanitizers:
 SANITIZED = False      # both set by main()
+STARTED = set()        # ids of applications
 
 
 def command(*words, timeout=30):
@@ -52,6 +54,19 @@ def devices():
     return {name for _, name in socket.if_nameindex()}
 
 
+def is_up(device):
+    """Is the device there and up? The driver brings it up when the port starts."""
+    got = subprocess.run(['ip', '-o', 'link', 'show', 'dev', device, 'up'], text=True,
+                         capture_output=True, check=False)
+    return got.returncode == 0 and bool(got.stdout)
+
+
+def of_others(name):
+    """Is this a directory of DPDK that belongs to a process that no test here started?"""
+    match = re.fullmatch(r'apus-(\d+)|rte|\w*test\w*', name)
+    return bool(match) and (not match[1] or int(match[1]) not in STARTED)
+
+
 def left_behind():
     """What an application must not leave: devices, shared memory, directories of DPDK."""
     found = {f'device {name}' for name in devices()}
@@ -60,7 +75,7 @@ def left_behind():
         folders.append(runtime + '/dpdk')
     for folder in folders:
         with contextlib.suppress(OSError):
-            found |= {f'{folder}/{name}' for name in os.listdir(folder)}
+            found |= {f'{folder}/{name}' for name in os.listdir(folder) if not of_others(name)}
     return found
 
 
@@ -90,15 +105,14 @@ class App:
         self.process = subprocess.Popen(
             [str(APPS / self.name), *self.args], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        STARTED.add(self.process.pid)
         os.set_blocking(self.process.stderr.fileno(), False)
         try:
-            wait_until(lambda: TAP in devices() or not self.alive(), 30, f'no {TAP}')
+            wait_until(lambda: is_up(TAP) or not self.alive(), 30, f'no {TAP}')
             if not self.alive():
                 raise AssertionError(f'{self.name} ended at once')
             if self.ip:
                 command('ip', 'addr', 'add', f'{KERNEL_ADDR}/24', 'dev', TAP)
-            command('ip', 'link', 'set', TAP, 'up')
-            if self.ip:
                 wait_until(self.answers_ping, 20, f'{ADDR} does not answer')
         except BaseException:
             self.__exit__(*sys.exc_info())

@@ -18,9 +18,16 @@ GOOD = ('--vdev=net_tap0', '--ip', f'{ADDR}/24')
 class TroubleTest(LiveTest):
     def refused(self, *words, app='echo', wrap=(), **options):
         """The sentence that it ends with; everything else about the end is checked here."""
-        options.setdefault('timeout', 30)
-        got = subprocess.run([*wrap, str(live.APPS / app), *words], text=True, check=False,
-                             capture_output=True, stdin=subprocess.DEVNULL, **options)
+        with subprocess.Popen([*wrap, str(live.APPS / app), *words], text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, **options) as process:
+            live.STARTED.add(process.pid)
+            try:
+                out, err = process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                raise
+        got = subprocess.CompletedProcess((), process.returncode, out, err)
         self.assertGreater(got.returncode, 0, f'ended by {got.returncode}: {got.stderr}')
         self.assertEqual(got.stdout, '', 'it spoke to stdout')
         lines = [line for line in got.stderr.splitlines() if not line.startswith('apus: info: ')]
@@ -65,10 +72,10 @@ class Machine(TroubleTest):
                 [str(live.APPS / 'echo'), '--vdev=net_tap1,iface=apus1', '--ip', '10.8.0.2/24'],
                 stderr=subprocess.PIPE)
             try:
-                live.wait_until(lambda: 'apus1' in live.devices() or second.poll() is not None,
+                live.STARTED.add(second.pid)
+                live.wait_until(lambda: live.is_up('apus1') or second.poll() is not None,
                                 20, 'no apus1')
                 live.command('ip', 'addr', 'add', '10.8.0.1/24', 'dev', 'apus1')
-                live.command('ip', 'link', 'set', 'apus1', 'up')
                 live.command('ping', '-c1', '-W5', '10.8.0.2')
                 self.assertTrue(first.answers_ping())
                 second.send_signal(signal.SIGTERM)
@@ -78,6 +85,15 @@ class Machine(TroubleTest):
                     second.kill()
                 second.communicate()
             self.assertEqual(first.stop(), 0)
+
+    def test_device_that_others_bring_up_early_works(self):
+        for _ in range(20):
+            up = subprocess.Popen(['sh', '-c', 'until ip link set dtap0 up; do :; done'],
+                                  stderr=subprocess.DEVNULL)
+            with App('echo') as app:
+                self.assertEqual(up.wait(10), 0)
+                self.assertTrue(app.answers_ping())
+                self.assertEqual(app.stop(), 0)
 
     def test_too_little_address_space_is_told(self):
         def limit():
