@@ -85,7 +85,6 @@ struct apus_shard {
 	struct apus_task *current; /* the running task; NULL on the loop's stack */
 	struct apus_ready ready;
 	uint32_t lap_end;       /* position in the ready queue where this lap ends */
-	int32_t budget;         /* what is left of the running task's */
 	uint32_t laps_in_place; /* laps that may begin without going through the loop */
 	bool now_known;         /* now_ns was read in this turn */
 	int64_t now_ns;

@@ -24,6 +24,9 @@
 #endif
 
 static const int32_t budget_per_run = 128;
+
+apus_thread_local int32_t apus_task_budget;
+
 /* Entries ahead of the one that runs: far enough for the stacks to arrive from memory. */
 static const uint32_t prefetch_task_ahead = 8, prefetch_stack_ahead = 4;
 
@@ -43,7 +46,7 @@ static inline void switch_to_task(struct apus_shard *s, struct apus_context *fro
 				  struct apus_task *to)
 {
 	s->current = to;
-	s->budget = budget_per_run;
+	apus_task_budget = budget_per_run;
 #if APUS_ASAN
 	__sanitizer_start_switch_fiber(saved, to->stack.base, to->stack.bytes);
 #elif APUS_TSAN
@@ -139,7 +142,7 @@ static inline void suspend(struct apus_shard *s, struct apus_task *t)
 
 	if (apus_likely(next)) {
 		if (next == t)
-			s->budget = budget_per_run;
+			apus_task_budget = budget_per_run;
 		else
 			switch_to_task(s, &t->context, &saved, next);
 	} else {
@@ -324,10 +327,10 @@ static void run_eagerly(struct apus_shard *s, struct apus_task *t, char *stack_t
 		return;
 	}
 
-	int32_t budget = s->budget;
+	int32_t budget = apus_task_budget;
 
 	switch_to_task(s, &spawner->context, &saved, t);
-	s->budget = budget - 1;
+	apus_task_budget = budget - 1;
 }
 
 /* A copied argument lies right under the task, and the stack begins under that. */
@@ -604,11 +607,12 @@ int apus_yield(void)
 	return apus_unlikely(take_cancel(t)) ? -ECANCELED : 0;
 }
 
-int apus_checkpoint(void)
+int apus_checkpoint_slow(void)
 {
 	struct apus_shard *s = apus_shard_current;
 
-	if (apus_likely(--s->budget > 0))
+	apus_task_budget = budget_per_run;
+	if (!s->current) /* a callback: it cannot suspend */
 		return 0;
 	s->counters[APUS_SHARD_BUDGET_YIELDS]++;
 	return apus_yield();

@@ -142,7 +142,21 @@ APUS_MUST_CHECK int apus_sleep_until(int64_t deadline_ns);
  *
  * Context: task, suspends when the budget is spent. Return: 0, -ECANCELED.
  */
-APUS_MUST_CHECK int apus_checkpoint(void);
+APUS_MUST_CHECK static inline int apus_checkpoint(void);
+
+/* --- inline definitions ----------------------------------------------------------------------- */
+
+/* Operations left to the running task; written by the scheduler at every switch. */
+extern apus_thread_local int32_t apus_task_budget;
+
+APUS_COLD int apus_checkpoint_slow(void);
+
+static inline int apus_checkpoint(void)
+{
+	if (apus_likely(--apus_task_budget > 0))
+		return 0;
+	return apus_checkpoint_slow();
+}
 
 APUS_END_DECLS
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/lock.h: mutual exclusion between the tasks of a shard (asyncio.Lock).
+ *
+ * Needed only where a task suspends in the middle of a change. First come, first served: a release
+ * wakes the oldest waiter, and nobody may overtake it on its way. Not re-entrant; any task may
+ * release.
+ */
+#ifndef APUS_RUNTIME_SYNC_LOCK_H
+#define APUS_RUNTIME_SYNC_LOCK_H
+
+#include "runtime/sched/task.h"
+#include "runtime/sync/waitq.h"
+
+APUS_BEGIN_DECLS
+
+/* Embedded by the user; written by the calls below. */
+struct apus_lock {
+	struct apus_waitq waiters;
+	bool is_locked;
+	bool is_promised; /* to a waiter that was woken and has not run yet */
+};
+
+static inline void apus_lock_init(struct apus_lock *l)
+{
+	apus_waitq_init(&l->waiters);
+	l->is_locked = false;
+	l->is_promised = false;
+}
+
+static inline bool apus_lock_is_locked(const struct apus_lock *l)
+{
+	return l->is_locked;
+}
+
+APUS_MUST_CHECK int apus_lock_acquire_slow(struct apus_lock *l);
+void apus_lock_wake_first(struct apus_lock *l);
+
+/**
+ * apus_lock_acquire - wait until it is ours
+ *
+ * Context: task, suspends when it is taken. Return: 0, -ECANCELED (not ours). Source: Lock.acquire
+ */
+APUS_MUST_CHECK static inline int apus_lock_acquire(struct apus_lock *l)
+{
+	if (apus_unlikely(l->is_locked || l->is_promised || !apus_waitq_empty(&l->waiters) ||
+			  --apus_task_budget <= 0))
+		return apus_lock_acquire_slow(l);
+	l->is_locked = true;
+	return 0;
+}
+
+/** apus_lock_release - Return: 0; -EPERM if it is not locked. Context: any, on the shard. Source: Lock.release */
+static inline int apus_lock_release(struct apus_lock *l)
+{
+	if (apus_unlikely(!l->is_locked))
+		return -1; /* EPERM */
+	l->is_locked = false;
+	if (apus_unlikely(!apus_waitq_empty(&l->waiters)))
+		apus_lock_wake_first(l);
+	return 0;
+}
+
+APUS_END_DECLS
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/semaphore.c: counted units, in order.
+ */
+#include "runtime/sync/semaphore.h"
+
+#include "runtime/sched/task.h"
+#include "runtime/sched/wait.h"
+
+#include <errno.h>
+
+struct waiter {
+	struct apus_wait wait;
+	uint64_t n;
+};
+
+void apus_semaphore_init(struct apus_semaphore *s, uint64_t value, uint64_t bound)
+{
+	apus_waitq_init(&s->waiters);
+	s->value = value;
+	s->bound = bound;
+	s->promised = 0;
+}
+
+bool apus_semaphore_is_locked(const struct apus_semaphore *s)
+{
+	return !s->value || s->promised || !apus_waitq_empty(&s->waiters);
+}
+
+/* The units leave here, not when the waiter runs, so that nobody takes them meanwhile. */
+static void wake_all_that_fit(struct apus_semaphore *s)
+{
+	while (!apus_waitq_empty(&s->waiters)) {
+		struct apus_wait *first =
+			apus_list_entry(s->waiters.waiters.next, struct apus_wait, link);
+		uint64_t n = apus_container_of(first, struct waiter, wait)->n;
+
+		if (n > s->value)
+			return;
+		s->value -= n;
+		s->promised++;
+		apus_wake(first, 0);
+	}
+}
+
+int apus_semaphore_try_acquire(struct apus_semaphore *s, uint64_t n)
+{
+	if (n > s->value || s->promised || !apus_waitq_empty(&s->waiters))
+		return -EAGAIN;
+	s->value -= n;
+	return 0;
+}
+
+int apus_semaphore_acquire(struct apus_semaphore *s, uint64_t n)
+{
+	struct waiter waiter = {.n = n};
+	int rc = apus_checkpoint();
+
+	if (rc)
+		return rc;
+	if (!n || n > s->bound)
+		return -EINVAL;
+	if (apus_semaphore_try_acquire(s, n) == 0)
+		return 0;
+	apus_wait_init(&waiter.wait, NULL, "semaphore", s);
+	apus_list_push_back(&s->waiters.waiters, &waiter.wait.link);
+	rc = (int)apus_park(&waiter.wait);
+	if (waiter.wait.rc == 0) {
+		s->promised--;
+		if (rc)
+			s->value += n;
+	}
+	/* Others may fit now: behind a large request that left, or behind our own. */
+	wake_all_that_fit(s);
+	return rc;
+}
+
+int apus_semaphore_release(struct apus_semaphore *s, uint64_t n)
+{
+	if (n > s->bound || s->value > s->bound - n)
+		return -EOVERFLOW;
+	s->value += n;
+	wake_all_that_fit(s);
+	return 0;
+}
