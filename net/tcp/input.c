@@ -47,13 +47,20 @@ uint32_t apus_tcp_challenge_next(struct apus_tcp_layer *layer, int64_t now_ns)
 	return apus_tcp_tick(now_ns + APUS_TCP_CHALLENGE_NS + (int64_t)chance_ns) + 1;
 }
 
+bool apus_tcp_challenge_limited(uint32_t challenge_tick, int64_t now_ns)
+{
+	uint32_t left = challenge_tick - apus_tcp_tick(now_ns);
+
+	return left && left <= apus_tcp_tick(2 * APUS_TCP_CHALLENGE_NS); /* else it lies behind */
+}
+
 /*
  * RFC 5961 §7: challenge ACKs are limited. The limit is the connection's own, and its length has a
  * random part, so that an attacker learns nothing from counting them (CVE-2016-5696).
  */
 void apus_tcp_challenge(struct apus_tcp *c, int64_t now_ns)
 {
-	if ((int32_t)(apus_tcp_tick(now_ns) - c->challenge_tick) < 0) {
+	if (apus_tcp_challenge_limited(c->challenge_tick, now_ns)) {
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_CHALLENGE_ACKS_LIMITED);
 		return;
 	}
@@ -77,9 +84,10 @@ static void arrives_closed(struct apus_tcp_layer *layer, const struct apus_segme
 
 /* ---- §3.10.7.2 LISTEN STATE ---- */
 
-static void arrives_listen(struct apus_tcp_listener *l, const struct apus_segment *seg,
-			   int64_t now_ns)
+static void arrives_listen(struct apus_tcp_listener *l, const struct apus_tcp_arrival *a)
 {
+	const struct apus_segment *seg = &a->seg;
+
 	/* First, check for a RST: it cannot answer anything that we sent. */
 	if (seg->rst) {
 		apus_tcp_count(l->layer, APUS_TCP_COUNT_DROP_LISTEN);
@@ -88,7 +96,7 @@ static void arrives_listen(struct apus_tcp_listener *l, const struct apus_segmen
 	/* Second, check for an ACK: there is nothing yet to acknowledge. */
 	if (seg->has_ack) {
 		apus_tcp_count(l->layer, APUS_TCP_COUNT_DROP_LISTEN);
-		apus_tcp_send_reset(l->layer, seg, now_ns);
+		apus_tcp_send_reset(l->layer, seg, a->now_ns);
 		return;
 	}
 	/*
@@ -96,7 +104,7 @@ static void arrives_listen(struct apus_tcp_listener *l, const struct apus_segmen
 	 * segment); text is not acknowledged, so the peer sends it again.
 	 */
 	if (seg->syn && !seg->fin) {
-		apus_tcp_request_open(l, seg, now_ns);
+		apus_tcp_request_open(l, a);
 		return;
 	}
 	/* Fourth, other data or control: neither SYN nor ACK nor RST. */
@@ -309,8 +317,10 @@ static bool is_acceptable(const struct apus_tcp *c, const struct apus_segment *s
 {
 	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
 
-	if (!seg->len) /* with the right edge itself, as the top of the file says */
-		return apus_seq_within(c->rcv.nxt, seg->seq, wnd + 1);
+	if (!wnd)
+		return !seg->len && seg->seq == c->rcv.nxt;
+	if (!seg->len) /* with the right edge itself, as the top of the file says; not for a RST */
+		return apus_seq_within(c->rcv.nxt, seg->seq, wnd + !seg->rst);
 	return apus_seq_within(c->rcv.nxt, seg->seq, wnd) ||
 	       apus_seq_within(c->rcv.nxt, seg->seq + seg->len - 1, wnd);
 }
@@ -355,7 +365,8 @@ static enum check first_check_sequence(struct apus_tcp *c, struct apus_tcp_arriv
 		seg->seq++;
 		seg->len--;
 		seg->wnd = (uint16_t)(seg->wnd >> c->snd.wscale); /* a SYN's is not scaled */
-		want(c, APUS_TCP_WANT_ACK_NOW);
+		/* Without ACK the peer is in SYN-SENT still: only our SYN helps it on. */
+		want(c, seg->has_ack ? APUS_TCP_WANT_ACK_NOW : APUS_TCP_WANT_SYN);
 	}
 	if (is_acceptable(c, seg)) {
 		trim_to_window(seg, c->rcv.adv);
@@ -491,8 +502,10 @@ static enum check fifth_check_ack(struct apus_tcp *c, const struct apus_tcp_arri
 
 	c->heard_tick = apus_tcp_tick(a->now_ns);
 	c->keepalive_sent = 0;
-	if (c->is_persisting)
-		c->retries = 0; /* MUST-37: it answers, so it may keep its window closed */
+	if (c->is_persisting) { /* MUST-37: it answers, so it may keep its window closed */
+		c->retries = 0;
+		c->progress_tick = c->heard_tick;
+	}
 	if (!fin_acked)
 		return NEXT;
 
@@ -607,7 +620,7 @@ static void arrives_unknown(struct apus_tcp_layer *layer, const struct apus_tcp_
 	struct apus_tcp_listener *l = apus_tcp_listener_find(layer, seg->local, seg->local_port);
 
 	if (l)
-		arrives_listen(l, seg, a->now_ns);
+		arrives_listen(l, a);
 	else
 		arrives_closed(layer, seg, a->now_ns);
 }
@@ -625,7 +638,7 @@ static void dispatch(struct apus_tcp_layer *layer, struct apus_tcp_arrival *a)
 		apus_tcp_request_arrives(found.entry, a);
 		break;
 	case APUS_TCP_KIND_TIME_WAIT:
-		if (!apus_tcp_time_wait_arrives(layer, found.entry, &a->seg, a->now_ns))
+		if (!apus_tcp_time_wait_arrives(layer, found.entry, a))
 			arrives_unknown(layer, a);
 		break;
 	case APUS_TCP_KIND_NONE:
@@ -644,6 +657,8 @@ void apus_tcp_input(struct apus_tcp_layer *layer, struct rte_mbuf *m, int64_t no
 		apus_tcp_count(layer, drop_counter(verdict));
 	else if (check_addresses(layer, &a.seg))
 		dispatch(layer, &a);
+	if (a.seg.options_malformed)
+		apus_tcp_count(layer, APUS_TCP_COUNT_OPTIONS_MALFORMED);
 	if (a.m)
 		rte_pktmbuf_free(a.m);
 }

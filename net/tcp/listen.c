@@ -199,10 +199,25 @@ static struct apus_tcp_request *request_get(struct apus_tcp_listener *l)
 	return r;
 }
 
-void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_segment *seg,
-			   int64_t now_ns)
+/*
+ * RFC 9293 §3.6.1 (MAY-2): reopened from TIME-WAIT, its numbers begin beyond all that the old
+ * incarnation used. The clock alone does not see to that when it sent more than 250 kB/s.
+ */
+static uint32_t choose_iss(const struct apus_tcp_layer *layer, const struct apus_tcp_request *r,
+			   const struct apus_tcp_arrival *a)
+{
+	uint32_t iss = apus_tcp_isn(layer, &r->key, a->now_ns);
+
+	if (a->reopens && apus_seq_leq(iss, a->old_snd_nxt))
+		return a->old_snd_nxt + UINT16_MAX + 2; /* Linux's distance */
+	return iss;
+}
+
+void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_arrival *a)
 {
 	struct apus_tcp_layer *layer = l->layer;
+	const struct apus_segment *seg = &a->seg;
+	int64_t now_ns = a->now_ns;
 
 	if (ready_count(l) >= l->backlog) { /* nobody accepts: no promises */
 		apus_tcp_count(layer, APUS_TCP_COUNT_LISTEN_DROP);
@@ -221,7 +236,7 @@ void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_segmen
 		.mss = seg->mss,
 		.wscale = seg->wscale,
 	};
-	r->iss = apus_tcp_isn(layer, &r->key, now_ns);
+	r->iss = choose_iss(layer, r, a);
 	if (apus_tcp_demux_insert(&layer->demux, APUS_TCP_KIND_REQUEST, r)) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MEMORY);
 		apus_slab_put(&layer->requests, r);
@@ -291,7 +306,7 @@ static void request_challenge(struct apus_tcp_request *r, int64_t now_ns)
 {
 	struct apus_tcp_layer *layer = r->listener->layer;
 
-	if ((int32_t)(apus_tcp_tick(now_ns) - r->challenge_tick) < 0) {
+	if (apus_tcp_challenge_limited(r->challenge_tick, now_ns)) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_CHALLENGE_ACKS_LIMITED);
 		return;
 	}
@@ -300,9 +315,17 @@ static void request_challenge(struct apus_tcp_request *r, int64_t now_ns)
 	send_ack(r, now_ns);
 }
 
+/* Table 6; the window is the one in our SYN. */
+static bool is_acceptable(const struct apus_tcp_request *r, const struct apus_segment *seg)
+{
+	uint32_t rcv_nxt = r->irs + 1;
+
+	return apus_seq_within(rcv_nxt, seg->seq, UINT16_MAX) ||
+	       (seg->len && apus_seq_within(rcv_nxt, seg->seq + seg->len - 1, UINT16_MAX));
+}
+
 /*
- * RFC 9293 §3.10.7.4, in its order, for the one state SYN-RECEIVED, passive. The window is the
- * one in our SYN; it is empty of text, so whatever is acceptable begins at its left edge or later.
+ * RFC 9293 §3.10.7.4, in its order, for the one state SYN-RECEIVED, passive.
  */
 void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arrival *a)
 {
@@ -315,7 +338,7 @@ void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arriva
 		send_syn_ack(r, a->now_ns);
 		return;
 	}
-	if (!apus_seq_within(rcv_nxt, seg->seq, UINT16_MAX)) {
+	if (!is_acceptable(r, seg)) {
 		apus_tcp_count(layer, seg->rst ? APUS_TCP_COUNT_DROP_RST_SEQUENCE
 					       : APUS_TCP_COUNT_DROP_SEQUENCE);
 		if (!seg->rst)

@@ -76,8 +76,7 @@ static inline bool apus_tcp_listener_has_ready(const struct apus_tcp_listener *l
 }
 
 /** apus_tcp_request_open - a SYN came to @l: remember it and answer */
-void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_segment *seg,
-			   int64_t now_ns);
+void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_arrival *a);
 /** apus_tcp_request_arrives - RFC 9293 §3.10.7.4 for SYN-RECEIVED from LISTEN */
 void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arrival *a);
 

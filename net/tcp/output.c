@@ -123,7 +123,7 @@ uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
 static uint16_t choose_window(struct apus_tcp *c)
 {
 	uint32_t unit = 1U << c->rcv.wscale;
-	uint32_t least = apus_min(APUS_TCP_RCV_BUFFER_BYTES / 2, c->cc.mss);
+	uint32_t least = apus_min(APUS_TCP_RCV_BUFFER_BYTES / 2, (uint32_t)c->cc.mss);
 	uint32_t limit = buffer_edge(c) + unit - 1;
 
 	if (apus_tcp_window_grow(c) >= least)
@@ -243,9 +243,11 @@ static void output_syn(struct apus_tcp *c, int64_t now_ns)
 {
 	bool is_answer = c->state == APUS_TCP_SYN_RECEIVED;
 
-	/* An ACK that is owed in SYN-RECEIVED is said by our SYN again. */
-	if (!(c->want & (APUS_TCP_WANT_SYN | APUS_TCP_WANT_ACK_NOW)))
+	if (!(c->want & APUS_TCP_WANT_SYN)) {
+		if (is_answer && c->want & APUS_TCP_WANT_ACK_NOW) /* a challenge */
+			(void)send_ack(c, c->snd.nxt, now_ns);
 		return;
+	}
 
 	struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
 

@@ -128,6 +128,8 @@ struct apus_tcp_arrival {
 	struct apus_segment seg;
 	struct rte_mbuf *m; /* NULL once its text is queued */
 	int64_t now_ns;
+	bool reopens;         /* a SYN to which an entry in TIME-WAIT gave way, */
+	uint32_t old_snd_nxt; /* which had sent up to here */
 };
 
 /* ---- tcb.c ---- */
@@ -184,6 +186,8 @@ void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a);
 void apus_tcp_challenge(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_challenge_next - after a challenge ACK now: the tick before which there is no other */
 uint32_t apus_tcp_challenge_next(struct apus_tcp_layer *layer, int64_t now_ns);
+/** apus_tcp_challenge_limited - is it too early for another? */
+bool apus_tcp_challenge_limited(uint32_t challenge_tick, int64_t now_ns);
 
 /* ---- ack.c ---- */
 

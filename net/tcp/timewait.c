@@ -3,8 +3,8 @@
  * net/tcp/timewait.c: the TIME-WAIT state as a small entry; see timewait.h.
  *
  * RFC 9293 §3.10.7.4 for TIME-WAIT, §3.6.1; RFC 1122 §4.2.2.13; RFC 1337 §3. Where we differ: a
- * segment of length zero is never answered, so that two ends in TIME-WAIT cannot answer each other
- * for ever.
+ * segment without text that lies beyond RCV.NXT is not answered, so that two ends in TIME-WAIT
+ * cannot answer each other for ever.
  */
 #include "net/tcp/timewait.h"
 
@@ -108,23 +108,31 @@ static void answer(struct apus_tcp_layer *layer, const struct apus_tcp_time_wait
 }
 
 bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw,
-				const struct apus_segment *seg, int64_t now_ns)
+				struct apus_tcp_arrival *a)
 {
+	const struct apus_segment *seg = &a->seg;
+	bool is_old = seg->seq != tw->rcv_nxt && apus_seq_leq(seg->seq + seg->len, tw->rcv_nxt);
+
 	if (is_newer_syn(tw, seg)) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_TIME_WAIT_REUSED);
+		a->reopens = true;
+		a->old_snd_nxt = tw->snd_nxt;
 		apus_tcp_time_wait_close(layer, tw);
 		return false;
 	}
 	apus_tcp_count(layer, APUS_TCP_COUNT_DROP_TIME_WAIT);
 	/* RFC 1337 §3 (F1): a reset ends nothing here. */
-	if (seg->rst || !seg->len)
+	if (seg->rst)
 		return true;
-	/* RFC 9293 §3.10.7.4, eighth: the peer's FIN again; its ACK was lost. Wait anew. */
+	/* First: what lies before the window is answered. Fifth: the rest only if it has an ACK. */
+	if (!is_old && (!seg->len || !(seg->has_ack || seg->syn)))
+		return true;
+	/* Eighth: the peer's FIN again; its ACK was lost. "Restart the 2 MSL time-wait timeout." */
 	if (seg->fin && seg->seq + seg->len == tw->rcv_nxt) {
-		tw->since_tick = apus_tcp_tick(now_ns);
+		tw->since_tick = apus_tcp_tick(a->now_ns);
 		apus_list_remove(&tw->link);
 		apus_list_push_back(&layer->time_wait_fifo, &tw->link);
 	}
-	answer(layer, tw, now_ns);
+	answer(layer, tw, a->now_ns);
 	return true;
 }

@@ -34,7 +34,7 @@ void apus_tcp_time_wait_close(struct apus_tcp_layer *layer, struct apus_tcp_time
  */
 APUS_MUST_CHECK bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer,
 						struct apus_tcp_time_wait *tw,
-						const struct apus_segment *seg, int64_t now_ns);
+						struct apus_tcp_arrival *a);
 
 void apus_tcp_time_wait_timer_fired(struct apus_work *work);
 
