@@ -42,34 +42,63 @@ static void arena_free(struct apus_heap *heap, void *p)
 #else
 
 # include <jemalloc/jemalloc.h>
+# include <pthread.h>
 # include <stdio.h>
+
+/* jemalloc never quite gives a destroyed arena's memory back: empty ones are used again. */
+static struct {
+	pthread_mutex_t lock;
+	size_t count;
+	unsigned int arenas[64];
+} spare = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool take_spare(unsigned int *arena)
+{
+	pthread_mutex_lock(&spare.lock);
+
+	bool found = spare.count > 0;
+
+	if (found)
+		*arena = spare.arenas[--spare.count];
+	pthread_mutex_unlock(&spare.lock);
+	return found;
+}
+
+static bool keep_spare(unsigned int arena)
+{
+	pthread_mutex_lock(&spare.lock);
+
+	bool room = spare.count < apus_countof(spare.arenas);
+
+	if (room)
+		spare.arenas[spare.count++] = arena;
+	pthread_mutex_unlock(&spare.lock);
+	return room;
+}
 
 static int arena_open(struct apus_heap *heap)
 {
-	unsigned int arena, cache;
-	size_t size = sizeof(arena);
+	size_t size = sizeof(heap->arena);
 
-	if (mallctl("arenas.create", &arena, &size, NULL, 0))
+	if (!take_spare(&heap->arena) && mallctl("arenas.create", &heap->arena, &size, NULL, 0))
 		return -ENOMEM;
-	size = sizeof(cache);
-	if (mallctl("tcache.create", &cache, &size, NULL, 0))
+	size = sizeof(heap->cache);
+	if (mallctl("tcache.create", &heap->cache, &size, NULL, 0))
 		return -ENOMEM;
-	heap->arena = arena;
-	heap->cache = cache;
-	heap->flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE(cache);
+	heap->flags = (int)(MALLOCX_ARENA(heap->arena) | MALLOCX_TCACHE(heap->cache));
 	return 0;
 }
 
-/* The arena is kept, not destroyed: a destroyed one takes with it objects that outlive the heap. */
+/* An arena with objects that outlive the heap is left alone: destroyed, it would take them along. */
 static void arena_close(struct apus_heap *heap)
 {
-	mallctl("tcache.destroy", NULL, NULL, &heap->cache, sizeof(heap->cache));
-	if (!heap->live) {
-		char name[48];
+	char name[48];
 
-		snprintf(name, sizeof(name), "arena.%u.destroy", heap->arena);
-		mallctl(name, NULL, NULL, NULL, 0);
-	}
+	mallctl("tcache.destroy", NULL, NULL, &heap->cache, sizeof(heap->cache));
+	if (heap->live || keep_spare(heap->arena))
+		return;
+	snprintf(name, sizeof(name), "arena.%u.destroy", heap->arena);
+	mallctl(name, NULL, NULL, NULL, 0);
 }
 
 static void *arena_alloc(struct apus_heap *heap, size_t bytes, size_t align)

@@ -13,7 +13,7 @@
 #ifdef __cplusplus
 # define APUS_BEGIN_DECLS  extern "C" {
 # define APUS_END_DECLS    }
-# define apus_thread_local thread_local
+# define apus_thread_local __thread /* thread_local would look for an initialiser at each use */
 #else
 # define APUS_BEGIN_DECLS
 # define APUS_END_DECLS

@@ -20,6 +20,10 @@
 # define VALGRIND_STACK_DEREGISTER(id)       (void)(id)
 #endif
 
+#if APUS_ASAN
+# include <sanitizer/asan_interface.h>
+#endif
+
 #ifndef MADV_GUARD_INSTALL
 # define MADV_GUARD_INSTALL 102
 #endif
@@ -144,8 +148,13 @@ void *apus_stack_get(struct apus_stack_pool *pool)
 		stack = list_pop(&pool->cold);
 	if (apus_unlikely(!stack))
 		stack = carve(pool);
-	if (apus_likely(stack))
-		pool->used++;
+	if (apus_unlikely(!stack))
+		return NULL;
+	pool->used++;
+#if APUS_ASAN
+	/* The last frames of the task before never returned, and left their red zones behind. */
+	ASAN_UNPOISON_MEMORY_REGION(stack->base + page_bytes, stack->bytes - page_bytes);
+#endif
 	return stack;
 }
 
