@@ -224,6 +224,42 @@ static void cancel_after_the_timer_fired_same_lap_wins(void **state)
 	assert_trace("CE 10 · slept 20");
 }
 
+struct canceller {
+	struct apus_timer timer;
+	struct apus_task *victim;
+};
+
+static void cancel_victim(struct apus_work *work)
+{
+	struct canceller *c = apus_container_of(apus_timer_of(work), struct canceller, timer);
+
+	emit("cancel %d", apus_task_cancel(c->victim));
+}
+
+/* Both timers are due in one lap; the canceller's comes first, or second. */
+static void sleep_cancelled_in_the_lap_in_which_it_is_due_ends_once(void **state)
+{
+	for (int first = 0; first < 2; first++) {
+		struct canceller c;
+
+		apus_timer_init(&c.timer, cancel_victim);
+		int64_t due_ns = apus_clock_read(&test_world.clock) + 10 * APUS_MS;
+
+		if (first)
+			apus_timer_arm(&c.timer, due_ns);
+		c.victim = apus_spawn(sleep_10_ms, NULL);
+		test_laps(1);
+		if (!first)
+			apus_timer_arm(&c.timer, due_ns);
+		apus_clock_set(&test_world.clock, due_ns);
+		test_laps(2);
+		assert_true(apus_task_done(c.victim));
+		test_laps(3);
+		apus_detach(c.victim);
+	}
+	assert_trace("cancel 1 · CE 10 · cancel 1 · CE 20");
+}
+
 /* The wait was ended by the cancel at once: taking it back does not bring it again. */
 static void uncancel_after_a_wait_was_ended_still_ends_it(void **state)
 {
@@ -565,6 +601,7 @@ int main(int argc, char **argv)
 		shard_test(await_in_cleanup_works_normally),
 		shard_test(second_cancel_interrupts_the_cleanup),
 		shard_test(cancel_after_the_timer_fired_same_lap_wins),
+		shard_test(sleep_cancelled_in_the_lap_in_which_it_is_due_ends_once),
 		shard_test(uncancel_after_a_wait_was_ended_still_ends_it),
 		shard_test(cancel_at_end_drops_the_result),
 		shard_test(cancel_of_oneself_hits_the_next_wait_that_suspends),
