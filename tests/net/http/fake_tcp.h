@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FAKE_BYTES_MAX ((size_t)4 << 20)
+#define FAKE_BYTES_MAX ((size_t)1 << 20)
 
 enum fake_end {
 	FAKE_OPEN,

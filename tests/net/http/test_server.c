@@ -200,13 +200,13 @@ static uint64_t counter(const char *name)
 	return counter_sum;
 }
 
-static void assert_begins(const char *text, const char *begin)
+APUS_NOINLINE static void assert_begins(const char *text, const char *begin)
 {
 	if (strncmp(text, begin, strlen(begin)) != 0)
 		fail_msg("expected: %s\ngot: %s", begin, text);
 }
 
-static void assert_contains(const char *text, const char *part)
+APUS_NOINLINE static void assert_contains(const char *text, const char *part)
 {
 	if (!strstr(text, part))
 		fail_msg("missing: %s\nin: %s", part, text);
