@@ -3,8 +3,8 @@
  * net/tcp/cc.c: loss by duplicate ACKs, and fast recovery around any algorithm.
  *
  * RFC 5681 §3.2 (fast retransmit), RFC 3042 (limited transmit), RFC 6582 §3.2 (the recovery point
- * `recover`, partial ACKs) with the heuristic of §4.1, and the "impatient" variant of §4.2: only
- * the first partial ACK restarts the retransmission timer.
+ * `recover`, partial ACKs, of which only the first restarts the retransmission timer) with the
+ * heuristic of its §4.1.
  *
  * Invariants: apus_cc_check().
  *

@@ -6,9 +6,10 @@
  * nothing.
  *
  * Where we differ: the initial window is 10 segments of any size (RFC 6928 §2 has also an upper
- * limit of 14600 bytes), and slow start adds all bytes that an ACK covers (RFC 3465 §2.2 adds at
- * most two segments), both as Linux does; but while a timeout's losses are being repaired it adds
- * one segment per ACK, since such an ACK covers what left the network long ago (RFC 3465 §2.3).
+ * limit of 14600 bytes), and slow start adds all bytes that an ACK covers (RFC 3465 has a limit of
+ * two segments), both as Linux does; but while a timeout's losses are being repaired it adds one
+ * segment per ACK at most, as RFC 3465 demands, since such an ACK may cover what left the network
+ * long ago.
  */
 #include "net/tcp/reno.h"
 

@@ -11,7 +11,7 @@
  *
  * Entry points: apus_segment_parse, apus_segment_build, apus_segment_header_bytes.
  *
- * Where we differ: RFC 9293 §3.2 (MUST-7) suggests to reset a connection on an illegal option
+ * Where we differ: RFC 9293 §3.1 (MUST-7) suggests to reset a connection on an illegal option
  * length; we take the option, and those behind it, as absent, because a reset is what a forger of
  * such a segment would like.
  */
@@ -166,7 +166,7 @@ static bool parse_option(const uint8_t *option, uint32_t bytes, struct apus_segm
 	case KIND_SACK:
 		return parse_sack(value, bytes - BYTES_SACK_HEAD, out);
 	default:
-		return true; /* RFC 9293 §3.2 (MUST-6): ignore what is not implemented */
+		return true; /* RFC 9293 §3.1 (MUST-6): ignore what is not implemented */
 	}
 }
 
@@ -238,7 +238,7 @@ enum apus_segment_verdict apus_segment_parse(const struct rte_mbuf *m, struct ap
 	parse_header((const struct rte_tcp_hdr *)header, out);
 	parse_options(header + APUS_SEGMENT_HEADER_MIN, header_bytes - APUS_SEGMENT_HEADER_MIN,
 		      out);
-	out->len = out->text_bytes + out->syn + out->fin; /* RFC 9293 §3.3.1 */
+	out->len = out->text_bytes + out->syn + out->fin; /* RFC 9293 §3.4 */
 	return APUS_SEGMENT_OK;
 }
 

@@ -60,14 +60,29 @@ static uint16_t peer_link_rx(struct apus_link *link, struct rte_mbuf **frames, u
 	return given;
 }
 
-/* Everything but TCP (that is ARP) is not heard. */
+/* ARP: what 10.0.0.2 answers when it is asked, and asks to be known. */
+static void peer_arp(struct peer *p, uint8_t operation)
+{
+	uint8_t arp[42] = {2, 0, 0, 0, 0, 1, 2, 0,  0, 0, 0, 2, 8, 6, 0, 1, 8, 0,  6, 4, 0,
+			   0, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1};
+
+	arp[21] = operation;
+	apus_must(p->frame_count < FRAMES_MAX);
+	p->frames[p->frame_count++] = test_mbuf(arp, sizeof(arp), sizeof(arp));
+}
+
+/* TCP is parsed; ARP requests for the peer are answered. */
 static void peer_hear(struct peer *p, struct rte_mbuf *m)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	struct heard *h = &p->heard[p->heard_count];
 
-	if (eth->ether_type != htons(RTE_ETHER_TYPE_IPV4))
+	if (eth->ether_type == htons(RTE_ETHER_TYPE_ARP)) {
+		if (rte_pktmbuf_mtod(m, const uint8_t *)[21] == 1 &&
+		    rte_pktmbuf_mtod(m, const uint8_t *)[41] == 2)
+			peer_arp(p, 2);
 		return;
+	}
 	apus_must(p->heard_count < HEARD_MAX);
 	apus_must(rte_pktmbuf_adj(m, sizeof(*eth)));
 	m->l3_len = 20;
@@ -161,11 +176,7 @@ static inline void peer_send_frame(struct peer *p, const uint8_t *packet, uint32
 /* The stack asks who 10.0.0.2 is as soon as it has to answer; told before, it need not. */
 static inline void peer_introduce(struct peer *p)
 {
-	uint8_t arp[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0,  2, 8, 6,
-			   0,    1,    8,    0,    6,    4,    0, 1, 2, 0, 0,  0, 0, 2,
-			   10,   0,    0,    2,    0,    0,    0, 0, 0, 0, 10, 0, 0, 1};
-
-	p->frames[p->frame_count++] = test_mbuf(arp, sizeof(arp), sizeof(arp));
+	peer_arp(p, 1);
 	peer_turn(p);
 }
 
@@ -315,6 +326,36 @@ static inline void peer_is_called(struct peer *p)
 	peer_turn(p);
 	p->iss = peer_last(p)->seq;
 	p->port = peer_last(p)->remote_port;
+}
+
+/* The peer's SYN,ACK; options may be changed before it is sent. */
+static inline struct apus_segment peer_syn_ack(const struct peer *p)
+{
+	struct apus_segment seg = peer_segment(p->irs, p->iss + 1);
+
+	seg.syn = seg.has_ack = true;
+	seg.mss = 1460;
+	return seg;
+}
+
+/* The peer answers our SYN, and all said so far is forgotten. */
+static inline void peer_answers(struct peer *p, struct apus_segment syn_ack)
+{
+	peer_send(p, syn_ack, 0);
+	peer_forget(p);
+}
+
+/* Let the clock of initial sequence numbers run until that of the peer's next call is @iss. */
+static inline void peer_wait_for_iss(struct peer *p, uint32_t iss)
+{
+	struct apus_tcp_key key = {.local = apus_addr_v4(htonl(0x0a000001)),
+				   .remote = apus_addr_v4(htonl(0x0a000002)),
+				   .local_port = SERVER_PORT,
+				   .remote_port = PEER_PORT};
+	uint32_t now = apus_tcp_isn(&p->stack->tcp, &key, apus_clock_read(&p->clock));
+
+	peer_wait(p, (int64_t)(uint32_t)(iss - now) * 4000);
+	peer_introduce(p);
 }
 
 static inline void peer_write(struct peer *p, const void *bytes, size_t count)

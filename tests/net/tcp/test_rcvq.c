@@ -479,7 +479,7 @@ static void queue_behaves_as_an_array_of_bytes(void **state)
 	}
 }
 
-#define test_of(name) cmocka_unit_test_setup_teardown(name, NULL, nothing_is_left)
+#define test_of(name) cmocka_unit_test_setup_teardown(name, test_pool_count, nothing_is_left)
 
 int main(int argc, char **argv)
 {

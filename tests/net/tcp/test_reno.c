@@ -80,7 +80,7 @@ static void slow_start_adds_what_was_acknowledged(void **state)
 	assert_int_equal(cc.cwnd_bytes, 20 * MSS); /* doubled in one round trip */
 }
 
-/* ACK division (RFC 3465 §1): a thousand ACKs for a byte each gain what one for all does. */
+/* ACK division (RFC 3465): a thousand ACKs for a byte each gain what one for all does. */
 static void divided_acks_gain_nothing(void **state)
 {
 	struct apus_cc cc = fresh();

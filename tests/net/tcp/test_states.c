@@ -158,19 +158,6 @@ struct variant {
 
 /* ---- reaching a state ---- */
 
-/* Let the clock of initial sequence numbers run until ISS is 50 before the wrap. */
-static void wait_for_iss(struct peer *p)
-{
-	struct apus_tcp_key key = {.local = apus_addr_v4(htonl(0x0a000001)),
-				   .remote = apus_addr_v4(htonl(0x0a000002)),
-				   .local_port = SERVER_PORT,
-				   .remote_port = PEER_PORT};
-	uint32_t iss = apus_tcp_isn(&p->stack->tcp, &key, apus_clock_read(&p->clock));
-
-	peer_wait(p, (int64_t)(uint32_t)(0U - 50 - iss) * 4000);
-	peer_introduce(p);
-}
-
 static void reach_syn_received(struct peer *p, const struct variant *v)
 {
 	if (v->active) {
@@ -179,7 +166,7 @@ static void reach_syn_received(struct peer *p, const struct variant *v)
 	} else {
 		peer_listen(p);
 		if (v->iss_wraps)
-			wait_for_iss(p);
+			peer_wait_for_iss(p, 0U - 50);
 		peer_send_syn(p, p->irs);
 		p->iss = peer_last(p)->seq;
 		apus_must(!v->iss_wraps || p->iss == 0U - 50);
@@ -191,13 +178,8 @@ static void reach_established(struct peer *p, const struct variant *v)
 	static const uint8_t text[FLIGHT] = "in flight";
 
 	if (v->active) {
-		struct apus_segment syn_ack = peer_segment(p->irs, 0);
-
 		peer_is_called(p);
-		syn_ack.ack = p->iss + 1;
-		syn_ack.syn = syn_ack.has_ack = true;
-		syn_ack.mss = 1460;
-		peer_send(p, syn_ack, 0);
+		peer_answers(p, peer_syn_ack(p));
 	} else {
 		reach_syn_received(p, v);
 		peer_send_ack(p, p->irs + 1, p->iss + 1);
