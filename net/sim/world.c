@@ -217,7 +217,10 @@ static int64_t rest(struct apus_sim_world *world)
 	return next_ns;
 }
 
-/* What was called from outside, between runs, may be unsent: a turn of each host sends it. */
+/*
+ * What was called from outside, between runs, may be unsent: a turn of each host sends it. And a
+ * shard knows the time of its last turn only, so calls from outside need one at the present.
+ */
 static void turn_all(struct apus_sim_world *world)
 {
 	struct apus_shard *before = apus_shard_enter(NULL);
@@ -253,6 +256,7 @@ int apus_sim_advance(struct apus_sim_world *world, int64_t ns)
 		apus_sim_jump(world, next_ns);
 	}
 	apus_sim_jump(world, end_ns);
+	turn_all(world);
 	return 0;
 }
 

@@ -6,9 +6,14 @@
  * pieces of random sizes, over a wire of random delay, rate and queue; some readers are slow. Then
  * every byte must have come, in order; both ends must have closed; after TIME-WAIT nothing may be
  * left of the connection, and after the world every mbuf and every object must be back. The seed
- * chooses the scenario and all chance in it:
+ * chooses the scenario and all chance in it.
  *
- *	test_lossy                       APUS_SEEDS seeds (1008; 40 under ASan), from 1 on
+ * In the scenarios with chaos something else goes wrong every now and then: cables out, hosts that
+ * stand still, pools that are empty; there too every byte must come. Where tasks are cancelled or
+ * connections are aborted, the bytes that came must be right and nothing may be left.
+ *
+ *
+ *	test_lossy                       APUS_SEEDS seeds (2000; 240 under ASan), from 1 on
  *	test_lossy --seed N              that one, with what it did
  *	test_lossy --scenario loss20     seeds of that scenario only
  */
@@ -16,18 +21,33 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <unistd.h>
 
 #define EACH_WAY_BYTES (1024 * 1024)
 #define PIECE_BYTES    16384
-#define CONNECT_TRIES  5
+#define CONNECT_TRIES  60
+#define OWN_MBUFS      2047
 #define LIMIT_NS       (3600 * APUS_SEC)
 #define AFTER_NS       (300 * APUS_SEC) /* longer than TIME-WAIT and FIN-WAIT-2 */
-#define SEEDS_DEFAULT  (APUS_ASAN ? 40 : 1008)
+#define SEEDS_DEFAULT  (APUS_ASAN ? 240 : 2000)
+
+enum chaos {
+	UNPLUG = 1 << 0,
+	PAUSE = 1 << 1,
+	STARVE = 1 << 2,
+	CANCEL = 1 << 3, /* of a task: the transfer does not have to end well */
+	ABORT = 1 << 4,  /* of a connection: likewise */
+};
 
 struct scenario {
 	const char *name;
 	struct apus_impair_options impair;
 	const char *must_happen; /* counter of impair that must move over all runs; NULL: none */
+	uint32_t bytes;          /* each way; 0: a megabyte */
+	uint32_t piece_bytes;    /* of a write or read, at most; 0: 16384 */
+	uint16_t mtu;            /* 0: 1500 */
+	unsigned int chaos;      /* enum chaos */
+	bool one_bad_way;        /* only what the client sends is impaired */
 };
 
 static const struct scenario scenarios[] = {
@@ -57,6 +77,45 @@ static const struct scenario scenarios[] = {
 			   .jitter_ns = 4 * APUS_MS},
 		.must_happen = "tx_lost",
 	},
+	{
+		.name = "tiny",
+		.impair = {.loss_ppm = 30000, .reorder_ppm = 30000},
+		.must_happen = "tx_lost",
+		.bytes = 50000,
+		.piece_bytes = 50,
+	},
+	{
+		.name = "mtu576",
+		.impair = {.loss_ppm = 30000, .reorder_ppm = 30000, .duplicate_ppm = 10000},
+		.must_happen = "tx_lost",
+		.bytes = 300000,
+		.mtu = 576,
+	},
+	{
+		.name = "one-way",
+		.impair = {.loss_ppm = 300000},
+		.must_happen = "tx_lost",
+		.bytes = 200000,
+		.one_bad_way = true,
+	},
+	{
+		.name = "chaos",
+		.impair = {.loss_ppm = 10000},
+		.must_happen = "tx_lost",
+		.chaos = UNPLUG | PAUSE | STARVE,
+	},
+	{
+		.name = "cancel",
+		.impair = {.loss_ppm = 10000},
+		.must_happen = "tx_lost",
+		.chaos = UNPLUG | PAUSE | STARVE | CANCEL,
+	},
+	{
+		.name = "abort",
+		.impair = {.loss_ppm = 10000},
+		.must_happen = "tx_lost",
+		.chaos = UNPLUG | PAUSE | STARVE | ABORT,
+	},
 };
 
 /* What the runs of one scenario came to. */
@@ -69,6 +128,7 @@ struct tally {
 struct side {
 	struct apus_random random; /* of the test, not of the host */
 	struct apus_tcp *c;
+	const struct scenario *scenario;
 	uint64_t sent, got;
 	uint32_t out_key, in_key;
 	int64_t lazy_ns; /* the reader sleeps up to this now and then; 0: never */
@@ -78,14 +138,26 @@ struct side {
 
 struct run {
 	struct sim_pair pair;
+	struct apus_sim_task *serve, *fetch;
 	struct side server, client;
 };
 
 /* --- The tasks ----------------------------------------------------------------------------- */
 
+static bool may_fail(const struct scenario *scenario)
+{
+	return scenario->chaos & (CANCEL | ABORT);
+}
+
+static uint64_t bytes_of(const struct side *s)
+{
+	return s->scenario->bytes ? s->scenario->bytes : EACH_WAY_BYTES;
+}
+
 static size_t piece(struct side *s, uint64_t left)
 {
-	size_t bytes = 1 + apus_random_below(&s->random, PIECE_BYTES);
+	uint32_t max = s->scenario->piece_bytes ? s->scenario->piece_bytes : PIECE_BYTES;
+	size_t bytes = 1 + apus_random_below(&s->random, max);
 
 	return apus_min(bytes, left);
 }
@@ -94,24 +166,24 @@ static int64_t write_all(void *arg)
 {
 	struct side *s = arg;
 
-	while (s->sent < EACH_WAY_BYTES) {
-		size_t bytes = piece(s, EACH_WAY_BYTES - s->sent);
+	while (s->sent < bytes_of(s)) {
+		size_t bytes = piece(s, bytes_of(s) - s->sent);
 		int64_t rc;
 
 		sim_fill(s->out, bytes, s->sent, s->out_key);
-		rc = apus_tcp_write(s->c, s->out, bytes);
+		rc = s->c ? apus_tcp_write(s->c, s->out, bytes) : -EPIPE;
 		if (rc < 0)
 			return rc;
 		sim_check_equal(rc, bytes);
 		s->sent += bytes;
 	}
-	return apus_tcp_shutdown(s->c);
+	return s->c ? apus_tcp_shutdown(s->c) : -EPIPE;
 }
 
 static int64_t read_all(struct side *s)
 {
 	for (;;) {
-		int64_t n = apus_tcp_read(s->c, s->in, piece(s, PIECE_BYTES));
+		int64_t n = s->c ? apus_tcp_read(s->c, s->in, piece(s, PIECE_BYTES)) : -EPIPE;
 
 		if (n < 0)
 			return n;
@@ -127,23 +199,41 @@ static int64_t read_all(struct side *s)
 				return rc;
 		}
 	}
-	sim_check_equal(s->got, EACH_WAY_BYTES);
+	if (may_fail(s->scenario) && s->got < bytes_of(s))
+		return -EPIPE; /* the other was cancelled, and closed */
+	sim_check_equal(s->got, bytes_of(s));
 	return 0;
 }
 
+/* Closes or aborts the connection if that has not been done. */
+static void give_up(struct side *s, bool abort)
+{
+	struct apus_tcp *c = s->c;
+
+	s->c = NULL;
+	if (c && abort)
+		apus_tcp_abort(c);
+	else if (c)
+		apus_tcp_close(c);
+}
+
+/* Reads and writes until both are through. The other task of a chaos may abort under our feet. */
 static int64_t exchange(struct side *s)
 {
 	struct apus_task *writer;
 	int64_t read_rc, write_rc;
 
-	if (apus_tcp_set(s->c, APUS_TCP_NODELAY, s->nodelay) < 0)
+	/* Where a peer may be gone without a word that arrives, one has to ask. */
+	if (apus_tcp_set(s->c, APUS_TCP_NODELAY, s->nodelay) < 0 ||
+	    apus_tcp_set(s->c, APUS_TCP_KEEPALIVE_IDLE_NS, s->scenario->chaos ? 30 * APUS_SEC : 0) <
+		    0)
 		return -EINVAL;
 	writer = apus_spawn_with(&(struct apus_spawn_options){.name = "writer"}, write_all, s, 0);
 	read_rc = read_all(s);
 	if (read_rc < 0)
 		apus_task_cancel(writer);
 	write_rc = apus_await(writer);
-	apus_tcp_close(s->c);
+	give_up(s, false);
 	return read_rc < 0 ? read_rc : write_rc;
 }
 
@@ -160,21 +250,31 @@ static int64_t serve(void *arg)
 	return rc < 0 ? rc : exchange(s);
 }
 
-/* Where one frame of five is lost, even all SYNs may be: then a user would try again. */
+/*
+ * Where one frame of five is lost, even all SYNs may be, and where cables are out ARP has no answer:
+ * then a user would try again.
+ */
 static int64_t fetch(void *arg)
 {
 	struct side *s = arg;
-	int rc = -ETIMEDOUT;
+	int rc;
 
-	for (int i = 0; rc == -ETIMEDOUT && i < CONNECT_TRIES; i++)
+	for (int i = 0; i < CONNECT_TRIES; i++) {
 		rc = apus_tcp_connect(sim_server(), &s->c);
+		if (rc != -ETIMEDOUT && rc != -EHOSTUNREACH)
+			break;
+		if (apus_sleep(APUS_SEC) < 0)
+			return -ECANCELED;
+	}
 	return rc < 0 ? rc : exchange(s);
 }
 
 /* --- One run ------------------------------------------------------------------------------- */
 
-static void side_init(struct side *s, uint64_t seed, uint32_t out_key, uint32_t in_key)
+static void side_init(struct side *s, const struct scenario *scenario, uint64_t seed,
+		      uint32_t out_key, uint32_t in_key)
 {
+	s->scenario = scenario;
 	apus_random_init_seed(&s->random, seed);
 	s->out_key = out_key;
 	s->in_key = in_key;
@@ -193,7 +293,8 @@ static struct apus_sim_link_options link_of(const struct scenario *scenario, uin
 	return (struct apus_sim_link_options){
 		.wire = {.rate_bps = rates_bps[apus_random_below(&random, 4)],
 			 .delay_ns = delays_ns[apus_random_below(&random, 5)],
-			 .queue_frames = queues[apus_random_below(&random, 3)]},
+			 .queue_frames = queues[apus_random_below(&random, 3)],
+			 .mtu = scenario->mtu},
 		.impair = scenario->impair,
 	};
 }
@@ -204,26 +305,113 @@ static uint64_t both(const struct run *r, const char *area, const char *name)
 	       apus_sim_host_counter(r->pair.client, area, name);
 }
 
+/* Something happens to one of the hosts, or what had happened is over. */
+static void make_chaos(struct run *r, const struct scenario *scenario, struct apus_random *random)
+{
+	bool first = apus_random_chance(random, 500000);
+	struct apus_sim_host *h = first ? r->pair.server : r->pair.client;
+	struct side *side = first ? &r->server : &r->client;
+	struct apus_shard *before;
+
+	apus_sim_host_plug(h);
+	apus_sim_host_resume(h);
+	apus_must(apus_sim_host_starve(h, UINT32_MAX) == 0);
+	switch (scenario->chaos & 1u << apus_random_below(random, 6)) {
+	case UNPLUG:
+		apus_sim_host_unplug(h);
+		break;
+	case PAUSE:
+		apus_sim_host_pause(h);
+		break;
+	case STARVE:
+		apus_must(apus_sim_host_starve(h, (uint32_t)apus_random_below(random, 50)) == 0);
+		break;
+	case CANCEL:
+		apus_sim_task_cancel(first ? r->serve : r->fetch);
+		break;
+	case ABORT:
+		before = apus_shard_enter(apus_sim_host_shard(h));
+		give_up(side, true);
+		apus_shard_enter(before);
+		break;
+	default: /* a quiet while */
+		break;
+	}
+}
+
+/* Until the tasks have ended. Return: 0; -ETIMEDOUT, -ELOOP */
+static int run_chaos(struct run *r, const struct scenario *scenario, uint64_t seed)
+{
+	int64_t end_ns = apus_sim_now(r->pair.world) + LIMIT_NS;
+	struct apus_random random;
+
+	apus_random_init_seed(&random, seed ^ UINT64_C(0x6368616f73));
+	while (apus_sim_now(r->pair.world) < end_ns) {
+		static const int64_t longest_ns[] = {APUS_MS, 100 * APUS_MS, 10 * APUS_SEC};
+		int64_t span_ns = longest_ns[apus_random_below(&random, 3)];
+		int rc = apus_sim_advance(r->pair.world,
+					  (int64_t)apus_random_below(&random, (uint64_t)span_ns));
+
+		if (rc < 0)
+			return rc;
+		if (apus_sim_task_done(r->serve) && apus_sim_task_done(r->fetch))
+			return 0;
+		if (may_fail(scenario) && apus_sim_task_done(r->fetch) && !r->server.c)
+			apus_sim_task_cancel(r->serve); /* nobody will come any more */
+		make_chaos(r, scenario, &random);
+	}
+	return -ETIMEDOUT;
+}
+
+static void end_chaos(struct run *r)
+{
+	struct apus_sim_host *const hosts[] = {r->pair.server, r->pair.client};
+
+	for (size_t i = 0; i < apus_countof(hosts); i++) {
+		apus_sim_host_plug(hosts[i]);
+		apus_sim_host_resume(hosts[i]);
+		apus_must(apus_sim_host_starve(hosts[i], UINT32_MAX) == 0);
+	}
+}
+
+/* May a task end so? Return: its error's name, or NULL. */
+static const char *bad_result(const struct apus_sim_task *t, const struct scenario *scenario)
+{
+	int64_t rc = apus_sim_task_result(t);
+
+	if (rc == 0 || (may_fail(scenario) &&
+			(rc == -ECANCELED || rc == -ECONNRESET || rc == -EPIPE ||
+			 rc == -ETIMEDOUT || rc == -ECONNREFUSED || rc == -EHOSTUNREACH)))
+		return NULL;
+	return strerrorname_np((int)-rc);
+}
+
 /* What went wrong, or NULL. */
-static const char *watch(struct run *r, const struct scenario *scenario, struct tally *tally)
+static const char *watch(struct run *r, const struct scenario *scenario, uint64_t seed,
+			 struct tally *tally)
 {
 	struct apus_sim_world *world = r->pair.world;
-	int64_t begin_ns = apus_sim_now(world);
-	struct apus_sim_task *server = apus_sim_spawn(r->pair.server, "serve", serve, &r->server);
-	struct apus_sim_task *client = apus_sim_spawn(r->pair.client, "fetch", fetch, &r->client);
-	int rc = apus_sim_run(world, LIMIT_NS);
-	int64_t took_ns = apus_sim_now(world) - begin_ns;
+	int64_t begin_ns = apus_sim_now(world), took_ns;
+	const char *wrong;
+	int rc;
 
+	r->serve = apus_sim_spawn(r->pair.server, "serve", serve, &r->server);
+	r->fetch = apus_sim_spawn(r->pair.client, "fetch", fetch, &r->client);
+	rc = scenario->chaos ? run_chaos(r, scenario, seed) : apus_sim_run(world, LIMIT_NS);
+	took_ns = apus_sim_now(world) - begin_ns;
 	tally->runs++;
 	tally->sum_ns += took_ns;
 	tally->max_ns = apus_max(tally->max_ns, took_ns);
 	if (rc < 0)
 		return strerrorname_np(-rc);
-	if (apus_sim_task_result(server) < 0)
-		return strerrorname_np((int)-apus_sim_task_result(server));
-	if (apus_sim_task_result(client) < 0)
-		return strerrorname_np((int)-apus_sim_task_result(client));
-	if (apus_sim_advance(world, AFTER_NS) < 0)
+	wrong = bad_result(r->serve, scenario);
+	if (!wrong)
+		wrong = bad_result(r->fetch, scenario);
+	if (wrong)
+		return wrong;
+	if (scenario->chaos)
+		end_chaos(r);
+	if (apus_sim_advance(world, scenario->chaos ? 4 * AFTER_NS : AFTER_NS) < 0)
 		return "no rest after the end";
 	if (sim_pair_left(&r->pair) != 0)
 		return "a connection is left";
@@ -241,10 +429,12 @@ static const char *run_seed(const struct scenario *scenario, uint64_t seed, stru
 	const char *wrong;
 
 	memset(&run, 0, sizeof(run));
-	side_init(&run.server, seed * 2, (uint32_t)seed, (uint32_t)~seed);
-	side_init(&run.client, seed * 2 + 1, (uint32_t)~seed, (uint32_t)seed);
-	sim_pair_open(&run.pair, seed, &link);
-	wrong = watch(&run, scenario, tally);
+	side_init(&run.server, scenario, seed * 2, (uint32_t)seed, (uint32_t)~seed);
+	side_init(&run.client, scenario, seed * 2 + 1, (uint32_t)~seed, (uint32_t)seed);
+	sim_pair_open_with(&run.pair, seed, &link, scenario->chaos & STARVE ? OWN_MBUFS : 0);
+	if (scenario->one_bad_way)
+		apus_must(apus_sim_host_impair(run.pair.server, NULL) == 0);
+	wrong = watch(&run, scenario, seed, tally);
 	*digest = apus_sim_digest(run.pair.world);
 	if (wrong)
 		fprintf(stderr,
@@ -328,6 +518,32 @@ static uint64_t report(const struct tally *tallies)
 	return failed;
 }
 
+/*
+ * The same seed in another process, where every address is different, must be the same run too.
+ * Return: 1 if it was not.
+ */
+static uint64_t run_elsewhere(uint64_t seed)
+{
+	const struct options o = {0};
+	const struct scenario *scenario = scenario_of(&o, seed);
+	struct tally tally = {0};
+	char command[128], line[128] = "", want[128];
+	uint64_t digest;
+	FILE *other;
+
+	if (run_seed(scenario, seed, &tally, &digest))
+		return 1;
+	snprintf(want, sizeof(want), "seed %" PRIu64 " (%s): digest %016" PRIx64 "\n", seed,
+		 scenario->name, digest);
+	snprintf(command, sizeof(command), "/proc/%d/exe --seed %" PRIu64, (int)getpid(), seed);
+	other = popen(command, "r");
+	if (!other || !fgets(line, sizeof(line), other) || strcmp(line, want) != 0) {
+		printf("FAILED: another process had %swhere this one had %s", line, want);
+		return 1;
+	}
+	return pclose(other) == 0 ? 0 : 1;
+}
+
 static uint64_t seeds_default(void)
 {
 	const char *text = getenv("APUS_SEEDS");
@@ -370,6 +586,8 @@ int main(int argc, char **argv)
 	apus_test_eal();
 	failed = run_seeds(&o, tallies);
 	failed += report(tallies);
+	if (!o.verbose)
+		failed += run_elsewhere(7);
 	printf("%" PRIu64 " seeds, %" PRIu64 " failed\n", o.seeds, failed);
 	return failed ? 1 : 0;
 }

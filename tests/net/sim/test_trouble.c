@@ -265,6 +265,65 @@ static void server_that_comes_up_late_is_reached_by_a_later_syn(void **state)
 	assert_in_range(took_ns(), 3 * APUS_SEC, 3 * APUS_SEC + 100 * APUS_MS);
 }
 
+#define OPEN_PORT_SERVER 50000
+#define OPEN_PORT_CLIENT 40000
+
+/* The next connection from here to @remote will get @port: ports are tried one after the other. */
+static int64_t choose_next_port(struct apus_endpoint remote, uint16_t port)
+{
+	struct apus_tcp_layer *layer = &apus_stack_self()->tcp;
+	struct apus_tcp_key key = {.remote = remote.addr, .remote_port = remote.port};
+	struct apus_addr local;
+
+	sim_check_equal(apus_ipv4_source(layer->ip, remote.addr, &local), 0);
+	key.local = local;
+	do {
+		sim_check_equal(apus_tcp_choose_port(layer, &key, apus_now()), 0);
+	} while (key.local_port != port - 1);
+	return 0;
+}
+
+/* Opens at three seconds sharp, says what it has to say, and hears the other. */
+static int64_t open_at_three(struct apus_endpoint remote, uint16_t port)
+{
+	struct apus_tcp *c;
+	char buf[6] = "";
+
+	sim_check_equal(choose_next_port(remote, port), 0);
+	sim_check_equal(apus_sleep_until(3 * APUS_SEC), 0);
+	sim_check_equal(apus_tcp_connect(remote, &c), 0);
+	sim_check_equal(apus_tcp_local(c).port, port);
+	sim_check_equal(apus_tcp_write(c, "hello", 5), 5);
+	sim_check_equal(apus_tcp_shutdown(c), 0);
+	sim_check_equal(apus_tcp_read(c, buf, sizeof(buf)), 5);
+	sim_check_equal(apus_tcp_read(c, buf, sizeof(buf)), 0);
+	apus_tcp_close(c);
+	return 0;
+}
+
+static int64_t open_server(void *arg)
+{
+	return open_at_three(sim_endpoint(CLIENT_IP, OPEN_PORT_CLIENT), OPEN_PORT_SERVER);
+}
+
+static int64_t open_client(void *arg)
+{
+	return open_at_three(sim_endpoint(SERVER_IP, OPEN_PORT_SERVER), OPEN_PORT_CLIENT);
+}
+
+/* RFC 9293 §3.5, figure 7 */
+static void simultaneous_open_makes_one_connection(void **state)
+{
+	uint64_t opens;
+
+	introduce();
+	opens = server_counter("passive_opens");
+	run_both(open_server, open_client, 10 * APUS_SEC);
+	assert_int_equal(server_counter("active_opens"), 1);
+	assert_int_equal(server_counter("passive_opens"), opens); /* that of introduce() */
+	assert_int_equal(server_counter("resets_out") + client_counter("resets_out"), 0);
+}
+
 /* --- Closing ------------------------------------------------------------------------------- */
 
 static int64_t half_close_server(void *arg)
@@ -1123,6 +1182,7 @@ int main(void)
 		TEST(connect_to_closed_port_is_refused_in_one_round_trip),
 		TEST(connect_without_a_route_fails_at_once),
 		TEST(server_that_comes_up_late_is_reached_by_a_later_syn),
+		TEST(simultaneous_open_makes_one_connection),
 		TEST(half_closed_connection_still_carries_the_other_way),
 		TEST(simultaneous_close_leaves_time_wait_on_both_sides),
 		TEST(orderly_close_leaves_time_wait_at_the_first_to_close_for_a_minute),
