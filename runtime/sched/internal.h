@@ -56,8 +56,6 @@ struct apus_task {
 	char arg_copy[];                 /* of apus_spawn_with() */
 };
 
-#define APUS_ARG_COPY_MAX 1024
-
 #define APUS_SHARD_COUNTERS(X)                 \
  X(TURNS, "turns")                             \
  X(LAPS, "laps")                               \

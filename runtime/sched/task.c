@@ -339,7 +339,7 @@ static struct apus_task *spawn_options(const struct apus_spawn_options *options,
 {
 	struct apus_shard *s = apus_shard_current;
 
-	if (bytes > APUS_ARG_COPY_MAX)
+	if (bytes > APUS_TASK_ARG_MAX)
 		return NULL;
 
 	struct apus_task *t = create(s, pool_of(s, options ? options->stack_bytes : 0), fn,
@@ -373,7 +373,7 @@ int apus_spawn_detached(const struct apus_spawn_options *options, apus_task_fn f
 {
 	if (spawn_options(options, fn, arg, bytes, 0))
 		return 0;
-	return bytes > APUS_ARG_COPY_MAX ? -EINVAL : -ENOMEM;
+	return bytes > APUS_TASK_ARG_MAX ? -EINVAL : -ENOMEM;
 }
 
 /* ----------------------------------------------------------------------------- handles, names */
@@ -442,6 +442,16 @@ void apus_task_set_name(struct apus_task *t, const char *name)
 uint64_t apus_task_id(const struct apus_task *t)
 {
 	return t ? t->id : 0;
+}
+
+void *apus_task_arg(const struct apus_task *t)
+{
+	return t->arg;
+}
+
+struct apus_list *apus_task_awaiters(struct apus_task *t)
+{
+	return &t->awaiters;
 }
 
 /* ------------------------------------------------------------------------------- park and wake */

@@ -20,6 +20,7 @@ struct apus_task;
 typedef int64_t (*apus_task_fn)(void *arg);
 
 #define APUS_TASK_NAME_BYTES 32
+#define APUS_TASK_ARG_MAX    1024 /* bytes of a copied argument */
 
 enum apus_spawn_flags {
 	/*
@@ -117,6 +118,8 @@ struct apus_task *apus_task_self(void);
 const char *apus_task_name(const struct apus_task *t);
 void apus_task_set_name(struct apus_task *t, const char *name);
 uint64_t apus_task_id(const struct apus_task *t);
+/** apus_task_arg - what its body is called with: the copy, if it was copied. Context: any */
+void *apus_task_arg(const struct apus_task *t);
 
 /**
  * apus_yield - let everything that is ready run once: exactly one lap

@@ -52,6 +52,9 @@ void apus_callback_register(struct apus_callback *callback, struct apus_list *qu
 /** apus_callback_now - nothing to wait for: it runs in the next lap, with @rc. Context: any, on the shard */
 void apus_callback_now(struct apus_callback *callback, int64_t rc);
 
+/** apus_task_awaiters - the queue of who waits for the end of @t: struct apus_wait.link. Context: any, on the shard */
+struct apus_list *apus_task_awaiters(struct apus_task *t);
+
 /** apus_wait_init - for the running task */
 void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,
 		    const void *object);

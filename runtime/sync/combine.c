@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/combine.c: one watch per task; what differs is when the waiting task is woken.
+ *
+ * Few watches lie on the waiting task's stack; more come from the shard's heap.
+ */
+#include "runtime/sync/combine.h"
+
+#include "runtime/base/check.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sync/event.h"
+#include "runtime/sync/timeout.h"
+
+#include <errno.h>
+
+enum {
+	WATCHES_ON_STACK = 12
+};
+
+/* One task that is waited for with others. */
+struct apus_watch {
+	struct apus_callback done;
+	struct apus_list link; /* in apus_as_completed.ended */
+	struct apus_task *task;
+	void *owner;
+};
+
+static struct apus_watch *watches_get(struct apus_watch *few, size_t n)
+{
+	if (n <= WATCHES_ON_STACK)
+		return few;
+	return apus_heap_alloc(apus_shard_heap(apus_shard_self()), n * sizeof(*few));
+}
+
+static void watches_put(struct apus_watch *watches, const struct apus_watch *few)
+{
+	if (watches != few)
+		apus_heap_free(apus_shard_heap(apus_shard_self()), watches);
+}
+
+static void watch(struct apus_watch *w, struct apus_task *task, apus_work_fn done, void *owner)
+{
+	apus_callback_init(&w->done, done);
+	apus_list_init(&w->link);
+	w->task = task;
+	w->owner = owner;
+	apus_task_on_done(task, &w->done);
+}
+
+static void unwatch_all(struct apus_watch *watches, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		apus_callback_remove(&watches[i].done);
+}
+
+static struct apus_watch *watch_of(struct apus_work *work)
+{
+	return apus_container_of(apus_callback_of(work), struct apus_watch, done);
+}
+
+/* ------------------------------------------------------------------------------------- gather */
+
+struct gather {
+	struct apus_wait wait;
+	struct apus_task *const *tasks;
+	size_t n, ended;
+	unsigned int flags;
+	bool is_cancelled;
+	bool is_over;
+};
+
+/* Passed on to every child; if all have ended already, the wait ends here. */
+static bool cancel_children(struct apus_wait *wait)
+{
+	struct gather *g = apus_container_of(wait, struct gather, wait);
+	bool any = false;
+
+	for (size_t i = 0; i < g->n; i++)
+		any |= apus_task_cancel(g->tasks[i]);
+	g->is_cancelled |= any;
+	g->is_over |= !any;
+	return any;
+}
+
+static void gathered(struct apus_work *work)
+{
+	struct apus_watch *w = watch_of(work);
+	struct gather *g = w->owner;
+	int64_t result = w->done.wait.rc;
+
+	g->ended++;
+	if (g->is_over)
+		return;
+	if (result < 0 && !(g->flags & APUS_GATHER_RETURN_ERRORS)) {
+		g->is_over = true;
+		apus_wake(&g->wait, result);
+	} else if (g->ended == g->n) {
+		g->is_over = true;
+		apus_wake(&g->wait, g->is_cancelled ? -ECANCELED : 0);
+	}
+}
+
+static int64_t gather_watched(struct gather *g, struct apus_watch *watches)
+{
+	static const struct apus_wait_type gathering = {.cancel = cancel_children};
+
+	apus_wait_init(&g->wait, &gathering, "gather", g->tasks);
+	for (size_t i = 0; i < g->n; i++)
+		watch(&watches[i], g->tasks[i], gathered, g);
+
+	int64_t rc = apus_park(&g->wait);
+
+	g->is_over = true;
+	unwatch_all(watches, g->n);
+	return rc;
+}
+
+int64_t apus_gather(struct apus_task *const tasks[], size_t n, int64_t results[],
+		    unsigned int flags)
+{
+	struct gather g = {.tasks = tasks, .n = n, .flags = flags};
+	struct apus_watch few[WATCHES_ON_STACK], *watches = watches_get(few, n);
+	int64_t rc = -ENOMEM;
+
+	if (!n)
+		return apus_checkpoint();
+	if (watches)
+		rc = gather_watched(&g, watches);
+	for (size_t i = 0; i < n; i++) {
+		int64_t result = apus_task_result(tasks[i]);
+
+		if (results)
+			results[i] = result;
+		apus_detach(tasks[i]);
+	}
+	watches_put(watches, few);
+	return rc;
+}
+
+/* --------------------------------------------------------------------------------------- wait */
+
+struct waiting {
+	struct apus_event enough;
+	enum apus_wait_mode mode;
+	size_t pending;
+};
+
+static bool is_enough(const struct waiting *w, int64_t result)
+{
+	switch (w->mode) {
+	case APUS_WAIT_ALL:
+		return !w->pending;
+	case APUS_WAIT_FIRST:
+		return true;
+	case APUS_WAIT_FIRST_EXCEPTION:
+		return !w->pending || (result < 0 && result != -ECANCELED);
+	}
+	return true;
+}
+
+static void one_ended(struct apus_work *work)
+{
+	struct apus_watch *one = watch_of(work);
+	struct waiting *w = one->owner;
+
+	w->pending--;
+	if (is_enough(w, one->done.wait.rc))
+		apus_event_set(&w->enough);
+}
+
+/* What has ended before we came counts as well, without a lap. */
+static bool enough_ended(struct waiting *w, struct apus_task *const tasks[], size_t n)
+{
+	bool enough = false;
+
+	w->pending = n;
+	for (size_t i = 0; i < n; i++)
+		w->pending -= apus_task_done(tasks[i]);
+	for (size_t i = 0; i < n; i++)
+		if (apus_task_done(tasks[i]))
+			enough |= is_enough(w, apus_task_result(tasks[i]));
+	return enough;
+}
+
+static int64_t wait_watched(struct waiting *w, struct apus_watch *watches,
+			    struct apus_task *const tasks[], size_t n, int64_t ns)
+{
+	struct apus_timeout limit;
+	size_t watched = 0;
+
+	apus_event_init(&w->enough);
+	for (size_t i = 0; i < n; i++)
+		if (!apus_task_done(tasks[i]))
+			watch(&watches[watched++], tasks[i], one_ended, w);
+	apus_timeout_begin(&limit, ns);
+
+	int64_t rc = apus_timeout_end(&limit, apus_event_wait(&w->enough));
+
+	unwatch_all(watches, watched);
+	return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+int64_t apus_wait(struct apus_task *const tasks[], size_t n, enum apus_wait_mode mode, int64_t ns)
+{
+	struct apus_watch few[WATCHES_ON_STACK], *watches;
+	struct waiting w = {.mode = mode};
+	int64_t rc = 0, ended = 0;
+
+	if (!n)
+		return -EINVAL;
+	if (!enough_ended(&w, tasks, n)) {
+		watches = watches_get(few, n);
+		if (!watches)
+			return -ENOMEM;
+		rc = wait_watched(&w, watches, tasks, n, ns);
+		watches_put(watches, few);
+	}
+	for (size_t i = 0; i < n; i++)
+		ended += apus_task_done(tasks[i]);
+	return rc < 0 ? rc : ended;
+}
+
+/* ------------------------------------------------------------------------------- as_completed */
+
+static void next_ended(struct apus_work *work)
+{
+	struct apus_watch *w = watch_of(work);
+	struct apus_as_completed *it = w->owner;
+
+	apus_list_push_back(&it->ended, &w->link);
+	apus_waitq_wake_one(&it->waiters, 0);
+}
+
+int apus_as_completed_begin(struct apus_as_completed *it, struct apus_task *const tasks[], size_t n)
+{
+	*it = (struct apus_as_completed){.n = n};
+	apus_waitq_init(&it->waiters);
+	apus_list_init(&it->ended);
+	if (!n)
+		return 0;
+	it->watches =
+		apus_heap_alloc(apus_shard_heap(apus_shard_self()), n * sizeof(it->watches[0]));
+	if (!it->watches)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		watch(&it->watches[i], tasks[i], next_ended, it);
+	return 0;
+}
+
+int64_t apus_as_completed_next(struct apus_as_completed *it)
+{
+	struct apus_list *node;
+
+	if (it->returned == it->n)
+		return -ENOENT;
+	while (!(node = apus_list_pop_front(&it->ended))) {
+		int64_t rc = apus_waitq_wait(&it->waiters, "as_completed");
+
+		if (rc)
+			return rc;
+	}
+	it->returned++;
+	return apus_list_entry(node, struct apus_watch, link) - it->watches;
+}
+
+void apus_as_completed_end(struct apus_as_completed *it)
+{
+	unwatch_all(it->watches, it->watches ? it->n : 0);
+	apus_heap_free(apus_shard_heap(apus_shard_self()), it->watches);
+	it->watches = NULL;
+	it->returned = it->n;
+}
+
+/* ---------------------------------------------------------------------------- wait_for, shield */
+
+int64_t apus_wait_for(struct apus_task *t, int64_t ns)
+{
+	struct apus_timeout limit;
+	int64_t rc, ended;
+
+	if (ns <= 0 && !apus_task_done(t)) {
+		apus_task_cancel(t);
+		rc = apus_await(t);
+		/* A cancel of our own, which stands on our account, is not taken for the limit's. */
+		return rc == -ECANCELED && !apus_task_cancelling(apus_task_self()) ? -ETIMEDOUT
+										   : rc;
+	}
+	apus_timeout_begin(&limit, ns);
+	rc = apus_await(t);
+	ended = apus_timeout_end(&limit, rc);
+	return rc >= 0 ? rc : ended;
+}
+
+int64_t apus_shield(struct apus_task *t)
+{
+	struct apus_wait wait;
+	int64_t rc;
+
+	if (apus_task_done(t) || t == apus_task_self())
+		return apus_await(t);
+	apus_wait_init(&wait, NULL, "shield", t);
+	apus_list_push_back(apus_task_awaiters(t), &wait.link);
+	rc = apus_park(&wait);
+	if (apus_task_done(t))
+		(void)apus_task_result(t); /* seen, even if a cancel takes it from us */
+	apus_detach(t);
+	return rc;
+}
+
+/* --------------------------------------------------------------------------------------- race */
+
+struct race {
+	struct apus_event news; /* there is a winner, or the last one that was started has failed */
+	struct apus_racer *racers;
+	struct apus_watch *watches;
+	size_t n, started, ended;
+	int64_t winner; /* < 0: none yet */
+	int64_t error;  /* the last */
+};
+
+static void racer_ended(struct apus_work *work)
+{
+	struct apus_watch *w = watch_of(work);
+	struct race *race = w->owner;
+	size_t index = (size_t)(w - race->watches);
+	int64_t result = w->done.wait.rc;
+
+	race->ended++;
+	race->racers[index].result = result;
+	if (result >= 0 && race->winner < 0)
+		race->winner = (int64_t)index;
+	else if (result < 0)
+		race->error = result;
+	if (race->winner >= 0 || index + 1 == race->started || race->ended == race->n)
+		apus_event_set(&race->news);
+}
+
+static void start_next(struct race *race)
+{
+	struct apus_racer *racer = &race->racers[race->started];
+
+	watch(&race->watches[race->started++], apus_spawn(racer->fn, racer->arg), racer_ended,
+	      race);
+}
+
+static int64_t run_race(struct race *race, int64_t delay_ns)
+{
+	while (race->winner < 0 && race->ended < race->n) {
+		struct apus_timeout limit;
+		bool last = race->started == race->n;
+
+		if (!last)
+			start_next(race);
+		apus_event_clear(&race->news);
+		apus_timeout_begin(&limit, race->started < race->n ? delay_ns : APUS_NEVER);
+
+		int64_t rc = apus_timeout_end(&limit, apus_event_wait(&race->news));
+
+		if (rc < 0 && rc != -ETIMEDOUT)
+			return rc;
+	}
+	return race->winner >= 0 ? race->winner : race->error;
+}
+
+/* However often we are cancelled: no racer may outlive the records on our stack. */
+static int64_t end_racers(struct race *race, int64_t rc)
+{
+	for (size_t i = 0; i < race->started; i++)
+		apus_task_cancel(race->watches[i].task);
+	while (race->ended < race->started) {
+		apus_event_clear(&race->news);
+		race->n = race->started;
+
+		int64_t woken = apus_event_wait(&race->news);
+
+		rc = woken < 0 ? woken : rc;
+	}
+	for (size_t i = 0; i < race->started; i++) {
+		(void)apus_task_result(race->watches[i].task);
+		apus_detach(race->watches[i].task);
+	}
+	return rc;
+}
+
+int64_t apus_race_staggered(struct apus_racer racers[], size_t n, int64_t delay_ns)
+{
+	struct apus_watch few[WATCHES_ON_STACK], *watches;
+	struct race race = {.racers = racers, .n = n, .winner = -1};
+
+	if (!n)
+		return -EINVAL;
+	watches = watches_get(few, n);
+	if (!watches)
+		return -ENOMEM;
+	race.watches = watches;
+	apus_event_init(&race.news);
+	for (size_t i = 0; i < n; i++)
+		racers[i].result = -EINPROGRESS;
+
+	int64_t rc = end_racers(&race, run_race(&race, delay_ns));
+
+	watches_put(watches, few);
+	return rc;
+}

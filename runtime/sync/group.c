@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/group.c: structured concurrency.
+ *
+ * A child's record lies on the child's own stack, in front of its argument, so a group allocates
+ * nothing; that of a failed child stays until fini, because its error does.
+ */
+#include "runtime/sync/group.h"
+
+#include "runtime/base/check.h"
+#include "runtime/sched/wait.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ARG_MAX_BYTES 768
+
+struct APUS_ALIGNED(16) child {
+	struct apus_list link; /* in children or failed */
+	struct apus_group *group;
+	struct apus_task *task;
+	struct apus_callback done;
+	apus_task_fn fn;
+	void *arg;
+};
+
+static_assert(sizeof(struct child) + ARG_MAX_BYTES <= APUS_TASK_ARG_MAX,
+	      "an argument block of a task");
+
+void apus_group_begin(struct apus_group *g, enum apus_group_policy policy)
+{
+	*g = (struct apus_group){.parent = apus_task_self(), .policy = policy};
+	apus_list_init(&g->children);
+	apus_list_init(&g->failed);
+	apus_waitq_init(&g->ended);
+}
+
+static void abort_children(struct apus_group *g)
+{
+	struct apus_list *it, *tmp;
+
+	g->is_aborting = true;
+	apus_list_for_each_safe(it, tmp, &g->children)
+		apus_task_cancel(apus_list_entry(it, struct child, link)->task);
+}
+
+/* A child failed while the body, or the end, goes on: it is cancelled too, and knows by whom. */
+static void abort_by_child(struct apus_group *g)
+{
+	abort_children(g);
+	if (g->cancelled_parent)
+		return;
+	g->cancelled_parent = true;
+	apus_task_cancel(g->parent);
+}
+
+static void keep_error(struct apus_group *g, int64_t error)
+{
+	if (!g->errors++)
+		g->first_error = error;
+}
+
+static void child_done(struct apus_work *work)
+{
+	struct child *child = apus_container_of(apus_callback_of(work), struct child, done);
+	struct apus_group *g = child->group;
+	int64_t result = apus_task_result(child->task);
+
+	apus_list_remove(&child->link);
+	if (--g->live == 0)
+		apus_waitq_wake_all(&g->ended, 0);
+	if (result >= 0 || result == -ECANCELED) {
+		apus_detach(child->task); /* and the record with it */
+		return;
+	}
+	apus_list_push_back(&g->failed, &child->link);
+	keep_error(g, result);
+	if (g->policy == APUS_GROUP_FAIL_FAST && !g->is_aborting && !g->cancelled_parent)
+		abort_by_child(g);
+}
+
+static int64_t run_child(void *arg)
+{
+	struct child *child = arg;
+
+	return child->fn(child->arg);
+}
+
+int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *options,
+		     apus_task_fn fn, const void *arg, size_t bytes)
+{
+	struct block {
+		struct child child;
+		char arg[ARG_MAX_BYTES];
+	} block = {.child = {.group = g, .fn = fn, .arg = (void *)(uintptr_t)arg}};
+
+	if (bytes > ARG_MAX_BYTES || (options && options->flags & APUS_SPAWN_EAGER))
+		return -EINVAL;
+	if (g->is_over || (g->is_exiting && !g->live))
+		return -EPIPE;
+	if (g->is_aborting)
+		return -ECANCELED;
+	if (bytes)
+		memcpy(block.arg, arg, bytes);
+
+	struct apus_task *t =
+		apus_spawn_with(options, run_child, &block, offsetof(struct block, arg) + bytes);
+
+	if (!t)
+		return -ENOMEM;
+
+	struct child *child = apus_task_arg(t);
+
+	if (bytes)
+		child->arg = child + 1;
+	child->task = t;
+	apus_callback_init(&child->done, child_done);
+	apus_task_on_done(t, &child->done);
+	apus_list_push_back(&g->children, &child->link);
+	g->live++;
+	return 0;
+}
+
+void apus_group_cancel(struct apus_group *g)
+{
+	if (g->is_over || g->is_aborting)
+		return;
+	abort_children(g);
+	if (!g->cancelled_parent && apus_task_self() != g->parent) {
+		g->cancelled_parent = true;
+		apus_task_cancel(g->parent);
+	}
+}
+
+/* Cancels of the waiting task abort the group, the first time; the wait goes on. */
+static int64_t wait_for_children(struct apus_group *g, int64_t rc)
+{
+	while (g->live) {
+		int64_t woken = apus_waitq_wait(&g->ended, "group");
+
+		if (woken == -ECANCELED && !g->is_aborting) {
+			rc = -ECANCELED;
+			abort_children(g);
+		}
+	}
+	return rc;
+}
+
+int64_t apus_group_end(struct apus_group *g, int64_t rc)
+{
+	apus_assert(g->parent == apus_task_self() && !g->is_over);
+	g->is_exiting = true;
+	if (rc < 0 && !g->is_aborting)
+		abort_children(g);
+
+	int64_t body = rc;
+
+	rc = wait_for_children(g, rc);
+	g->is_over = true;
+	/* The cancel that we asked for is taken back; if no other stands, it was all there was. */
+	if (g->cancelled_parent && apus_task_uncancel(g->parent) == 0 && rc == -ECANCELED)
+		rc = 0;
+	if (rc == -ECANCELED && !g->errors)
+		return rc;
+	if (body < 0 && body != -ECANCELED) {
+		g->body_error = body;
+		keep_error(g, body);
+	}
+	if (!g->errors)
+		return rc;
+	/* An error wins over a cancel from outside, which is delivered at the next wait instead. */
+	if (apus_task_cancelling(g->parent)) {
+		apus_task_uncancel(g->parent);
+		apus_task_cancel(g->parent);
+	}
+	return g->first_error;
+}
+
+void apus_group_fini(struct apus_group *g)
+{
+	struct apus_list *node;
+
+	apus_must(g->is_over);
+	while ((node = apus_list_pop_front(&g->failed)))
+		apus_detach(apus_list_entry(node, struct child, link)->task);
+}
+
+bool apus_group_error(const struct apus_group *g, size_t index, struct apus_group_error *out)
+{
+	const struct apus_list *it;
+
+	apus_list_for_each(it, &g->failed) {
+		const struct child *child = apus_list_entry(it, struct child, link);
+
+		if (index-- > 0)
+			continue;
+		*out = (struct apus_group_error){
+			.task_id = apus_task_id(child->task),
+			.task_name = apus_task_name(child->task),
+			.error = apus_task_result(child->task),
+		};
+		return true;
+	}
+	if (index > 0 || !g->body_error)
+		return false;
+	*out = (struct apus_group_error){
+		.task_id = apus_task_id(g->parent),
+		.task_name = apus_task_name(g->parent),
+		.error = g->body_error,
+	};
+	return true;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/queue.c: three orders of storage under one protocol of waiting.
+ */
+#include "runtime/sync/queue.h"
+
+#include "runtime/base/check.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sched/wait.h"
+
+#include <errno.h>
+
+static const uint32_t room_min = 8;
+
+struct apus_queue_entry {
+	int64_t priority;
+	uint64_t seq;
+	void *item;
+};
+
+int apus_queue_init(struct apus_queue *q, const struct apus_queue_options *options)
+{
+	if (!options->capacity ||
+	    (options->order == APUS_QUEUE_PRIORITY) != (options->priority != NULL))
+		return -EINVAL;
+	*q = (struct apus_queue){
+		.capacity = options->capacity,
+		.order = options->order,
+		.priority = options->priority,
+		.heap = apus_shard_heap(apus_shard_self()),
+	};
+	apus_waitq_init(&q->getters);
+	apus_waitq_init(&q->putters);
+	apus_waitq_init(&q->joiners);
+	return 0;
+}
+
+void apus_queue_fini(struct apus_queue *q)
+{
+	apus_must(apus_waitq_empty(&q->getters) && apus_waitq_empty(&q->putters));
+	apus_heap_free(q->heap, q->items);
+	q->items = NULL;
+	q->room = q->count = 0;
+}
+
+/* ------------------------------------------------------------------------------------ storage */
+
+static APUS_COLD int grow(struct apus_queue *q)
+{
+	size_t bytes =
+		q->order == APUS_QUEUE_PRIORITY ? sizeof(q->entries[0]) : sizeof(q->items[0]);
+	uint32_t room = q->room ? 2 * q->room : room_min;
+	void **items;
+
+	if (room < q->room)
+		return -ENOMEM;
+	items = apus_heap_realloc(q->heap, q->items, room * bytes);
+	if (!items)
+		return -ENOMEM;
+	/* A full ring that begins in the middle: what had wrapped round now follows the rest. */
+	if (q->order == APUS_QUEUE_FIFO)
+		for (uint32_t i = 0; i < q->head; i++)
+			items[q->room + i] = items[i];
+	q->items = items;
+	q->room = room;
+	return 0;
+}
+
+static bool before(const struct apus_queue_entry *a, const struct apus_queue_entry *b)
+{
+	return a->priority != b->priority ? a->priority < b->priority : a->seq < b->seq;
+}
+
+static void heap_push(struct apus_queue *q, struct apus_queue_entry entry)
+{
+	uint32_t at = q->count;
+
+	while (at && before(&entry, &q->entries[(at - 1) / 2])) {
+		q->entries[at] = q->entries[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	q->entries[at] = entry;
+}
+
+/* q->count is already one less: the last entry looks for its place from the root on. */
+static void *heap_pop(struct apus_queue *q)
+{
+	struct apus_queue_entry *e = q->entries, last = e[q->count];
+	void *item = e[0].item;
+	uint32_t at = 0, child;
+
+	while ((child = 2 * at + 1) < q->count) {
+		if (child + 1 < q->count && before(&e[child + 1], &e[child]))
+			child++;
+		if (!before(&e[child], &last))
+			break;
+		e[at] = e[child];
+		at = child;
+	}
+	e[at] = last;
+	return item;
+}
+
+static int store(struct apus_queue *q, void *item)
+{
+	if (apus_unlikely(q->count == q->room)) {
+		int rc = grow(q);
+
+		if (rc)
+			return rc;
+	}
+	switch (q->order) {
+	case APUS_QUEUE_FIFO:
+		q->items[(q->head + q->count) & (q->room - 1)] = item;
+		break;
+	case APUS_QUEUE_LIFO:
+		q->items[q->count] = item;
+		break;
+	case APUS_QUEUE_PRIORITY:
+		heap_push(q, (struct apus_queue_entry){q->priority(item), q->seq++, item});
+		break;
+	}
+	q->count++;
+	return 0;
+}
+
+static void *fetch(struct apus_queue *q)
+{
+	void *item = NULL;
+
+	q->count--;
+	switch (q->order) {
+	case APUS_QUEUE_FIFO:
+		item = q->items[q->head];
+		q->head = (q->head + 1) & (q->room - 1);
+		break;
+	case APUS_QUEUE_LIFO:
+		item = q->items[q->count];
+		break;
+	case APUS_QUEUE_PRIORITY:
+		item = heap_pop(q);
+		break;
+	}
+	return item;
+}
+
+/* ------------------------------------------------------------------------------------ waiting */
+
+int apus_queue_try_put(struct apus_queue *q, void *item)
+{
+	if (apus_unlikely(q->is_shut_down))
+		return -EPIPE;
+	if (apus_queue_is_full(q))
+		return -EAGAIN;
+
+	int rc = store(q, item);
+
+	if (rc)
+		return rc;
+	q->unfinished++;
+	apus_waitq_wake_one(&q->getters, 0);
+	return 0;
+}
+
+int apus_queue_try_get(struct apus_queue *q, void **item)
+{
+	if (!q->count)
+		return q->is_shut_down ? -EPIPE : -EAGAIN;
+	*item = fetch(q);
+	apus_waitq_wake_one(&q->putters, 0);
+	return 0;
+}
+
+/* Return: 0 to look again. One that was woken and cancelled since gives the wake to the next. */
+static APUS_NOINLINE int wait_turn(struct apus_queue *q, struct apus_waitq *waiters,
+				   const char *what)
+{
+	struct apus_wait wait;
+
+	apus_wait_init(&wait, NULL, what, q);
+	apus_list_push_back(&waiters->waiters, &wait.link);
+
+	int rc = (int)apus_park(&wait);
+
+	if (rc && wait.rc == 0 &&
+	    (waiters == &q->getters ? !apus_queue_is_empty(q) : !apus_queue_is_full(q)))
+		apus_waitq_wake_one(waiters, 0);
+	return rc;
+}
+
+int apus_queue_put(struct apus_queue *q, void *item)
+{
+	int rc = apus_checkpoint();
+
+	while (!rc && (rc = apus_queue_try_put(q, item)) == -EAGAIN)
+		rc = wait_turn(q, &q->putters, "queue put");
+	return rc;
+}
+
+int apus_queue_get(struct apus_queue *q, void **item)
+{
+	int rc = apus_checkpoint();
+
+	while (!rc && (rc = apus_queue_try_get(q, item)) == -EAGAIN)
+		rc = wait_turn(q, &q->getters, "queue get");
+	return rc;
+}
+
+int apus_queue_task_done(struct apus_queue *q)
+{
+	if (!q->unfinished)
+		return -EINVAL;
+	if (--q->unfinished == 0)
+		apus_waitq_wake_all(&q->joiners, 0);
+	return 0;
+}
+
+int apus_queue_join(struct apus_queue *q)
+{
+	if (!q->unfinished)
+		return apus_checkpoint();
+	return (int)apus_waitq_wait(&q->joiners, "queue join");
+}
+
+void apus_queue_shutdown(struct apus_queue *q, bool immediate)
+{
+	q->is_shut_down = true;
+	while (immediate && q->count) {
+		(void)fetch(q);
+		(void)apus_queue_task_done(q);
+	}
+	apus_waitq_wake_all(&q->getters, 0);
+	apus_waitq_wake_all(&q->putters, 0);
+}
