@@ -103,8 +103,8 @@ class App:
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [str(APPS / self.name), *self.args], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+            ['setpriv', '--pdeathsig', 'KILL', str(APPS / self.name), *self.args],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         STARTED.add(self.process.pid)
         os.set_blocking(self.process.stderr.fileno(), False)
         try:
@@ -121,7 +121,7 @@ class App:
 
     def __exit__(self, kind, error, trace):
         if self.alive():
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
         self.process.wait()
         if self.process.returncode == -signal.SIGKILL:
             # Its own directory is what a killed one may leave; the next start removes it, too.

@@ -260,9 +260,10 @@ class Stop(LiveTest):
 
     def test_sigterm_with_a_peer_that_does_not_close_exits_all_the_same(self):
         with App('echo') as app, connect(PORT) as sock:
-            self.assertEqual(app.stop(), 0)
+            app.kill(signal.SIGTERM)
             sock.settimeout(5)
-            self.assertEqual(sock.recv(100), b'')
+            self.assertEqual(sock.recv(100), b'', 'no FIN')
+            self.assertEqual(app.end(), 0)
 
     def test_sigterm_amid_a_stream_exits_all_the_same(self):
         with App('echo') as app, connect(PORT) as sock:

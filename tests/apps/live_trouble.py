@@ -70,7 +70,7 @@ class Machine(TroubleTest):
         with App('echo') as first:
             second = subprocess.Popen(
                 [str(live.APPS / 'echo'), '--vdev=net_tap1,iface=apus1', '--ip', '10.8.0.2/24'],
-                stderr=subprocess.PIPE)
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             try:
                 live.STARTED.add(second.pid)
                 live.wait_until(lambda: live.is_up('apus1') or second.poll() is not None,
