@@ -22,7 +22,7 @@ void apus_cc_check(const struct apus_cc *cc)
 {
 	apus_must_op(cc->mss, >, 0);
 	apus_must_op(cc->cwnd_bytes, >=, cc->mss);
-	apus_must_op(cc->cwnd_bytes, <=, apus_max(APUS_CC_CWND_MAX, cc->mss));
+	apus_must_op(cc->cwnd_bytes, <=, APUS_CC_CWND_MAX);
 	apus_must_op(cc->ssthresh_bytes, >=, 2 * (uint64_t)cc->mss);
 	apus_must(!cc->in_recovery || cc->has_recover);
 	apus_must(!cc->in_recovery || !cc->timed_out);

@@ -11,16 +11,12 @@ static const uint32_t bases[] = {0,          1,          2,          1000,
 				 0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001,
 				 0xfffffff0, 0xfffffffe, 0xffffffff};
 
-#define for_each_base(s) \
- for (size_t i_ = 0; i_ < apus_countof(bases) && (s = bases[i_], true); i_++)
-
 static void order_holds_across_the_wrap(void **state)
 {
 	static const uint32_t gaps[] = {1, 2, 1460, 0x40000000, 0x7fffffff};
-	uint32_t s;
+	for (size_t b = 0; b < apus_countof(bases); b++) {
+		uint32_t s = bases[b];
 
-	for_each_base(s)
-	{
 		assert_false(apus_seq_lt(s, s) || apus_seq_gt(s, s));
 		assert_true(apus_seq_leq(s, s) && apus_seq_geq(s, s));
 		for (size_t i = 0; i < apus_countof(gaps); i++) {
@@ -38,10 +34,9 @@ static void order_holds_across_the_wrap(void **state)
 
 static void between_excludes_the_low_end_and_includes_the_high(void **state)
 {
-	uint32_t s;
+	for (size_t b = 0; b < apus_countof(bases); b++) {
+		uint32_t s = bases[b];
 
-	for_each_base(s)
-	{
 		assert_false(apus_seq_between(s, s, s + 10));
 		assert_true(apus_seq_between(s, s + 1, s + 10));
 		assert_true(apus_seq_between(s, s + 10, s + 10));
@@ -52,10 +47,9 @@ static void between_excludes_the_low_end_and_includes_the_high(void **state)
 
 static void between_equal_ends_is_nothing(void **state)
 {
-	uint32_t s;
+	for (size_t b = 0; b < apus_countof(bases); b++) {
+		uint32_t s = bases[b];
 
-	for_each_base(s)
-	{
 		assert_false(apus_seq_between(s, s, s));
 		assert_false(apus_seq_between(s, s + 1, s));
 		assert_false(apus_seq_between(s, s - 1, s));
@@ -64,10 +58,9 @@ static void between_equal_ends_is_nothing(void **state)
 
 static void within_includes_the_start_and_excludes_the_end(void **state)
 {
-	uint32_t s;
+	for (size_t b = 0; b < apus_countof(bases); b++) {
+		uint32_t s = bases[b];
 
-	for_each_base(s)
-	{
 		assert_false(apus_seq_within(s, s - 1, 10));
 		assert_true(apus_seq_within(s, s, 10));
 		assert_true(apus_seq_within(s, s + 9, 10));

@@ -27,6 +27,7 @@ static void assert_stream(const struct rte_mbuf *m, uint64_t position, uint32_t 
 	static uint8_t got[BYTES_MAX], expected[BYTES_MAX];
 	uint16_t mbufs = 0;
 
+	apus_must(m);
 	for (const struct rte_mbuf *piece = m; piece; piece = piece->next)
 		mbufs++;
 	assert_int_equal(m->nb_segs, mbufs);
@@ -40,7 +41,7 @@ static struct rte_mbuf *slice(struct apus_sndq *q, uint32_t offset, uint32_t byt
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(test_pool);
 
-	assert_non_null(m);
+	apus_must(m);
 	assert_int_equal(apus_sndq_attach(q, offset, bytes, m), 0);
 	return m;
 }

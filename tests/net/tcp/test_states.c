@@ -248,7 +248,7 @@ static void reach(struct peer *p, enum column state, const struct variant *v)
 
 /* ---- what is seen from outside ---- */
 
-static char state_letter(struct peer *p)
+static int state_letter(struct peer *p)
 {
 	struct apus_tcp_key key = {.local = apus_addr_v4(htonl(0x0a000001)),
 				   .remote = apus_addr_v4(htonl(0x0a000002)),
@@ -269,7 +269,7 @@ static char state_letter(struct peer *p)
 	return '!';
 }
 
-static char letter_of(enum column state)
+static int letter_of(enum column state)
 {
 	return "CLsSSE12WXAT"[state];
 }
@@ -347,8 +347,7 @@ struct trial {
 /* RCV.NXT after the segment. */
 static uint32_t rcv_nxt_after(const struct trial *t)
 {
-	char next = t->cell[0];
-	bool taken = t->cell[2] == 'd' || (t->row->flags & F_FIN && strchr("WXT", next));
+	bool taken = t->cell[2] == 'd' || (t->row->flags & F_FIN && strchr("WXT", t->cell[0]));
 
 	if (opened_by(t))
 		return t->seg.seq + 1 + (taken ? t->row->moves : 0);
@@ -403,8 +402,8 @@ static void check_answer(struct trial *t)
 
 static void check_state(struct trial *t)
 {
-	char expected = t->cell[0] == '=' ? letter_of(t->state) : t->cell[0];
-	char found = state_letter(t->p);
+	int expected = t->cell[0] == '=' ? letter_of(t->state) : t->cell[0];
+	int found = state_letter(t->p);
 
 	if (expected == 'C' && t->p->listener) /* the connection is gone, the listener is not */
 		expected = 'L';
@@ -417,7 +416,7 @@ static void check_receive(struct trial *t)
 {
 	uint8_t got[64];
 	struct peer *p = t->p;
-	char next = t->cell[0] == '=' ? letter_of(t->state) : t->cell[0];
+	int next = t->cell[0] == '=' ? letter_of(t->state) : t->cell[0];
 	bool at_end = strchr("WXAT", next) || (next == 'C' && t->state >= CLOSING);
 	int64_t expected = at_end ? 0 : -EAGAIN, rc;
 
