@@ -13,7 +13,7 @@
  * connections are aborted, the bytes that came must be right and nothing may be left.
  *
  *
- *	test_lossy                       APUS_SEEDS seeds (2000; 240 under ASan), from 1 on
+ *	test_lossy                       APUS_SEEDS seeds (2000; 700 under ASan), from 1 on
  *	test_lossy --seed N              that one, with what it did
  *	test_lossy --scenario loss20     seeds of that scenario only
  */
@@ -29,7 +29,7 @@
 #define OWN_MBUFS      2047
 #define LIMIT_NS       (3600 * APUS_SEC)
 #define AFTER_NS       (300 * APUS_SEC) /* longer than TIME-WAIT and FIN-WAIT-2 */
-#define SEEDS_DEFAULT  (APUS_ASAN ? 240 : 2000)
+#define SEEDS_DEFAULT  (APUS_ASAN ? 700 : 2000)
 
 enum chaos {
 	UNPLUG = 1 << 0,
