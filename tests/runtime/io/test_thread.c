@@ -107,10 +107,10 @@ static int64_t write_to_callers_stack(void *arg)
 {
 	volatile char *bytes = arg;
 
-	for (int i = 0; i < 4096; i++)
+	for (int i = 0; i < 2048; i++)
 		bytes[i] = (char)i;
 	nap_us(200);
-	for (int i = 0; i < 4096; i++)
+	for (int i = 0; i < 2048; i++)
 		if (bytes[i] != (char)i)
 			return -EINVAL;
 	return 0;
@@ -118,7 +118,7 @@ static int64_t write_to_callers_stack(void *arg)
 
 static int64_t lend_the_stack(void *arg)
 {
-	char bytes[4096];
+	char bytes[2048];
 
 	for (int i = 0; i < 20; i++)
 		check(apus_to_thread(write_to_callers_stack, bytes) == 0);

@@ -245,7 +245,7 @@ static void exhaust_address_space(void *arg)
 
 static void without_address_space_get_gives_null(void **state)
 {
-	if (APUS_ASAN || APUS_TSAN)
+	if (!test_memory_is_ours())
 		skip();
 	int status = test_in_child(exhaust_address_space, NULL, &capture);
 

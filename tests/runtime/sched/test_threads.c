@@ -57,7 +57,7 @@ static void nap_us(long us)
 /* Many calls of many threads. */
 
 #define THREADS       4
-#define CALLS         (APUS_TSAN ? 5000 : 50000)
+#define CALLS         (test_is_slow() ? 5000 : 50000)
 #define CALLS_AT_ONCE 64
 
 struct producer;
