@@ -3,12 +3,13 @@
  * net/tcp/icmp.c: what ICMP says about a segment of ours (RFC 9293 §3.9.2.2, RFC 5927).
  *
  * Anybody can send such a message, so it is believed only when the sequence number it quotes is in
- * flight (RFC 5927 §4.1). Even then a synchronized connection is not ended by it, whatever RFC 1122
- * called hard (RFC 5927 §5.2): it is remembered, and told to the user if the connection ends by
- * timeout. Before the handshake is over a hard error ends the attempt. "Fragmentation needed" lowers
+ * flight, as RFC 5927 advises. Even then a synchronized connection is not ended by it, hard error or
+ * soft: it is remembered, and told to the user if the connection ends by timeout (MUST-56,
+ * SHLD-25). Before the handshake is over a hard error ends the attempt. "Fragmentation needed" lowers
  * the segment size, never below 536 bytes, and what is in flight is sent again in smaller pieces.
  *
- * Where we differ: the don't-fragment bit stays set on paths with an MTU below 576 bytes.
+ * Where we differ: a hard error does not abort a synchronized connection, though SHLD-26 says so;
+ * §3.9.2.2 notes that others do the same. The don't-fragment bit stays set on paths with an MTU below 576 bytes.
  */
 #include "net/ip/icmp.h"
 
@@ -16,7 +17,7 @@
 
 #include <errno.h>
 
-#define HEADERS_BYTES 40 /* IPv4 and TCP, without options: RFC 6691 §2 */
+#define HEADERS_BYTES 40 /* IPv4 and TCP, without options: RFC 9293 §3.7.1 */
 
 static int error_of(const struct apus_icmp_error *e)
 {
@@ -33,7 +34,7 @@ static int error_of(const struct apus_icmp_error *e)
 	}
 }
 
-/* RFC 1122 §4.2.3.9: protocol and port unreachable are hard. */
+/* RFC 9293 §3.9.2.2: codes 2 to 4 are hard; 4, that it did not fit, is path MTU discovery's. */
 static bool is_hard(const struct apus_icmp_error *e)
 {
 	return e->type == APUS_ICMP_UNREACHABLE &&
@@ -46,10 +47,10 @@ static void lower_mss(struct apus_tcp *c, uint16_t mtu)
 
 	mss = apus_max(mss, APUS_TCP_MSS_LEAST_ICMP);
 	if (mss >= c->cc.mss)
-		return; /* no news: RFC 1191 §6.3 lets a stale or forged one only lower */
+		return; /* a stale or forged one can only lower it */
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_MSS_LOWERED);
 	apus_cc_set_mss(&c->cc, mss);
-	/* RFC 1191 §6.4: not a sign of congestion; send again at once what did not fit. */
+	/* RFC 1191: no sign of congestion; send again at once what did not fit. */
 	c->snd.rxt = c->snd.una;
 	c->is_timing = false;
 	apus_tcp_mark(c);

@@ -15,7 +15,7 @@
 
 #include <errno.h>
 
-#define HEADERS_BYTES 40 /* IPv4 and TCP, without options: RFC 6691 §2 */
+#define HEADERS_BYTES 40 /* IPv4 and TCP, without options: RFC 9293 §3.7.1 */
 
 static const char *const counter_names[] = {
 #define X(id, name) name,

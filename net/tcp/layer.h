@@ -111,7 +111,7 @@ struct apus_tcp_layer {
 	struct apus_siphash_key isn_key;
 	struct apus_siphash_key port_key;
 	uint16_t port_marks[APUS_TCP_PORT_MARKS];
-	uint16_t mss; /* what we can receive: MTU less headers (RFC 6691) */
+	uint16_t mss; /* what we can receive: MTU less headers (RFC 9293 §3.7.1) */
 	uint64_t counters[APUS_TCP_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 };

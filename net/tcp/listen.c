@@ -14,6 +14,7 @@
 #include "net/tcp/listen.h"
 
 #include "net/ip/ipv4.h"
+#include "net/tcp/timewait.h"
 #include "net/tcp/user.h"
 #include "runtime/sched/shard.h"
 
@@ -63,14 +64,33 @@ struct apus_tcp *apus_tcp_listener_take(struct apus_tcp_listener *l)
 
 /* ---- request entries ---- */
 
-static void request_close(struct apus_tcp_request *r)
+/* It is out of the demux, or something else is in its place there. */
+static void request_free(struct apus_tcp_request *r)
 {
 	struct apus_tcp_listener *l = r->listener;
 
-	apus_tcp_demux_remove(&l->layer->demux, r);
 	apus_list_remove(&r->link);
 	l->request_count--;
 	apus_slab_put(&l->layer->requests, r);
+}
+
+static void request_close(struct apus_tcp_request *r)
+{
+	apus_tcp_demux_remove(&r->listener->layer->demux, r);
+	request_free(r);
+}
+
+/*
+ * The peer knows nothing of this SYN: it was an old duplicate. RFC 9293 §3.6.1 (MAY-2): "returns
+ * to TIME-WAIT state if the SYN turns out to be an old duplicate".
+ */
+static void request_refused(struct apus_tcp_request *r, int64_t now_ns)
+{
+	if (r->reopens && apus_tcp_time_wait_replace(r->listener->layer, &r->key, r->old_snd_nxt,
+						     r->old_rcv_nxt, now_ns))
+		request_free(r);
+	else
+		request_close(r);
 }
 
 /* The oldest of those that were answered @retries times or more again; NULL. */
@@ -145,7 +165,7 @@ static void request_timeout(struct apus_tcp_request *r, int64_t now_ns)
 
 	if (r->retries == APUS_TCP_SYN_ACK_RETRIES) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_REQUEST_TIMEOUTS);
-		request_close(r);
+		request_refused(r, now_ns);
 		return;
 	}
 	apus_tcp_count(layer, APUS_TCP_COUNT_SYN_ACK_RETRANSMITS);
@@ -235,6 +255,9 @@ void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_ar
 		.listener = l,
 		.mss = seg->mss,
 		.wscale = seg->wscale,
+		.reopens = a->reopens,
+		.old_snd_nxt = a->old_snd_nxt,
+		.old_rcv_nxt = a->old_rcv_nxt,
 	};
 	r->iss = choose_iss(layer, r, a);
 	if (apus_tcp_demux_insert(&layer->demux, APUS_TCP_KIND_REQUEST, r)) {
@@ -274,9 +297,7 @@ static struct apus_tcp *promote(struct apus_tcp_request *r, int64_t now_ns)
 	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_CONNECTION, c);
 	c->in_demux = true;
 	layer->alive++;
-	apus_list_remove(&r->link);
-	r->listener->request_count--;
-	apus_slab_put(&layer->requests, r);
+	request_free(r);
 	return c;
 }
 
@@ -353,7 +374,7 @@ void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arriva
 			return;
 		}
 		apus_tcp_count(layer, APUS_TCP_COUNT_RESETS_IN);
-		request_close(r);
+		request_refused(r, a->now_ns);
 		return;
 	}
 	/* Fourth, check the SYN bit: "return this connection to the LISTEN state and return". */

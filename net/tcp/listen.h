@@ -27,6 +27,8 @@ struct apus_tcp_request {
 	uint16_t mss;          /* the peer's; 0: no option */
 	int8_t wscale;         /* the peer's; < 0: no option */
 	uint8_t retries;       /* SYN-ACKs sent again by the timer */
+	bool reopens;          /* an entry in TIME-WAIT gave way, with these numbers: */
+	uint32_t old_snd_nxt, old_rcv_nxt;
 };
 
 static_assert(sizeof(struct apus_tcp_request) <= 96, "TCP.md §3");

@@ -129,7 +129,8 @@ struct apus_tcp_arrival {
 	struct rte_mbuf *m; /* NULL once its text is queued */
 	int64_t now_ns;
 	bool reopens;         /* a SYN to which an entry in TIME-WAIT gave way, */
-	uint32_t old_snd_nxt; /* which had sent up to here */
+	uint32_t old_snd_nxt; /* which had sent up to here, */
+	uint32_t old_rcv_nxt; /* and received up to here */
 };
 
 /* ---- tcb.c ---- */

@@ -2,7 +2,7 @@
 /*
  * net/tcp/timewait.c: the TIME-WAIT state as a small entry; see timewait.h.
  *
- * RFC 9293 §3.10.7.4 for TIME-WAIT, §3.6.1; RFC 1122 §4.2.2.13; RFC 1337 §3. Where we differ: a
+ * RFC 9293 §3.10.7.4 for TIME-WAIT, §3.6.1 (MUST-13, MAY-2); RFC 1337 §3. Where we differ: a
  * segment without text that lies beyond RCV.NXT is not answered, so that two ends in TIME-WAIT
  * cannot answer each other for ever.
  */
@@ -61,33 +61,41 @@ static struct apus_tcp_time_wait *get_entry(struct apus_tcp_layer *layer)
 	return apus_slab_get(&layer->time_waits);
 }
 
-void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns)
+bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
+				uint32_t snd_nxt, uint32_t rcv_nxt, int64_t now_ns)
 {
-	struct apus_tcp_layer *layer = c->layer;
 	struct apus_tcp_time_wait *tw = get_entry(layer);
 
-	apus_must_op(c->state, ==, APUS_TCP_TIME_WAIT);
-	if (!tw) { /* out of memory: without a quiet time rather than not at all */
+	if (!tw) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MEMORY);
-		apus_tcp_delete(c, 0);
-		return;
+		return false;
 	}
 	*tw = (struct apus_tcp_time_wait){
-		.key = c->key,
-		.snd_nxt = c->snd.nxt,
-		.rcv_nxt = c->rcv.nxt,
+		.key = *key,
+		.snd_nxt = snd_nxt,
+		.rcv_nxt = rcv_nxt,
 		.since_tick = apus_tcp_tick(now_ns),
 	};
 	apus_list_push_back(&layer->time_wait_fifo, &tw->link);
 	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_TIME_WAIT, tw);
-	apus_tcp_detach(c);
 	arm_timer(layer);
+	return true;
+}
+
+void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns)
+{
+	apus_must_op(c->state, ==, APUS_TCP_TIME_WAIT);
+	if (apus_tcp_time_wait_replace(c->layer, &c->key, c->snd.nxt, c->rcv.nxt, now_ns))
+		apus_tcp_detach(c);
+	else /* out of memory: without a quiet time rather than not at all */
+		apus_tcp_delete(c, 0);
 }
 
 /*
- * RFC 1122 §4.2.2.13: a SYN may reopen the connection from TIME-WAIT if its number is larger than
- * any of the old connection's; ours will be, by RFC 6528's clock. Timestamps would let more
- * through (RFC 6191).
+ * RFC 9293 §3.6.1 (MAY-2): a SYN may reopen the connection from TIME-WAIT; that its number is
+ * beyond the old connection's tells it from an old duplicate (timestamps would tell more surely:
+ * RFC 6191). Our own number will be beyond, too, and if the SYN was old after all TIME-WAIT
+ * comes back: listen.c.
  */
 static bool is_newer_syn(const struct apus_tcp_time_wait *tw, const struct apus_segment *seg)
 {
@@ -117,6 +125,7 @@ bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer, struct apus_tcp_ti
 		apus_tcp_count(layer, APUS_TCP_COUNT_TIME_WAIT_REUSED);
 		a->reopens = true;
 		a->old_snd_nxt = tw->snd_nxt;
+		a->old_rcv_nxt = tw->rcv_nxt;
 		apus_tcp_time_wait_close(layer, tw);
 		return false;
 	}

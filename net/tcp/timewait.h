@@ -3,7 +3,7 @@
  * net/tcp/timewait.h: TIME-WAIT as an entry of 64 bytes instead of a connection.
  *
  * It answers the peer's FIN that comes again (RFC 9293 §3.10.7.4), ignores resets (RFC 1337) and
- * gives way to a newer SYN (RFC 1122 §4.2.2.13) or to a connection of our own. All wait equally
+ * gives way to a newer SYN (RFC 9293 §3.6.1) or to a connection of our own. All wait equally
  * long, so the list in order of deadline is a FIFO with one timer. At the limit the oldest goes.
  */
 #ifndef APUS_NET_TCP_TIMEWAIT_H
@@ -22,6 +22,11 @@ static_assert(sizeof(struct apus_tcp_time_wait) <= 64, "TCP.md §3");
 
 /** apus_tcp_time_wait_open - @c, in TIME-WAIT and in the demux, is replaced there by an entry, and detached */
 void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns);
+
+/** apus_tcp_time_wait_replace - what the demux has at @key (the caller's to free) gives way to an entry. Return: false without memory */
+APUS_MUST_CHECK bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer,
+						const struct apus_tcp_key *key, uint32_t snd_nxt,
+						uint32_t rcv_nxt, int64_t now_ns);
 
 /** apus_tcp_time_wait_close - forget the entry */
 void apus_tcp_time_wait_close(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw);

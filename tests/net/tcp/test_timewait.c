@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/net/tcp/test_timewait.c: TIME-WAIT as an entry (RFC 9293 §3.6.1, RFC 1122 §4.2.2.13,
- * RFC 1337).
+ * tests/net/tcp/test_timewait.c: TIME-WAIT as an entry (RFC 9293 §3.6.1, RFC 1337).
  */
 #include "tests/net/tcp/tcp_peer.h"
 
@@ -152,10 +151,29 @@ static void newer_syn_opens_a_new_connection(void **state)
 	peer_wait(p, APUS_SEC);
 	send_from(PEER_PORT, syn_at(rcv_nxt + 1));
 	assert_true(peer_last(p)->syn && peer_last(p)->has_ack);
-	assert_true((int32_t)(peer_last(p)->seq - old_snd_nxt) > 0); /* RFC 1122 §4.2.2.13 */
+	assert_true((int32_t)(peer_last(p)->seq - old_snd_nxt) > 0); /* RFC 9293 §3.6.1 (MAY-2) */
 	assert_int_equal(waiting(), 0);
 	assert_int_equal(apus_tcp_layer_open(&p->stack->tcp), 1);
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_TIME_WAIT_REUSED), 1);
+}
+
+/* RFC 9293 §3.6.1 (MAY-2), (2): the SYN was an old duplicate, and its sender says so. */
+static void newer_syn_that_is_refused_brings_the_entry_back(void **state)
+{
+	struct apus_segment rst = {.rst = true, .wscale = -1};
+
+	close_from(PEER_PORT);
+	peer_wait(p, APUS_SEC);
+	send_from(PEER_PORT, syn_at(rcv_nxt + 1));
+	assert_int_equal(waiting(), 0);
+	rst.seq = rcv_nxt + 2;
+	send_from(PEER_PORT, rst);
+	assert_int_equal(waiting(), 1);
+	assert_int_equal(apus_tcp_layer_open(&p->stack->tcp), 0);
+	peer_forget(p);
+	send_from(PEER_PORT, syn_at(rcv_nxt - 1)); /* and it has the old numbers */
+	assert_int_equal(peer_last(p)->seq, snd_nxt);
+	assert_int_equal(peer_last(p)->ack, rcv_nxt);
 }
 
 static void older_syn_is_answered_by_an_ack(void **state)
@@ -221,6 +239,7 @@ int main(int argc, char **argv)
 		TEST(bare_ack_is_not_answered),
 		TEST(reset_does_not_shorten_it),
 		TEST(newer_syn_opens_a_new_connection),
+		TEST(newer_syn_that_is_refused_brings_the_entry_back),
 		TEST(older_syn_is_answered_by_an_ack),
 		TEST(newer_syn_without_a_listener_is_reset),
 		TEST(at_the_limit_the_oldest_gives_way),
