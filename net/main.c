@@ -248,6 +248,26 @@ static void check_options(struct options *o)
 			"can be reached directly");
 }
 
+static void parse_number(struct options *o, int key, const char *text)
+{
+	if (key == KEY_MTU)
+		o->stack.mtu = (uint16_t)number("mtu", text, 68, UINT16_MAX);
+	else if (key == KEY_MBUFS)
+		o->mbufs =
+			(uint32_t)number("mbufs", text, APUS_ETHDEV_MBUFS_MIN, UINT64_C(1) << 28);
+	else
+		o->seed = number("seed", text, 1, UINT64_MAX);
+}
+
+static APUS_NORETURN void help(struct argp_state *state, int key)
+{
+	if (key == 'V')
+		printf("%s\n", VERSION);
+	else
+		argp_state_help(state, stdout, key == '?' ? ARGP_HELP_STD_HELP : ARGP_HELP_USAGE);
+	exit(EXIT_SUCCESS);
+}
+
 static error_t parse_common(int key, char *text, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -266,18 +286,11 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 	case KEY_GW:
 		parse_gateway(o, text);
 		return 0;
-	case KEY_MTU:
-		o->stack.mtu = (uint16_t)number("mtu", text, 68, UINT16_MAX);
-		return 0;
 	case KEY_NET:
 		parse_net(text);
 		return 0;
 	case KEY_VDEV:
 		o->vdev = text;
-		return 0;
-	case KEY_MBUFS:
-		o->mbufs =
-			(uint32_t)number("mbufs", text, APUS_ETHDEV_MBUFS_MIN, UINT64_C(1) << 28);
 		return 0;
 	case KEY_CORES:
 		parse_cores(o, text);
@@ -287,8 +300,10 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 			apus_main_refuse("--idle %s: give adaptive or spin", text);
 		o->spin = !strcmp(text, "spin");
 		return 0;
+	case KEY_MTU:
+	case KEY_MBUFS:
 	case KEY_SEED:
-		o->seed = number("seed", text, 1, UINT64_MAX);
+		parse_number(o, key, text);
 		return 0;
 	case KEY_IMPAIR:
 		parse_impair(o, text);
@@ -310,11 +325,8 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		return 0;
 	case KEY_USAGE:
 	case '?':
-		argp_state_help(state, stdout, key == '?' ? ARGP_HELP_STD_HELP : ARGP_HELP_USAGE);
-		exit(EXIT_SUCCESS);
 	case 'V':
-		printf("%s\n", VERSION);
-		exit(EXIT_SUCCESS);
+		help(state, key);
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}

@@ -115,7 +115,7 @@ static APUS_NOINLINE bool add_words(struct args *args, const char *text)
 
 	for (; *text && used < sizeof(word) - 1; text++) {
 		if (quote ? *text == quote : (*text == '\'' || *text == '"')) {
-			quote = quote ? 0 : *text;
+			quote = (char)(quote ? '\0' : *text);
 			in_word = true;
 		} else if (*text == '\\' && quote != '\'' && text[1]) {
 			word[used++] = *++text;
@@ -452,7 +452,8 @@ static int listen_to_eal(void)
 	eal.stream = fopencookie(NULL, "w", io);
 	if (!eal.stream)
 		return -ENOMEM;
-	setvbuf(eal.stream, NULL, _IOLBF, 512);
+	if (setvbuf(eal.stream, NULL, _IOLBF, 512))
+		return -ENOMEM;
 	return rte_openlog_stream(eal.stream);
 }
 

@@ -281,7 +281,7 @@ static void corrupt_of_a_frame_without_payload_leaves_it_alone(void **state)
 
 	open_impair(f, &(struct apus_impair_options){.corrupt_ppm = 1000000});
 	send_one(f, frame_new(f, 0, RTE_ETHER_HDR_LEN + 4), START_NS); /* may be hit */
-	for (uint16_t bytes = 1; bytes <= RTE_ETHER_HDR_LEN; bytes++) {
+	for (int bytes = 1; bytes <= RTE_ETHER_HDR_LEN; bytes++) {
 		struct rte_mbuf *m = frame_new(f, 0, RTE_ETHER_HDR_LEN + 4);
 
 		rte_pktmbuf_trim(m, (uint16_t)(m->data_len - bytes));
