@@ -13,6 +13,8 @@ enum {
 	APUS_HTTP_CHAR_TOKEN = 1 << 0,      /* RFC 9110 §5.6.2 */
 	APUS_HTTP_CHAR_UNRESERVED = 1 << 1, /* RFC 3986 §2.3 */
 	APUS_HTTP_CHAR_HOST = 1 << 2,       /* RFC 3986 §3.2.2 and §3.2.3: host and port */
+	APUS_HTTP_CHAR_PATH = 1 << 4,       /* RFC 3986 §3.3: may stand in a path, but for '%' */
+	APUS_HTTP_CHAR_QUERY = 1 << 5,      /* RFC 3986 §3.4: may stand in a query */
 	APUS_HTTP_CHAR_VALUE = 1 << 3,      /* RFC 9110 §5.5: may stand in a header's value */
 };
 

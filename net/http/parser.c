@@ -5,8 +5,10 @@
  * llhttp walks the grammar and says where the parts are; this file bounds them, and refuses what
  * two readers of the same bytes could read differently, because that is how a request is smuggled
  * past the first of them. So every line must end in CR LF, a header may not go on in the next line
- * (obs-fold), and between two headers there may be nothing: head_is_sound() walks the finished head
+ * (obs-fold), and between two headers there may be nothing: check_head() walks the finished head
  * once more and finds every byte accounted for.
+ *
+ * What is plain and whole does not come here: fast.c takes it.
  *
  * The parts are offsets from the request's first byte: the buffer may move between two feeds. A
  * chunked body is decoded in place, which only moves bytes towards the front.
@@ -20,6 +22,7 @@
 #include "net/http/parser.h"
 
 #include "net/http/chars.h"
+#include "net/http/fast.h"
 #include "runtime/base/check.h"
 
 #include <string.h>
@@ -205,45 +208,105 @@ static uint16_t check_version(const struct apus_http_request *r)
 	return at[6] == '1' && at[8] <= '1' ? 0 : 505;
 }
 
+/* RFC 9112 §3.2: one Host, and it looks like one. */
+static int check_host(struct apus_http_request *r, struct apus_http_span value)
+{
+	if (r->seen_host)
+		return reject(r, 400);
+	r->seen_host = true;
+	for (size_t i = 0; i < value.len; i++)
+		if (!apus_http_char_is(r->base[value.at + i], APUS_HTTP_CHAR_HOST))
+			return reject(r, 400);
+	return 0;
+}
+
+/* RFC 9112 §6.1: chunked, once, by a client of HTTP/1.1. */
+static int check_transfer_encoding(struct apus_http_request *r, struct apus_http_span value)
+{
+	if (r->seen_transfer_encoding || r->minor == 0 || value.len == 0)
+		return reject(r, 400);
+	r->seen_transfer_encoding = true;
+	return span_is(r, value, "chunked") ? 0 : reject(r, 501);
+}
+
+/* RFC 9110 §10.1.1 */
+static int check_expect(struct apus_http_request *r, struct apus_http_span value)
+{
+	if (!span_is(r, value, "100-continue"))
+		return reject(r, 417);
+	r->expects_continue = r->minor > 0;
+	return 0;
+}
+
+/* A name in lower case, without a call: tokens have no other characters that differ by 0x20. */
+static inline bool name_is(const char *at, const char *lower, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((at[i] | 0x20) != lower[i])
+			return false;
+	return true;
+}
+
+/* One of the headers that decide how the message is read? Then it has to be right. */
+static inline int check_header(struct apus_http_request *r, const struct apus_http_header *h)
+{
+	const char *name = r->base + h->name.at;
+
+	switch (h->name.len) {
+	case sizeof("host") - 1:
+		return name_is(name, "host", 4) ? check_host(r, h->value) : 0;
+	case sizeof("expect") - 1:
+		return name_is(name, "expect", 6) ? check_expect(r, h->value) : 0;
+	case sizeof("transfer-encoding") - 1:
+		return name_is(name, "transfer-encoding", 17) ? check_transfer_encoding(r, h->value)
+							      : 0;
+	default:
+		return 0;
+	}
+}
+
 /*
  * Every byte of the head is where the grammar puts it: single spaces in the request line, CR LF at
- * each line's end, headers back to back, CR LF at the end. Trailing blanks leave the values.
+ * each line's end, headers back to back, CR LF at the end. Trailing blanks leave the values, and
+ * body_at is where the head ends.
  */
-static bool head_is_sound(struct apus_http_request *r, size_t *head_bytes)
+static int check_head(struct apus_http_request *r)
 {
 	const char *base = r->base;
 	size_t at = (size_t)r->target.at + r->target.len + sizeof(" HTTP/1.1") - 1;
 
 	if (r->target.at < 2 || base[r->target.at - 1] != ' ' || is_blank(base[r->target.at - 2]) ||
 	    base[at] != '\r' || base[at + 1] != '\n')
-		return false;
+		return reject(r, 400);
 	at += 2;
 
 	for (size_t i = 0; i < r->headers_count; i++) {
 		struct apus_http_header *h = &r->headers[i];
 
 		if (h->name.at != at || h->name.len == 0)
-			return false;
+			return reject(r, 400);
 		at += h->name.len;
 		if (base[at++] != ':')
-			return false;
+			return reject(r, 400);
 		while (is_blank(base[at]))
 			at++;
 		if (h->value.len == 0) /* llhttp says anything about where it is */
 			h->value.at = (uint16_t)at;
 		if (h->value.at != at)
-			return false;
+			return reject(r, 400);
 		at += h->value.len;
 		if (base[at] != '\r' || base[at + 1] != '\n')
-			return false;
+			return reject(r, 400);
 		while (h->value.len > 0 && is_blank(base[h->value.at + h->value.len - 1]))
 			h->value.len--;
 		at += 2;
+		if (check_header(r, h) < 0)
+			return REJECT;
 	}
 	if (base[at] != '\r' || base[at + 1] != '\n')
-		return false;
-	*head_bytes = at + 2;
-	return true;
+		return reject(r, 400);
+	r->body_at = at + 2;
+	return r->minor > 0 && !r->seen_host ? reject(r, 400) : 0;
 }
 
 /* RFC 9112 §3.2.2: leave of "http://host/path" the path. */
@@ -329,65 +392,6 @@ static int split_target(struct apus_http_request *r)
 	return escaped ? normalize_path(r) : 0;
 }
 
-/* RFC 9112 §3.2: one Host, and it looks like one. */
-static int check_host(struct apus_http_request *r, struct apus_http_span value)
-{
-	if (r->seen_host)
-		return reject(r, 400);
-	r->seen_host = true;
-	for (size_t i = 0; i < value.len; i++)
-		if (!apus_http_char_is(r->base[value.at + i], APUS_HTTP_CHAR_HOST))
-			return reject(r, 400);
-	return 0;
-}
-
-/* RFC 9112 §6.1: chunked, once, by a client of HTTP/1.1. */
-static int check_transfer_encoding(struct apus_http_request *r, struct apus_http_span value)
-{
-	if (r->seen_transfer_encoding || r->minor == 0 || value.len == 0)
-		return reject(r, 400);
-	r->seen_transfer_encoding = true;
-	return span_is(r, value, "chunked") ? 0 : reject(r, 501);
-}
-
-/* RFC 9110 §10.1.1 */
-static int check_expect(struct apus_http_request *r, struct apus_http_span value)
-{
-	if (!span_is(r, value, "100-continue"))
-		return reject(r, 417);
-	r->expects_continue = r->minor > 0;
-	return 0;
-}
-
-/* The headers that decide how the message is read. */
-static int check_headers(struct apus_http_request *r)
-{
-	for (size_t i = 0; i < r->headers_count; i++) {
-		const struct apus_http_header *h = &r->headers[i];
-		int rc = 0;
-
-		switch (h->name.len) {
-		case sizeof("Host") - 1:
-			if (span_is(r, h->name, "host"))
-				rc = check_host(r, h->value);
-			break;
-		case sizeof("Expect") - 1:
-			if (span_is(r, h->name, "expect"))
-				rc = check_expect(r, h->value);
-			break;
-		case sizeof("Transfer-Encoding") - 1:
-			if (span_is(r, h->name, "transfer-encoding"))
-				rc = check_transfer_encoding(r, h->value);
-			break;
-		default:
-			break;
-		}
-		if (rc < 0)
-			return rc;
-	}
-	return r->minor > 0 && !r->seen_host ? reject(r, 400) : 0;
-}
-
 static int on_headers_complete(llhttp_t *parser)
 {
 	struct apus_http_request *r = request_of(parser);
@@ -396,14 +400,14 @@ static int on_headers_complete(llhttp_t *parser)
 
 	if (status)
 		return reject(r, status);
-	if (!head_is_sound(r, &r->body_at))
-		return reject(r, 400);
+	r->minor = parser->http_minor;
+	if (check_head(r) < 0)
+		return REJECT;
 	if (method < 0)
 		return reject(r, 501);
 	r->method = (uint8_t)method;
-	r->minor = parser->http_minor;
 	r->keep_alive = llhttp_should_keep_alive(parser);
-	if (split_target(r) < 0 || check_headers(r) < 0)
+	if (split_target(r) < 0)
 		return REJECT;
 	if ((parser->flags & F_CONTENT_LENGTH) && parser->content_length > r->limits->body_bytes)
 		return reject(r, 413);
@@ -427,10 +431,9 @@ static const llhttp_settings_t settings = {
 
 void apus_http_parser_init(struct apus_http_request *r, const struct apus_http_limits *limits)
 {
-	memset(r, 0, offsetof(struct apus_http_request, headers));
+	memset(r, 0, offsetof(struct apus_http_request, llhttp));
 	r->limits = limits;
 	r->in_value = true; /* so that the first name begins a header */
-	llhttp_init(&r->llhttp, HTTP_REQUEST, &settings);
 }
 
 /* Bytes of the target before `at`; llhttp tells of them only when it or a feed ends. */
@@ -502,6 +505,11 @@ enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *
 	r->base = base;
 	r->len = len;
 	apus_assert(r->parsed <= len);
+	if (r->parsed == 0 && !r->status) {
+		if (!r->slow && apus_http_parse_fast(r))
+			return APUS_HTTP_COMPLETE;
+		llhttp_init(&r->llhttp, HTTP_REQUEST, &settings);
+	}
 
 	while (!r->status && !r->complete && r->parsed < len) {
 		size_t n = len - r->parsed;

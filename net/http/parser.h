@@ -36,7 +36,6 @@ struct apus_http_request {
 	size_t len;    /* bytes in it */
 	size_t parsed; /* bytes taken in */
 	const struct apus_http_limits *limits;
-	llhttp_t llhttp;
 
 	size_t body_at;    /* where the decoded body begins */
 	size_t body_bytes; /* decoded so far */
@@ -54,7 +53,9 @@ struct apus_http_request {
 	bool has_query;
 	bool seen_host, seen_transfer_encoding;
 	bool in_value; /* the last header's value has begun */
+	bool slow;     /* do without fast.c: for tests, to be set after init */
 
+	llhttp_t llhttp; /* from here on init writes nothing; begun with the first byte it gets */
 	struct apus_http_header headers[APUS_HTTP_HEADERS_MAX];
 };
 

@@ -17,25 +17,57 @@
 #define U  APUS_HTTP_CHAR_UNRESERVED
 #define H  APUS_HTTP_CHAR_HOST
 #define V  APUS_HTTP_CHAR_VALUE
-#define AN (T | U | H | V)
+#define P  (APUS_HTTP_CHAR_PATH | APUS_HTTP_CHAR_QUERY)
+#define Q  APUS_HTTP_CHAR_QUERY
+#define AN (T | U | H | V | P)
 
 const uint8_t apus_http_chars[256] = {
-	['0' ... '9'] = AN, ['A' ... 'Z'] = AN,  ['a' ... 'z'] = AN, ['\t'] = V,
-	[' '] = V,          [0x80 ... 0xff] = V, ['-'] = AN,         ['.'] = AN,
-	['_'] = AN,         ['~'] = AN,          ['!'] = T | H | V,  ['$'] = T | H | V,
-	['&'] = T | H | V,  ['\''] = T | H | V,  ['*'] = T | H | V,  ['+'] = T | H | V,
-	['%'] = T | H | V,  ['#'] = T | V,       ['^'] = T | V,      ['`'] = T | V,
-	['|'] = T | V,      ['('] = H | V,       [')'] = H | V,      [','] = H | V,
-	[';'] = H | V,      ['='] = H | V,       [':'] = H | V,      ['['] = H | V,
-	[']'] = H | V,      ['"'] = V,           ['/'] = V,          ['<'] = V,
-	['>'] = V,          ['?'] = V,           ['@'] = V,          ['\\'] = V,
-	['{'] = V,          ['}'] = V,
+	['0' ... '9'] = AN,
+	['A' ... 'Z'] = AN,
+	['a' ... 'z'] = AN,
+	['-'] = AN,
+	['.'] = AN,
+	['_'] = AN,
+	['~'] = AN,
+	['!'] = T | H | V | P,
+	['$'] = T | H | V | P,
+	['&'] = T | H | V | P,
+	['\''] = T | H | V | P,
+	['*'] = T | H | V | P,
+	['+'] = T | H | V | P,
+	['('] = H | V | P,
+	[')'] = H | V | P,
+	[','] = H | V | P,
+	[';'] = H | V | P,
+	['='] = H | V | P,
+	[':'] = H | V | P,
+	['/'] = V | P,
+	['@'] = V | P,
+	['%'] = T | H | V | Q,
+	['#'] = T | V,
+	['^'] = T | V,
+	['`'] = T | V,
+	['|'] = T | V,
+	['['] = H | V,
+	[']'] = H | V,
+	['\t'] = V,
+	[' '] = V,
+	['"'] = V,
+	['<'] = V,
+	['>'] = V,
+	['?'] = V | Q,
+	['\\'] = V,
+	['{'] = V,
+	['}'] = V,
+	[0x80 ... 0xff] = V,
 };
 
 #undef T
 #undef U
 #undef H
 #undef V
+#undef P
+#undef Q
 #undef AN
 
 static struct apus_http_text text_of(const struct apus_http_request *r, struct apus_http_span s)

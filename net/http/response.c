@@ -17,9 +17,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define HEAD_ROOM      512 /* reserved at once; a longer head asks again */
-#define DECIMAL_BYTES  20  /* of a uint64_t */
-#define CHUNK_OVERHEAD 20  /* size in hex, and two CR LF */
+#define HEAD_ROOM      512  /* reserved at once; a longer head asks again */
+#define DECIMAL_BYTES  20   /* of a uint64_t */
+#define CHUNK_OVERHEAD 20   /* size in hex, and two CR LF */
+#define SMALL_BYTES    2048 /* a body that is copied behind its head at once */
+
+#define STATUS_LINE_BYTES 64  /* at most, of status_line() */
+#define END_BYTES         128 /* at most, of put_end() */
 
 #define STATUSES(X)                        \
  X(100, "Continue")                        \
@@ -136,16 +140,11 @@ static int make_room(struct apus_http_response *res, size_t bytes)
 	return 0;
 }
 
-/* The caller has made room. */
-static void append(struct apus_http_response *res, const char *at, size_t len)
+/* Writes @t at @p, where there is room. Return: behind it. */
+static inline char *put_text(char *p, struct apus_http_text t)
 {
-	memcpy(res->head + res->head_bytes, at, len);
-	res->head_bytes += len;
-}
-
-static void append_literal(struct apus_http_response *res, struct apus_http_text t)
-{
-	append(res, t.at, t.len);
+	memcpy(p, t.at, t.len);
+	return p + t.len;
 }
 
 /* Decimal digits at the end of `buf`. Return: where they begin. */
@@ -160,45 +159,94 @@ static char *decimal(uint64_t value, char buf[DECIMAL_BYTES])
 	return p;
 }
 
-int apus_http_response_begin(struct apus_http_response *res, int status)
+/* What every head begins with, which needs begin_bytes(). */
+static inline char *put_begin(char *p, struct apus_http_response *res, int status)
 {
 	struct apus_http_text line = status_line(status);
-	struct apus_http_text server = res->common->server;
-	char unnamed[] = "HTTP/1.1 000 \r\n";
 
+	if (apus_likely(line.at != NULL)) {
+		p = put_text(p, line);
+	} else {
+		p = put_text(p, LITERAL("HTTP/1.1 000 \r\n"));
+		p[-6] = (char)('0' + status / 100);
+		p[-5] = (char)('0' + status / 10 % 10);
+		p[-4] = (char)('0' + status % 10);
+	}
+	memcpy(p, apus_http_date_line(&res->common->date), APUS_HTTP_DATE_LINE_BYTES);
+	res->status = (uint16_t)status;
+	res->bodiless = status == 204 || status == 304;
+	p += APUS_HTTP_DATE_LINE_BYTES;
+	return res->common->server.len ? put_text(p, res->common->server) : p;
+}
+
+static inline size_t begin_bytes(const struct apus_http_response *res)
+{
+	return STATUS_LINE_BYTES + APUS_HTTP_DATE_LINE_BYTES + res->common->server.len;
+}
+
+/* What every head ends with: where the body ends (RFC 9112 §6.3), and the connection (§9.3). */
+static inline char *put_end(char *p, struct apus_http_response *res, int64_t length)
+{
+	char digits[DECIMAL_BYTES];
+
+	if (res->bodiless) {
+		length = 0;
+	} else if (length >= 0) {
+		char *from = decimal((uint64_t)length, digits);
+
+		p = put_text(p, LITERAL("Content-Length: "));
+		while (from < digits + DECIMAL_BYTES)
+			*p++ = *from++;
+		p = put_text(p, LITERAL("\r\n"));
+	} else if (!res->old) {
+		res->chunked = true;
+		p = put_text(p, LITERAL("Transfer-Encoding: chunked\r\n"));
+	} else {
+		res->keep_alive = false;
+	}
+	res->counted = length >= 0;
+	res->left = length >= 0 ? (uint64_t)length : 0;
+
+	if (res->common->closing)
+		res->keep_alive = false;
+	if (!res->keep_alive)
+		p = put_text(p, LITERAL("Connection: close\r\n"));
+	else if (res->old)
+		p = put_text(p, LITERAL("Connection: keep-alive\r\n"));
+	return put_text(p, LITERAL("\r\n"));
+}
+
+static int check_begin(struct apus_http_response *res, int status)
+{
 	if (res->error < 0)
 		return res->error;
 	if (res->state != APUS_HTTP_RESPONSE_NONE)
 		return fail(res, -EALREADY);
 	if (status < 200 || status > 599)
 		return fail(res, -EINVAL);
-	if (!line.at) {
-		unnamed[9] = (char)('0' + status / 100);
-		unnamed[10] = (char)('0' + status / 10 % 10);
-		unnamed[11] = (char)('0' + status % 10);
-		line = (struct apus_http_text){.at = unnamed, .len = sizeof(unnamed) - 1};
-	}
+	return 0;
+}
 
-	int rc = make_room(res, line.len + APUS_HTTP_DATE_LINE_BYTES + server.len);
+int apus_http_response_begin(struct apus_http_response *res, int status)
+{
+	int rc = check_begin(res, status);
 
+	if (rc == 0)
+		rc = make_room(res, begin_bytes(res));
 	if (rc < 0)
 		return rc;
-	append(res, line.at, line.len);
-	append(res, apus_http_date_line(&res->common->date), APUS_HTTP_DATE_LINE_BYTES);
-	if (server.len)
-		append(res, server.at, server.len);
-	res->status = (uint16_t)status;
-	res->bodiless = status == 204 || status == 304;
+	res->head_bytes = (size_t)(put_begin(res->head, res, status) - res->head);
 	res->state = APUS_HTTP_RESPONSE_HEAD;
 	return 0;
 }
 
 static bool all_chars(const char *at, size_t len, unsigned int class)
 {
+	unsigned int all = class;
+
 	for (size_t i = 0; i < len; i++)
-		if (!apus_http_char_is(at[i], class))
-			return false;
-	return true;
+		all &= apus_http_chars[(uint8_t)at[i]];
+	return all;
 }
 
 /* Headers that say where the message ends, and so are ours to write. */
@@ -235,11 +283,15 @@ int apus_http_response_header_text(struct apus_http_response *res, const char *n
 
 	if (rc < 0)
 		return rc;
-	append(res, name, len);
-	append_literal(res, LITERAL(": "));
+
+	char *p = res->head + res->head_bytes;
+
+	p = put_text(p, (struct apus_http_text){.at = name, .len = len});
+	p = put_text(p, LITERAL(": "));
 	if (value.len)
-		append(res, value.at, value.len);
-	append_literal(res, LITERAL("\r\n"));
+		p = put_text(p, value);
+	p = put_text(p, LITERAL("\r\n"));
+	res->head_bytes = (size_t)(p - res->head);
 	return 0;
 }
 
@@ -249,45 +301,21 @@ int apus_http_response_header(struct apus_http_response *res, const char *name, 
 		res, name, (struct apus_http_text){.at = value, .len = strlen(value)});
 }
 
-/* Where the body ends (RFC 9112 §6.3), and what happens to the connection then (§9.3). */
 static int end_head(struct apus_http_response *res, int64_t length)
 {
-	char digits[DECIMAL_BYTES];
-
 	if (res->error < 0)
 		return res->error;
 	if (res->state != APUS_HTTP_RESPONSE_HEAD)
 		return fail(res, -EALREADY);
 
-	int rc = make_room(res, 128);
+	int rc = make_room(res, END_BYTES);
 
 	if (rc < 0)
 		return rc;
-	if (res->bodiless) {
-		length = 0;
-	} else if (length >= 0) {
-		char *p = decimal((uint64_t)length, digits);
 
-		append_literal(res, LITERAL("Content-Length: "));
-		append(res, p, (size_t)(digits + DECIMAL_BYTES - p));
-		append_literal(res, LITERAL("\r\n"));
-	} else if (!res->old) {
-		res->chunked = true;
-		append_literal(res, LITERAL("Transfer-Encoding: chunked\r\n"));
-	} else {
-		res->keep_alive = false;
-	}
-	res->counted = length >= 0;
-	res->left = length >= 0 ? (uint64_t)length : 0;
+	char *p = put_end(res->head + res->head_bytes, res, length);
 
-	if (res->common->closing)
-		res->keep_alive = false;
-	if (!res->keep_alive)
-		append_literal(res, LITERAL("Connection: close\r\n"));
-	else if (res->old)
-		append_literal(res, LITERAL("Connection: keep-alive\r\n"));
-	append_literal(res, LITERAL("\r\n"));
-	apus_stream_commit(res->stream, res->head_bytes);
+	apus_stream_commit(res->stream, (size_t)(p - res->head));
 	res->state = APUS_HTTP_RESPONSE_BODY;
 	return 0;
 }
@@ -384,14 +412,46 @@ int apus_http_response_end(struct apus_http_response *res)
 	return 0;
 }
 
-int apus_http_respond(struct apus_http_response *res, int status, const char *content_type,
-		      const void *body, size_t len)
+/* Any answer: piece by piece. */
+static APUS_NOINLINE int respond_large(struct apus_http_response *res, int status,
+				       struct apus_http_text type, const void *body, size_t len)
 {
 	int rc = apus_http_response_begin(res, status);
 
-	if (rc == 0 && content_type)
-		rc = apus_http_response_header(res, "Content-Type", content_type);
+	if (rc == 0 && type.at)
+		rc = apus_http_response_header_text(res, "Content-Type", type);
 	return rc < 0 ? rc : apus_http_response_body(res, body, len);
+}
+
+int apus_http_respond(struct apus_http_response *res, int status, const char *content_type,
+		      const void *body, size_t len)
+{
+	struct apus_http_text type = {
+		.at = content_type,
+		.len = content_type ? strlen(content_type) : 0,
+	};
+	size_t most = begin_bytes(res) + sizeof("Content-Type: \r\n") + type.len + END_BYTES + len;
+	char *p, *begin;
+
+	/* The small answer, which is nearly every one: made in one go, if there is room for it. */
+	if (len > SMALL_BYTES || type.len > SMALL_BYTES ||
+	    apus_stream_pending(res->stream) + most > APUS_STREAM_BUFFER_BYTES ||
+	    check_begin(res, status) < 0 || !all_chars(type.at, type.len, APUS_HTTP_CHAR_VALUE) ||
+	    apus_stream_reserve(res->stream, 0, most, &begin) < 0)
+		return respond_large(res, status, type, body, len);
+
+	p = put_begin(begin, res, status);
+	if (type.at) {
+		p = put_text(p, LITERAL("Content-Type: "));
+		p = put_text(p, type);
+		p = put_text(p, LITERAL("\r\n"));
+	}
+	p = put_end(p, res, (int64_t)len);
+	if (len > 0 && !is_silent(res))
+		p = put_text(p, (struct apus_http_text){.at = body, .len = len});
+	apus_stream_commit(res->stream, (size_t)(p - begin));
+	res->state = APUS_HTTP_RESPONSE_DONE;
+	return 0;
 }
 
 /* -------------------------------------------------------------------------------------- whole */

@@ -22,7 +22,7 @@ enum apus_http_response_state {
 /* What a server's responses have in common. */
 struct apus_http_response_common {
 	struct apus_http_date date;
-	struct apus_http_text server; /* "Server: apus\r\n", or empty */
+	struct apus_http_text server; /* "Server: apus\r\n", or "" */
 	bool closing;                 /* each answer from now on is its connection\'s last */
 	int64_t write_ns;             /* limit of one wait for room */
 };

@@ -3,7 +3,7 @@
  * tests/fuzz/fuzz_http.c: bytes of a client that means harm.
  *
  * The first byte of the input says how the rest is divided among feeds. Pipelined requests are read
- * to the end, once whole and once divided: both have to come to the same requests, the same bodies
+ * to the end, once whole and once divided, one of them without fast.c: both have to come to the same requests, the same bodies
  * and the same refusal, within bounds (buffers are exactly as large as their bytes, for ASan).
  */
 #include "net/http/parser.h"
@@ -73,13 +73,14 @@ static char *cut(char *a, size_t len, size_t at, size_t bytes)
 
 /* Feed all of it, in pieces that follow from `division`; 0: as one. */
 static size_t run(const char *bytes, size_t len, uint32_t division,
-		  const struct apus_http_limits *l, struct outcome *out)
+		  const struct apus_http_limits *l, bool slow, struct outcome *out)
 {
 	struct apus_http_request r;
 	char *held = NULL;
 	size_t held_bytes = 0, fed = 0, n = 0;
 
 	apus_http_parser_init(&r, l);
+	r.slow = slow;
 	while (n < REQUESTS_MAX) {
 		enum apus_http_verdict verdict = apus_http_parser_feed(&r, held, held_bytes);
 		size_t at = 0, dead, part;
@@ -96,6 +97,7 @@ static size_t run(const char *bytes, size_t len, uint32_t division,
 			held = cut(held, held_bytes, 0, r.parsed);
 			held_bytes -= r.parsed;
 			apus_http_parser_init(&r, l);
+			r.slow = slow;
 			continue;
 		}
 		dead = apus_http_parser_squeeze(&r, &at);
@@ -129,8 +131,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	apus_http_limits_complete(&limits);
 
 	const char *bytes = (const char *)data + 1;
-	size_t n = run(bytes, size - 1, 0, &limits, whole);
-	size_t m = run(bytes, size - 1, (data[0] + 1U) * 2654435761U, &limits, divided);
+	size_t n = run(bytes, size - 1, 0, &limits, data[0] & 1, whole);
+	size_t m = run(bytes, size - 1, (data[0] + 1U) * 2654435761U, &limits, !(data[0] & 1),
+		       divided);
 
 	apus_must_op(n, ==, m);
 	for (size_t i = 0; i < n; i++) {

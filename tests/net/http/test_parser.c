@@ -3,8 +3,9 @@
  * tests/net/http/test_parser.c: what bytes are which request, and which are none.
  *
  * Every message is fed whole, byte by byte, and in two parts at every position, from a buffer that
- * moves between the feeds: the outcome has to be the same.
+ * moves between the feeds, with and without fast.c: the outcome has to be the same.
  */
+#include "net/http/fast.h"
 #include "net/http/parser.h"
 
 #include <setjmp.h>
@@ -21,6 +22,7 @@
 static struct apus_http_limits limits;
 static struct apus_http_request request;
 static char *heap; /* where the request is now */
+static bool slow;  /* without fast.c */
 
 static int setup(void **state)
 {
@@ -57,6 +59,7 @@ static enum apus_http_verdict feed_pieces(const char *bytes, size_t len, size_t 
 	free(heap);
 	heap = NULL;
 	apus_http_parser_init(&request, &limits);
+	request.slow = slow;
 	while (fed < len && verdict == APUS_HTTP_MORE) {
 		size_t n = fed == 0 && first ? first : step;
 
@@ -85,10 +88,14 @@ typedef void (*check_fn)(enum apus_http_verdict verdict);
 
 static void in_every_division(const char *bytes, size_t len, check_fn check)
 {
-	check(feed_pieces(bytes, len, len, 0));
-	check(feed_pieces(bytes, len, 1, 0));
-	for (size_t i = 1; i < len; i++)
-		check(feed_pieces(bytes, len, len, i));
+	for (int way = 0; way < 2; way++) {
+		slow = way;
+		check(feed_pieces(bytes, len, len, 0));
+		check(feed_pieces(bytes, len, 1, 0));
+		for (size_t i = 1; i < len; i++)
+			check(feed_pieces(bytes, len, len, i));
+	}
+	slow = false;
 }
 
 static void assert_text(struct apus_http_text t, const char *expected)
@@ -374,6 +381,118 @@ static void nul_in_a_header_is_refused(void **state)
 	assert_int_equal(request.status, 400);
 }
 
+/* --- The fast way ---------------------------------------------------------------------------- */
+
+static bool is_fast(const char *message, size_t len)
+{
+	char *p = move_to_heap("", 0, message, len);
+
+	apus_http_parser_init(&request, &limits);
+	request.base = p;
+	request.len = len;
+
+	bool fast = apus_http_parse_fast(&request);
+
+	free(p);
+	return fast;
+}
+
+static void plain_requests_go_the_fast_way(void **state)
+{
+	static const char *const table[] = {
+		"GET / HTTP/1.1\r\n" HOST "\r\n",
+		"HEAD /a/b.html?x=%20&y=? HTTP/1.1\r\nhOsT: [::1]:80\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "User-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\nGET",
+		"GET / HTTP/1.1\r\nHost:\r\nX:a long value with \xe4, and trailing blanks   \r\n\r\n",
+	};
+
+	for (size_t i = 0; i < apus_countof(table); i++)
+		if (!is_fast(table[i], strlen(table[i])))
+			fail_msg("goes the slow way: %s", table[i]);
+}
+
+static void unusual_requests_go_the_slow_way(void **state)
+{
+	static const char *const table[] = {
+		"POST / HTTP/1.1\r\n" HOST "\r\n",
+		"\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+		"GET / HTTP/1.0\r\n" HOST "\r\n",
+		"GET /%41 HTTP/1.1\r\n" HOST "\r\n",
+		"GET http://h/ HTTP/1.1\r\n" HOST "\r\n",
+		"GET / HTTP/1.1\r\nA: b\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Proxy-Connection: close\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Upgrade: h2c\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "A: b\tc\r\n\r\n",
+		"GET / HTTP/1.1\r\n" HOST "A: b\x7f\r\n\r\n",
+	};
+	static const char plain[] = "GET / HTTP/1.1\r\n" HOST "A: b\r\n\r\n";
+
+	for (size_t i = 0; i < apus_countof(table); i++)
+		if (is_fast(table[i], strlen(table[i])))
+			fail_msg("goes the fast way: %s", table[i]);
+	for (size_t len = 0; len < sizeof(plain) - 1; len++)
+		assert_false(is_fast(plain, len));
+	assert_true(is_fast(plain, sizeof(plain) - 1));
+}
+
+/* All that a handler could see. */
+static uint64_t digest(void)
+{
+	uint64_t d = request.status + request.keep_alive * 1000 + request.method * 2000;
+	struct apus_http_text texts[2 + 2 * APUS_HTTP_HEADERS_MAX];
+	size_t n = 0;
+
+	if (!request.complete || request.status)
+		return d;
+	d = d * 31 + request.parsed * 7 + request.minor;
+	texts[n++] = apus_http_request_path(&request);
+	texts[n++] = apus_http_request_query(&request);
+	for (size_t i = 0; i < apus_http_request_header_count(&request); i++, n += 2)
+		texts[n + 1] = apus_http_request_header_at(&request, i, &texts[n]);
+	for (size_t i = 0; i < n; i++) {
+		d = (d ^ texts[i].len) * UINT64_C(1099511628211);
+		for (size_t k = 0; k < texts[i].len; k++)
+			d = (d ^ (uint8_t)texts[i].at[k]) * UINT64_C(1099511628211);
+	}
+	return d;
+}
+
+/* Plain requests with a few bytes changed: near to what the fast way takes, and to its edges. */
+static void both_ways_agree_on_changed_requests(void **state)
+{
+	static const char base[] = "GET /abc/d?e=f HTTP/1.1\r\nHost: example.org\r\n"
+				   "Connectio: n\r\nUser-Agent: curl/7.88.1\r\nX: \r\n\r\n";
+	static const char edits[] = "\r\n\t :/?%#HCOPc01\x7f\x80\x01\"*";
+	uint64_t random = 1, fast_ones = 0;
+
+	for (int i = 0; i < 100000; i++) {
+		char message[sizeof(base)];
+		enum apus_http_verdict verdicts[2];
+		uint64_t digests[2];
+
+		memcpy(message, base, sizeof(base));
+		for (int k = 0; k < 1 + i % 3; k++) {
+			random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+			message[(random >> 33) % (sizeof(base) - 1)] =
+				edits[(random >> 20) % (sizeof(edits) - 1)];
+		}
+		for (int way = 0; way < 2; way++) {
+			slow = way;
+			verdicts[way] = feed_pieces(message, sizeof(base) - 1, sizeof(base), 0);
+			digests[way] = digest();
+		}
+		slow = false;
+		fast_ones += is_fast(message, sizeof(base) - 1);
+		if (verdicts[0] != verdicts[1] || digests[0] != digests[1])
+			fail_msg("two answers to change %d: %s", i, message);
+	}
+	assert_true(fast_ones > 5000 && fast_ones < 95000);
+}
+
 /* --- Limits ---------------------------------------------------------------------------------- */
 
 /* "GET /aaa… HTTP/1.1", Host, and `headers` headers of `value` bytes each. */
@@ -522,6 +641,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_requests_get_their_status_in_every_division,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(nul_in_a_header_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(plain_requests_go_the_fast_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(unusual_requests_go_the_slow_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(both_ways_agree_on_changed_requests, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(uri_at_its_limit_passes_and_one_more_is_414, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(headers_at_their_count_pass_and_one_more_is_431,
