@@ -424,7 +424,9 @@ static ssize_t hear(void *cookie, const char *text, size_t bytes)
 		if (n) {
 			memcpy(eal.said_before, eal.said, sizeof(eal.said));
 			snprintf(eal.said, sizeof(eal.said), "%.*s", (int)n, text + at);
-			if (eal.speaking)
+			if (eal.debug)
+				apus_log(DEBUG, "dpdk: %s", eal.said);
+			else if (eal.speaking)
 				apus_log(WARN, "dpdk: %s", eal.said);
 		}
 		at += n + 1;
@@ -442,7 +444,7 @@ const char *apus_eal_said(void)
 static void apus_eal_speak(bool on)
 {
 	apus_eal_said(); /* what came before does not count */
-	eal.speaking = on || eal.debug;
+	eal.speaking = on;
 }
 
 static int listen_to_eal(void)

@@ -198,7 +198,6 @@ static void memory_that_is_not_there_is_said(void **state)
 static bool limit_address_space(void)
 {
 	struct rlimit limit = {.rlim_cur = 250u << 20, .rlim_max = 250u << 20};
-
 	const bool sanitized = APUS_ASAN || APUS_TSAN; /* they need terabytes */
 
 	return !sanitized && !setrlimit(RLIMIT_AS, &limit);
