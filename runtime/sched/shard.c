@@ -11,6 +11,7 @@
  */
 #include "runtime/sched/shard.h"
 
+#include "runtime/base/log.h"
 #include "runtime/sched/internal.h"
 
 #include <errno.h>
@@ -259,6 +260,17 @@ void apus_shard_at_close(struct apus_shard *s, struct apus_closer *closer)
 	apus_list_push_front(&s->closers, &closer->link);
 }
 
+/* The stacks of tasks that ended stay in use while a handle is out. */
+static void warn_of_handles(const struct apus_shard *s)
+{
+	size_t handles = 0;
+
+	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
+		handles += s->pools[i].used;
+	if (handles)
+		apus_log(WARN, "shard: %zu tasks were neither awaited nor detached", handles);
+}
+
 void apus_shard_close(struct apus_shard *s)
 {
 	struct apus_list *node;
@@ -272,6 +284,7 @@ void apus_shard_close(struct apus_shard *s)
 	}
 	apus_must_op(s->tasks_live, ==, 0);
 	apus_must(apus_list_empty(&s->pollers));
+	warn_of_handles(s);
 	if (apus_shard_current == s)
 		apus_shard_current = NULL;
 	apus_fault_close(s);

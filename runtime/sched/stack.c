@@ -79,7 +79,6 @@ static struct apus_stack_slab *slab_open(size_t stack_bytes)
 
 void apus_stack_pool_fini(struct apus_stack_pool *pool)
 {
-	apus_must_op(pool->used, ==, 0);
 	while (pool->slabs) {
 		struct apus_stack_slab *slab = pool->slabs;
 

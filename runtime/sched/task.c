@@ -532,6 +532,48 @@ int64_t apus_park(struct apus_wait *wait)
 	return apus_unlikely(take_cancel(t)) ? -ECANCELED : wait->rc;
 }
 
+/* Out of what it waits in, but not into the ready queue: it runs next. */
+static struct apus_task *unpark(struct apus_wait *wait, int64_t rc)
+{
+	struct apus_task *t = wait->task;
+
+	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
+	apus_list_unlink(&wait->link);
+	wait->rc = rc;
+	t->wait = NULL;
+	t->state = APUS_TASK_READY;
+	return t;
+}
+
+void apus_wake_inside(struct apus_wait *wait, int64_t rc)
+{
+	struct apus_shard *s = apus_shard_current;
+	struct apus_task *self = s->current, *t = unpark(wait, rc);
+	void *saved = NULL;
+
+	t->is_eager = true;
+	t->spawner = self;
+	switch_to_task(s, &self->context, &saved, t);
+}
+
+int64_t apus_park_into(struct apus_wait *wait, struct apus_wait *next, int64_t rc)
+{
+	struct apus_task *t = wait->task;
+	struct apus_shard *s = t->shard;
+	void *saved = NULL;
+
+	apus_assert(t == s->current && !t->is_eager);
+	t->wait = wait;
+	t->state = APUS_TASK_PARKED;
+	switch_to_task(s, &t->context, &saved, unpark(next, rc));
+	return apus_unlikely(take_cancel(t)) ? -ECANCELED : wait->rc;
+}
+
+bool apus_task_is_inside(void)
+{
+	return apus_shard_current->current->is_eager;
+}
+
 bool apus_task_cancel_because(struct apus_task *t, const char *reason)
 {
 	if (!apus_task_cancel(t))

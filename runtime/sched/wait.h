@@ -70,6 +70,24 @@ APUS_MUST_CHECK int64_t apus_park(struct apus_wait *wait);
 /** apus_wake - end the wait with @rc; unlinks it; the task runs in the next lap. Context: any, on the shard */
 void apus_wake(struct apus_wait *wait, int64_t rc);
 
+/**
+ * apus_wake_inside - end the wait with @rc and run the woken task now, inside of this call
+ *
+ * It returns when the woken task suspends or ends: no lap goes by. For generators.
+ * Context: task.
+ */
+void apus_wake_inside(struct apus_wait *wait, int64_t rc);
+
+/**
+ * apus_park_into - as apus_park(), and run the task of @next now, whose wait ends with @rc
+ *
+ * Context: task, suspends. Return: as apus_park().
+ */
+APUS_MUST_CHECK int64_t apus_park_into(struct apus_wait *wait, struct apus_wait *next, int64_t rc);
+
+/** apus_task_is_inside - does the running task run inside of another's call: was it woken so, and has not suspended since? Context: task */
+bool apus_task_is_inside(void);
+
 APUS_END_DECLS
 
 #endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * runtime/sync/generator.h: a body that gives values one at a time (asyncio's async generators).
+ *
+ *	static int64_t count(struct apus_generator *g, void *arg)
+ *	{
+ *		for (intptr_t i = 0; i < 3; i++) {
+ *			int64_t rc = apus_generator_yield(g, (void *)i, NULL);
+ *
+ *			if (rc)
+ *				return rc;	// closed, or an error thrown in
+ *		}
+ *		return 0;
+ *	}
+ *
+ *	struct apus_generator g;
+ *	void *value;
+ *
+ *	apus_generator_open(&g, count, NULL);
+ *	while ((rc = apus_generator_next(&g, &value)) > 0)
+ *		use(value);
+ *	rc = apus_generator_close(&g);	// always
+ *
+ * The body has a stack and a task of its own, but runs inside of the consumer's calls: asking for a
+ * value that is there costs two switches and no lap. The body may suspend in any call; then
+ * the consumer does. Context variables are those of the moment of the first value.
+ */
+#ifndef APUS_RUNTIME_SYNC_GENERATOR_H
+#define APUS_RUNTIME_SYNC_GENERATOR_H
+
+#include "runtime/sched/task.h"
+#include "runtime/sched/wait.h"
+
+APUS_BEGIN_DECLS
+
+struct apus_generator;
+
+typedef int64_t (*apus_generator_fn)(struct apus_generator *g, void *arg);
+
+enum apus_generator_state {
+	APUS_GENERATOR_CREATED,
+	APUS_GENERATOR_RUNNING, /* a consumer waits for a value */
+	APUS_GENERATOR_YIELDED, /* it waits for a consumer */
+	APUS_GENERATOR_ENDED,
+};
+
+/* Embedded by the user, not moved while open; written by the calls below. */
+struct apus_generator {
+	struct apus_task *task;     /* NULL before the first value */
+	struct apus_wait *body;     /* the body's, while it waits for a consumer */
+	struct apus_wait *consumer; /* the consumer's, while it is parked */
+	void *value;                /* on its way, to either side */
+	int64_t result;             /* of the body */
+	apus_generator_fn fn;
+	void *arg;
+	enum apus_generator_state state;
+	bool is_closing;
+};
+
+/* What apus_generator_yield() returns in a generator that is being closed (GeneratorExit). */
+#define APUS_GENERATOR_EXIT (-108) /* -ESHUTDOWN */
+
+/** apus_generator_open - nothing runs before the first value is asked for */
+void apus_generator_open(struct apus_generator *g, apus_generator_fn fn, void *arg);
+/** apus_generator_next - run the body to its next value. Context: task, suspends when the body does. Return: 1 and *@value; 0 when the body returned; its error; -EBUSY: another task is in a call; -ECANCELED; -ENOMEM. Source: __anext__ */
+APUS_MUST_CHECK int64_t apus_generator_next(struct apus_generator *g, void **value);
+/** apus_generator_send - as next; @sent is what the body's yield gives. -EINVAL before the first value unless NULL. Source: asend */
+APUS_MUST_CHECK int64_t apus_generator_send(struct apus_generator *g, void *sent, void **value);
+/** apus_generator_throw - as next; the body's yield returns @error < 0. Source: athrow */
+APUS_MUST_CHECK int64_t apus_generator_throw(struct apus_generator *g, int64_t error, void **value);
+/** apus_generator_close - let the body clean up and end: its yield returns APUS_GENERATOR_EXIT. Again: nothing. Context: task, suspends when the body does. Return: 0; the body's error; -EBUSY; -EPROTO: it yielded another value, and was cancelled. Source: aclose */
+APUS_MUST_CHECK int64_t apus_generator_close(struct apus_generator *g);
+
+/** apus_generator_yield - in the body: give @value, wait for the next call. @sent: what that sends, or NULL. Context: the body. Return: 0; the error thrown in; APUS_GENERATOR_EXIT; -ECANCELED */
+APUS_MUST_CHECK int64_t apus_generator_yield(struct apus_generator *g, void *value, void **sent);
+
+APUS_END_DECLS
+
+#endif
