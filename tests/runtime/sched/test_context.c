@@ -62,7 +62,12 @@ static void spoil_and_return(void)
 
 static void start(void (*entry)(void))
 {
-	memset(other_stack, 0xa5, sizeof(other_stack));
+#if defined(VALGRIND_STACK_REGISTER)
+	static unsigned int id;
+
+	if (!id)
+		id = VALGRIND_STACK_REGISTER(other_stack, other_stack + sizeof(other_stack)) + 1;
+#endif
 	apus_context_make(&other_context, other_stack + sizeof(other_stack), entry);
 	switches = 0;
 }
