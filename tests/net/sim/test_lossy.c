@@ -45,8 +45,8 @@ struct scenario {
 	const char *must_happen; /* counter of impair that must move over all runs; NULL: none */
 	uint32_t bytes;          /* each way; 0: a megabyte */
 	uint32_t piece_bytes;    /* of a write or read, at most; 0: 16384 */
-	uint16_t mtu;            /* 0: 1500 */
 	unsigned int chaos;      /* enum chaos */
+	uint16_t mtu;            /* 0: 1500 */
 	bool one_bad_way;        /* only what the client sends is impaired */
 };
 

@@ -251,6 +251,72 @@ static void frames_in_chains_of_small_mbufs_are_understood(void **state)
 	assert_int_equal(script.bytes, CUT_BYTES);
 }
 
+/* --- Memory that is out -------------------------------------------------------------------- */
+
+#define ALLOCATIONS_MAX 1000
+
+static int64_t sink_client(void *arg)
+{
+	struct apus_tcp *c;
+	int64_t rc = apus_tcp_connect(sim_server(), &c);
+
+	if (rc < 0)
+		return rc;
+	rc = write_pattern(c, 100000, 1);
+	apus_tcp_close(c);
+	return rc < 0 ? rc : 0;
+}
+
+/* One transfer that may fail, in a world where @host's n-th allocation and all later ones fail. */
+static bool starve_heap(struct apus_sim_host *host, int64_t n)
+{
+	struct apus_heap *heap = apus_shard_heap(apus_sim_host_shard(host));
+	struct apus_sim_task *s, *c;
+	bool failed;
+
+	apus_heap_fail_after(heap, n);
+	s = on_server(serve_sink);
+	c = on_client(sink_client);
+	for (int i = 0; i < 300 && !apus_sim_task_done(c); i++)
+		assert_int_equal(apus_sim_advance(script.pair.world, APUS_SEC), 0);
+	assert_true(apus_sim_task_done(c));
+	assert_int_not_equal(apus_sim_task_result(c), -EBADMSG);
+	assert_int_equal(apus_sim_advance(script.pair.world, CALM_NS), 0);
+	if (apus_sim_host_connections(script.pair.server) == 0)
+		apus_sim_task_cancel(s); /* nobody will come any more */
+	run_for(2000 * APUS_SEC);
+	assert_int_not_equal(apus_sim_task_result(s), -EBADMSG);
+	failed = heap->fail_after == 0;
+	apus_heap_fail_after(heap, -1);
+	return failed;
+}
+
+/* For each n: whatever became of the transfer, nothing is broken and nothing leaks. */
+static void each_allocation_may_fail(bool on_the_server)
+{
+	bool failed = true;
+
+	for (int64_t n = 0; failed; n++) {
+		assert_true(n < ALLOCATIONS_MAX);
+		assert_int_equal(setup(NULL), 0);
+		failed = starve_heap(on_the_server ? script.pair.server : script.pair.client, n);
+		run_both(serve_sink, sink_client, 60 * APUS_SEC);
+		assert_int_equal(script.bytes, 100000);
+		if (failed)
+			assert_int_equal(teardown(NULL), 0);
+	}
+}
+
+static void each_allocation_of_the_client_may_fail(void **state)
+{
+	each_allocation_may_fail(false);
+}
+
+static void each_allocation_of_the_server_may_fail(void **state)
+{
+	each_allocation_may_fail(true);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -264,6 +330,8 @@ int main(void)
 		TEST_OWN(empty_pool_of_the_sender_only_delays),
 		TEST_OWN(empty_pool_of_the_receiver_only_delays),
 		TEST_BARE(frames_in_chains_of_small_mbufs_are_understood),
+		TEST_BARE(each_allocation_of_the_client_may_fail),
+		TEST_BARE(each_allocation_of_the_server_may_fail),
 	};
 
 	apus_test_eal();

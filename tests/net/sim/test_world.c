@@ -6,6 +6,8 @@
 
 #include "runtime/sync/event.h"
 
+#include <unistd.h>
+
 #define PORT 7
 
 static struct sim_pair pair;
@@ -24,6 +26,49 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	return pair.world ? apus_sim_world_close(pair.world) : 0;
+}
+
+static int64_t udp_echo(void *arg)
+{
+	struct apus_udp *u;
+	struct apus_endpoint from;
+	char buf[100];
+	int64_t n;
+
+	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &u), 0);
+	while ((n = apus_udp_recv(u, buf, sizeof(buf), &from)) >= 0)
+		sim_check_equal(apus_udp_send(u, buf, (size_t)n, &from), n);
+	apus_udp_close(u);
+	return n;
+}
+
+/* What is written to stderr meanwhile. */
+struct capture {
+	int stderr_fd; /* where it belongs */
+	FILE *file;
+	char text[2048];
+};
+
+static void capture_begin(struct capture *c)
+{
+	fflush(stderr);
+	c->stderr_fd = dup(STDERR_FILENO);
+	c->file = tmpfile();
+	assert_non_null(c->file);
+	assert_true(c->stderr_fd >= 0 && dup2(fileno(c->file), STDERR_FILENO) >= 0);
+}
+
+static void capture_end(struct capture *c)
+{
+	size_t bytes;
+
+	fflush(stderr);
+	dup2(c->stderr_fd, STDERR_FILENO);
+	close(c->stderr_fd);
+	rewind(c->file);
+	bytes = fread(c->text, 1, sizeof(c->text) - 1, c->file);
+	c->text[bytes] = '\0';
+	fclose(c->file);
 }
 
 /* --- Time ---------------------------------------------------------------------------------- */
@@ -53,8 +98,12 @@ static void clock_jumps_over_what_nobody_needs(void **state)
 static void run_stops_at_its_limit_and_goes_on_later(void **state)
 {
 	struct apus_sim_task *t = apus_sim_spawn(pair.client, "sleeper", sleep_an_hour, NULL);
+	struct capture c;
 
+	capture_begin(&c);
 	assert_int_equal(apus_sim_run(pair.world, APUS_SEC), -ETIMEDOUT);
+	capture_end(&c);
+	assert_non_null(strstr(c.text, "sleeper: waits for sleep"));
 	assert_false(apus_sim_task_done(t));
 	assert_int_equal(apus_sim_run(pair.world, 3600 * APUS_SEC), 0);
 	assert_true(apus_sim_task_done(t));
@@ -93,11 +142,20 @@ static int64_t wait_for_ever(void *arg)
 
 static void nothing_left_to_happen_is_a_deadlock(void **state)
 {
+	struct capture c;
 	int rc;
 
 	apus_sim_spawn(pair.client, "waits for ever", wait_for_ever, NULL);
+	apus_sim_spawn(pair.server, "echo", udp_echo, NULL);
+	capture_begin(&c);
 	rc = apus_sim_run(pair.world, INT64_C(1) << 60);
+	capture_end(&c);
 	assert_int_equal(rc, -EDEADLK);
+	assert_non_null(strstr(c.text, "seed 1,"));
+	assert_non_null(strstr(c.text, "host client"));
+	assert_non_null(strstr(c.text, "waits for ever: waits for event"));
+	assert_non_null(strstr(c.text, "host server"));
+	assert_non_null(strstr(c.text, "echo: waits for udp recv"));
 }
 
 static int64_t yield_for_ever(void *arg)
@@ -163,11 +221,15 @@ static int64_t leak_mbuf(void *arg)
 static void lost_mbuf_is_found_at_close(void **state)
 {
 	struct apus_sim_world *world = pair.world;
+	struct capture c;
 
 	apus_sim_spawn(pair.client, "leaks", leak_mbuf, NULL);
 	assert_int_equal(apus_sim_run(world, APUS_SEC), 0);
 	pair.world = NULL;
+	capture_begin(&c);
 	assert_int_equal(apus_sim_world_close(world), -EUCLEAN);
+	capture_end(&c);
+	assert_non_null(strstr(c.text, "1 mbufs of 65535 leaked"));
 	rte_pktmbuf_free(leaked);
 }
 
@@ -180,30 +242,20 @@ static int64_t leak_object(void *arg)
 static void lost_object_is_found_at_close(void **state)
 {
 	struct apus_sim_world *world = pair.world;
+	struct capture c;
 
 	apus_sim_spawn(pair.client, "leaks", leak_object, NULL);
 	assert_int_equal(apus_sim_run(world, APUS_SEC), 0);
 	pair.world = NULL;
+	capture_begin(&c);
 	assert_int_equal(apus_sim_world_close(world), -EUCLEAN);
+	capture_end(&c);
+	assert_non_null(strstr(c.text, "host client: 1 objects of its heap leaked"));
 	if (APUS_ASAN)
 		free(leaked); /* else it went with its heap */
 }
 
 /* --- Hosts and faults ---------------------------------------------------------------------- */
-
-static int64_t udp_echo(void *arg)
-{
-	struct apus_udp *u;
-	struct apus_endpoint from;
-	char buf[100];
-	int64_t n;
-
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &u), 0);
-	while ((n = apus_udp_recv(u, buf, sizeof(buf), &from)) >= 0)
-		sim_check_equal(apus_udp_send(u, buf, (size_t)n, &from), n);
-	apus_udp_close(u);
-	return n;
-}
 
 /* Asks `*(int *)arg` times, and waits for each answer at most 100 ms. Return: answers. */
 static int64_t udp_ask(void *arg)
