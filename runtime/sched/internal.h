@@ -137,6 +137,13 @@ static inline void apus_task_ready(struct apus_shard *s, struct apus_task *t)
 	apus_ready_push(&s->ready, &t->step, APUS_READY_TASK);
 }
 
+/* task.c: what a task's memory holds beyond itself; NULL: nothing. */
+#if APUS_TSAN
+void apus_task_drop(void *task);
+#else
+# define apus_task_drop NULL
+#endif
+
 /* task.c: runs @t until it suspends or ends, and whatever of the lap follows it without a gap. */
 void apus_task_run(struct apus_shard *s, struct apus_task *t);
 

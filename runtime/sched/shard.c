@@ -292,7 +292,7 @@ void apus_shard_close(struct apus_shard *s)
 	apus_ready_fini(&s->ready);
 	apus_heap_fini(&s->heap);
 	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
-		apus_stack_pool_fini(&s->pools[i]);
+		apus_stack_pool_fini(&s->pools[i], apus_task_drop);
 	free(s);
 }
 

@@ -10,6 +10,7 @@
 #include "runtime/sched/stack.h"
 
 #include "runtime/base/check.h"
+#include "runtime/base/log.h"
 
 #include <sys/mman.h>
 
@@ -68,6 +69,10 @@ static struct apus_stack_slab *slab_open(size_t stack_bytes)
 
 	if (base == MAP_FAILED)
 		return NULL;
+#if APUS_ASAN
+	/* What an earlier mapping at this place left behind. */
+	ASAN_UNPOISON_MEMORY_REGION(base, page_bytes + stacks * stack_bytes);
+#endif
 	/* A huge page would make a 4 KiB stack cost 2 MiB. */
 	(void)madvise(base, page_bytes + stacks * stack_bytes, MADV_NOHUGEPAGE);
 
@@ -77,11 +82,13 @@ static struct apus_stack_slab *slab_open(size_t stack_bytes)
 	return slab;
 }
 
-void apus_stack_pool_fini(struct apus_stack_pool *pool)
+void apus_stack_pool_fini(struct apus_stack_pool *pool, void (*drop)(void *object))
 {
 	while (pool->slabs) {
 		struct apus_stack_slab *slab = pool->slabs;
 
+		for (size_t i = 0; drop && i < slab->carved; i++)
+			drop(apus_stack_object(pool, slab->base + i * pool->stack_bytes));
 		pool->slabs = slab->next;
 		apus_must(munmap(slab, page_bytes + slab->stacks * pool->stack_bytes) == 0);
 	}
@@ -116,8 +123,12 @@ static APUS_COLD struct apus_stack *carve(struct apus_stack_pool *pool)
 
 	char *base = slab->base + slab->carved * pool->stack_bytes;
 
-	if (!guard(base))
+	if (!guard(base)) {
+		apus_log(WARN,
+			 "stack: no more guard pages; raise vm.max_map_count, or run Linux 6.13, "
+			 "which has cheaper ones");
 		return NULL;
+	}
 	slab->carved++;
 
 	struct apus_stack *stack = apus_stack_object(pool, base);

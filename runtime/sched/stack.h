@@ -34,7 +34,8 @@ struct apus_stack_pool {
 
 /** apus_stack_pool_init - @stack_bytes is rounded up to a power of two of at least 16 KiB */
 void apus_stack_pool_init(struct apus_stack_pool *pool, size_t stack_bytes, size_t object_bytes);
-void apus_stack_pool_fini(struct apus_stack_pool *pool);
+/** apus_stack_pool_fini - calls @drop, if not NULL, for the object of every stack that ever was in use */
+void apus_stack_pool_fini(struct apus_stack_pool *pool, void (*drop)(void *object));
 
 /** apus_stack_get - Return: the object at the top of a stack (only its struct apus_stack is set); NULL */
 APUS_MUST_CHECK void *apus_stack_get(struct apus_stack_pool *pool);

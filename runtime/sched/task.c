@@ -254,6 +254,16 @@ static inline void fiber_renew(APUS_UNUSED struct apus_task *t)
 #endif
 }
 
+#if APUS_TSAN
+void apus_task_drop(void *task)
+{
+	struct apus_task *t = task;
+
+	if (t->fiber)
+		__tsan_destroy_fiber(t->fiber);
+}
+#endif
+
 /* NULL when no pool has stacks so large. */
 static struct apus_stack_pool *pool_of(struct apus_shard *s, size_t stack_bytes)
 {
