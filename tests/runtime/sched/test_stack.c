@@ -26,7 +26,7 @@ static int open_pool(void **state)
 
 static int close_pool(void **state)
 {
-	apus_stack_pool_fini(&pool);
+	apus_stack_pool_fini(&pool, NULL);
 	return 0;
 }
 
@@ -42,7 +42,7 @@ static void size_is_rounded_up_to_a_power_of_two(void **state)
 
 		apus_stack_pool_init(&p, sizes[i][0], sizeof(struct object));
 		assert_int_equal(p.stack_bytes, sizes[i][1]);
-		apus_stack_pool_fini(&p);
+		apus_stack_pool_fini(&p, NULL);
 	}
 }
 
