@@ -181,10 +181,10 @@ static inline void peer_introduce(struct peer *p)
 }
 
 /*
- * Put the segment on the wire, with `text_bytes` bytes of the stream at its sequence number, and
- * let the stack answer. Addresses and ports are filled in where they are zero.
+ * Put the segment on the wire, with `text_bytes` bytes of the stream at its sequence number: it
+ * arrives in the next turn. Addresses and ports are filled in where they are zero.
  */
-static inline void peer_send(struct peer *p, struct apus_segment seg, uint32_t text_bytes)
+static inline void peer_put(struct peer *p, struct apus_segment seg, uint32_t text_bytes)
 {
 	static uint8_t packet[2000];
 	uint32_t first = seg.seq + seg.syn, bytes;
@@ -212,6 +212,12 @@ static inline void peer_send(struct peer *p, struct apus_segment seg, uint32_t t
 	*(uint16_t *)(void *)(packet + 36) = 0;
 	*(uint16_t *)(void *)(packet + 36) = htons(test_tcp_checksum(packet, bytes));
 	peer_send_frame(p, packet, bytes);
+}
+
+/* Put it on the wire, and let the stack answer. */
+static inline void peer_send(struct peer *p, struct apus_segment seg, uint32_t text_bytes)
+{
+	peer_put(p, seg, text_bytes);
 	peer_turn(p);
 }
 
