@@ -84,7 +84,7 @@ static int64_t say_stats(struct apus_http_request *req, struct apus_http_respons
 
 	apus_metrics_visit(apus_shard_metrics(shard), add_counter, &t);
 	rc = t.rc;
-	if (rc == 0 && t.bytes == 0)
+	if (rc == 0 && !t.at) /* a shard always has counters, but who knows */
 		rc = apus_http_respond(res, 200, "application/json", "{}\n", 3);
 	else if (rc == 0) {
 		memcpy(t.at + t.bytes, "}\n", 2); /* there is room: `most` is generous */

@@ -62,7 +62,10 @@ void apus_http_date_format(int64_t second, char out[APUS_HTTP_DATE_BYTES])
 	int64_t days = second / DAY_SECONDS, rest = second % DAY_SECONDS;
 	struct civil c = civil_of(days);
 
-	memcpy(out, "Day, 00 Mon 0000 00:00:00 GMT", APUS_HTTP_DATE_BYTES);
+	static const char form[] = "Day, 00 Mon 0000 00:00:00 GMT";
+
+	static_assert(sizeof(form) - 1 == APUS_HTTP_DATE_BYTES, "IMF-fixdate");
+	memcpy(out, form, sizeof(form) - 1);
 	memcpy(out, day_names[(days + 4) % 7], 3); /* 1970 began on a Thursday */
 	put2(out + 5, c.day);
 	memcpy(out + 8, month_names[c.month - 1], 3);

@@ -347,9 +347,9 @@ int64_t apus_stream_read_until(struct apus_stream *s, const void *separator, siz
 
 		apus_stream_buffered(s, &begin);
 
-		char *hit = s->in_bytes > seen ? memmem(begin + seen, s->in_bytes - seen, separator,
-							separator_bytes)
-					       : NULL;
+		char *hit = begin && s->in_bytes > seen ? memmem(begin + seen, s->in_bytes - seen,
+								 separator, separator_bytes)
+							: NULL;
 
 		if (hit) {
 			size_t n = (size_t)(hit - begin) + separator_bytes;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* libFuzzer's name, not ours. NOLINTNEXTLINE(readability-identifier-naming) */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define REQUESTS_MAX 64
@@ -53,9 +54,9 @@ static char *joined(char *a, size_t a_len, const char *b, size_t b_len)
 	char *p = malloc(a_len + b_len ? a_len + b_len : 1);
 
 	apus_must(p != NULL);
-	if (a_len)
+	if (a && a_len)
 		memcpy(p, a, a_len);
-	if (b_len)
+	if (b && b_len)
 		memcpy(p + a_len, b, b_len);
 	free(a);
 	return p;

@@ -20,7 +20,8 @@ static void formatted_dates_agree_with_the_c_library(void **state)
 		time_t t = s;
 
 		apus_http_date_format(s, ours);
-		strftime(theirs, sizeof(theirs), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&t, &tm));
+		assert_non_null(gmtime_r(&t, &tm));
+		assert_true(strftime(theirs, sizeof(theirs), "%a, %d %b %Y %H:%M:%S GMT", &tm) > 0);
 		assert_string_equal(ours, theirs);
 		assert_int_equal(parse(ours), s);
 	}

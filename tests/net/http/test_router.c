@@ -135,18 +135,18 @@ static void unknown_method_is_405_with_allow(void **state)
 static int64_t many(void *arg)
 {
 	static char names[3000][16];
-	char line[32];
+	char line[64];
 
 	ok(apus_http_router_create(&router));
 	for (int i = 0; i < 3000; i++) {
-		sprintf(names[i], i % 3 ? "/r/%d" : "/p/%d/", i);
+		snprintf(names[i], sizeof(names[i]), i % 3 ? "/r/%d" : "/p/%d/", i);
 		if (i % 3)
 			get(names[i], names[i]);
 		else
 			get_below(names[i], names[i]);
 	}
 	for (int i = 0; i < 3000; i++) {
-		sprintf(line, i % 3 ? "GET %s" : "GET %sx", names[i]);
+		snprintf(line, sizeof(line), "GET %.20s%s", names[i], i % 3 ? "" : "x");
 		assert_says(line, names[i]);
 	}
 	assert_int_equal(apus_http_router_add(router, APUS_HTTP_GET, "/r/1", say, ""), -EEXIST);

@@ -110,38 +110,55 @@ static int64_t write_text(struct apus_stream *s, const char *text)
 	return apus_stream_write(s, text, strlen(text));
 }
 
+/* One thing to ask for. */
+struct question {
+	uint32_t kind;   /* 0 to 3: /hello, 4: /big, 5 to 7: /echo */
+	uint32_t length; /* of what is to be echoed */
+};
+
+static int64_t ask(struct apus_stream *s, struct question q)
+{
+	char head[256];
+
+	if (q.kind < 4)
+		return write_text(s, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+	if (q.kind == 4)
+		return write_text(s, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\n" HOST "Content-Length: %u\r\n\r\n",
+		 q.length);
+	sim_check(write_text(s, head) > 0);
+	return apus_stream_write(s, big, q.length);
+}
+
+static int64_t check_answer(struct apus_stream *s, struct question q, uint8_t *scratch)
+{
+	const void *expected = q.kind < 4 ? (const void *)"hello\n" : big;
+	size_t want = q.kind < 4 ? 6 : q.kind == 4 ? BIG_BYTES : q.length;
+	size_t got = 0;
+
+	sim_check_equal(read_answer(s, scratch, BIG_BYTES, &got), 200);
+	sim_check_equal(got, want);
+	sim_check(memcmp(scratch, expected, got) == 0);
+	return 0;
+}
+
 /* Ask for up to four things at once, then take the answers. */
 static int64_t one_round(struct apus_stream *s, uint64_t *random, uint8_t *scratch)
 {
-	uint32_t kinds[4], lengths[4];
+	struct question questions[4];
 	size_t n = 1 + test_random_below(random, 4);
-	char head[256];
 
 	for (size_t i = 0; i < n; i++) {
-		kinds[i] = (uint32_t)test_random_below(random, 8);
-		lengths[i] = (uint32_t)test_random_below(random, kinds[i] == 7 ? 60000 : 3000);
-		if (kinds[i] < 4) {
-			sim_check(write_text(s, "GET /hello HTTP/1.1\r\n" HOST "\r\n") > 0);
-		} else if (kinds[i] == 4) {
-			sim_check(write_text(s, "GET /big HTTP/1.1\r\n" HOST "\r\n") > 0);
-		} else {
-			snprintf(head, sizeof(head),
-				 "POST /echo HTTP/1.1\r\n" HOST "Content-Length: %u\r\n\r\n",
-				 lengths[i]);
-			sim_check(write_text(s, head) > 0);
-			sim_check_equal(apus_stream_write(s, big, lengths[i]), lengths[i]);
-		}
+		uint32_t kind = (uint32_t)test_random_below(random, 8);
+
+		questions[i].kind = kind;
+		questions[i].length = (uint32_t)test_random_below(random, kind == 7 ? 60000 : 3000);
+		sim_check(ask(s, questions[i]) >= 0);
 	}
 	sim_check_equal(apus_stream_drain(s), 0);
-	for (size_t i = 0; i < n; i++) {
-		const void *expected = kinds[i] < 4 ? (const void *)"hello\n" : big;
-		size_t want = kinds[i] < 4 ? 6 : kinds[i] == 4 ? BIG_BYTES : lengths[i];
-		size_t got = 0;
-
-		sim_check_equal(read_answer(s, scratch, BIG_BYTES, &got), 200);
-		sim_check_equal(got, want);
-		sim_check(memcmp(scratch, expected, got) == 0);
-	}
+	for (size_t i = 0; i < n; i++)
+		if (check_answer(s, questions[i], scratch) < 0)
+			return -EBADMSG;
 	return 0;
 }
 
@@ -348,23 +365,28 @@ static void idle_client_gets_a_fin_when_the_server_stops(void **state)
 }
 
 /* In the middle of a transfer when the server stops. */
-static int64_t transfers(void *arg)
+static int64_t transfer(uint8_t *body)
 {
-	uint8_t *body = malloc(BIG_BYTES);
 	struct apus_stream *s;
 	size_t got = 0;
-	int64_t rc;
 
 	sim_check_equal(open_client(&s), 0);
 	sim_check(write_text(s, "GET /big HTTP/1.1\r\n" HOST "\r\n") > 0);
 	sim_check_equal(apus_stream_drain(s), 0);
-	rc = read_answer(s, body, BIG_BYTES, &got);
-	sim_check_equal(rc, 200);
+	sim_check_equal(read_answer(s, body, BIG_BYTES, &got), 200);
 	sim_check(got == BIG_BYTES && memcmp(body, big, got) == 0);
 	sim_check_equal(apus_stream_read(s, body, 1), 0);
 	sim_check_equal(apus_stream_close(s), 0);
-	free(body);
 	return 0;
+}
+
+static int64_t transfers(void *arg)
+{
+	uint8_t *body = malloc(BIG_BYTES);
+	int64_t rc = body ? transfer(body) : -ENOMEM;
+
+	free(body);
+	return rc;
 }
 
 static void transfer_under_way_is_finished_when_the_server_stops(void **state)
