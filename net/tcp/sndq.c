@@ -18,8 +18,13 @@
 #include <errno.h>
 #include <string.h>
 
-/* A slice up to this is copied into the header mbuf: an indirect mbuf costs more. */
-#define COPY_BYTES_MAX 256
+/*
+ * A slice up to this is copied into the header mbuf. With an mbuf cache and the bytes in L2, alloc,
+ * attach and free take 10, 11, 14, 23 and 30 ns for 1, 256, 512, 1000 and 1448 copied bytes; 24, 26,
+ * 28, 34 and 38 for lent ones. Beyond 512 the difference is small, and what is not copied does not
+ * push other things out of the cache; a driver that reads one piece instead of two is not counted.
+ */
+#define COPY_BYTES_MAX 512
 
 /* An mbuf of the queue and the position of its first byte. */
 struct place {

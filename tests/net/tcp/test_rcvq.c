@@ -275,7 +275,8 @@ static void segment_limit_drops_and_in_order_still_flows(void **state)
 		kept += input(&q, 0, 2 * i, 1) == 0;
 	assert_int_equal(kept, APUS_RCVQ_SEGMENTS_MAX);
 	assert_int_equal(q.ooo_segments, APUS_RCVQ_SEGMENTS_MAX);
-	assert_int_equal(rte_mempool_in_use_count(test_pool), 0); /* single bytes hold no mbuf */
+	assert_int_equal(rte_mempool_in_use_count(test_pool),
+			 test_pool_used); /* single bytes hold no mbuf */
 	assert_int_equal(input(&q, 0, 0, 2), 3);
 	apus_rcvq_check(&q);
 	apus_rcvq_fini(&q);
@@ -474,7 +475,7 @@ static void queue_behaves_as_an_array_of_bytes(void **state)
 		}
 		assert_reads(&w.q, w.unread, w.q.bytes);
 		apus_rcvq_fini(&w.q);
-		assert_int_equal(rte_mempool_in_use_count(test_pool), 0);
+		assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used);
 		assert_int_equal(nodes.used, 0);
 	}
 }

@@ -163,6 +163,39 @@ static void being_limited_is_forgotten_after_a_window(void **state)
 	assert_false(cc.is_limited);
 }
 
+static void largest_flight_of_a_window_counts(void **state)
+{
+	struct apus_cc cc = fresh();
+
+	apus_cc_sent(&cc, UNA, UNA + 9 * MSS, false);
+	apus_cc_sent(&cc, UNA + 8 * MSS, UNA + 10 * MSS, false); /* less, in the same window */
+	assert_int_equal(cc.flight_max_bytes, 9 * MSS);
+	assert_int_equal(acked(&cc, UNA + 10 * MSS, 2 * MSS, 0), APUS_CC_NOTHING);
+	assert_int_equal(cc.cwnd_bytes, 12 * MSS);
+	apus_cc_sent(&cc, UNA + 10 * MSS, UNA + 11 * MSS, false); /* the next window */
+	assert_int_equal(cc.flight_max_bytes, MSS);
+}
+
+static void being_limited_within_a_window_counts_at_once(void **state)
+{
+	struct apus_cc cc = avoiding(10 * MSS);
+
+	apus_cc_sent(&cc, UNA, UNA + 9 * MSS, false);
+	apus_cc_sent(&cc, UNA + 5 * MSS, UNA + 10 * MSS, true);
+	assert_true(cc.is_limited);
+}
+
+static void window_at_the_threshold_is_in_avoidance(void **state)
+{
+	struct apus_cc cc = avoiding(10 * MSS);
+
+	cc.ssthresh_bytes = 10 * MSS;
+	apus_cc_sent(&cc, UNA, UNA + 8 * MSS,
+		     false); /* more than half, but nothing was held back */
+	assert_int_equal(acked(&cc, UNA + 8 * MSS, 8 * MSS, 0), APUS_CC_NOTHING);
+	assert_int_equal(cc.counted_bytes, 0);
+}
+
 static void window_has_a_ceiling(void **state)
 {
 	struct apus_cc cc = fresh();
@@ -497,6 +530,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(giant_ack_in_avoidance_adds_one_segment_only),
 		cmocka_unit_test(unused_window_does_not_grow),
 		cmocka_unit_test(being_limited_is_forgotten_after_a_window),
+		cmocka_unit_test(largest_flight_of_a_window_counts),
+		cmocka_unit_test(being_limited_within_a_window_counts_at_once),
+		cmocka_unit_test(window_at_the_threshold_is_in_avoidance),
 		cmocka_unit_test(window_has_a_ceiling),
 		cmocka_unit_test(two_duplicates_lend_a_segment_each),
 		cmocka_unit_test(third_duplicate_retransmits_and_halves),

@@ -512,6 +512,37 @@ static void four_sack_blocks_fit_three_beside_timestamps(void **state)
 	assert_int_equal(build(&seg, 0, PACKET_MAX).bytes[20 + 15], 2 + 3 * 8);
 }
 
+static void scale_of_0_is_an_option(void **state)
+{
+	static const uint8_t options[] = {1, 3, 3, 0};
+	struct apus_segment seg = plain();
+
+	seg.syn = true;
+	seg.wscale = 0;
+	assert_options(&seg, options, sizeof(options));
+}
+
+/* As many SACK blocks as there is room for, beside any other options. */
+static void options_fill_40_bytes_and_no_more(void **state)
+{
+	for (uint32_t bits = 0; bits < 16; bits++) {
+		struct apus_segment seg = plain();
+		uint32_t others, with;
+
+		seg.mss = bits & 1 ? 1460 : 0;
+		seg.sack_permitted = bits & 2;
+		seg.has_ts = bits & 4;
+		seg.wscale = bits & 8 ? 7 : -1;
+		others = apus_segment_header_bytes(&seg);
+		seg.sack_count = 4;
+		with = apus_segment_header_bytes(&seg);
+		assert_true(with <= 60 && with % 4 == 0);
+		assert_int_equal((with - others - 4) % 8, 0);
+		assert_true(with - others == 36 || with + 8 > 60);
+		assert_int_equal(build(&seg, 0, PACKET_MAX).count, with);
+	}
+}
+
 static void checksum_is_right_whatever_the_pieces_of_the_text(void **state)
 {
 	struct apus_segment seg = plain();
@@ -657,6 +688,8 @@ int main(int argc, char **argv)
 		test_with_pool(syn_options_stand_in_linux_order),
 		test_with_pool(data_options_are_nop_nop_and_the_option),
 		test_with_pool(four_sack_blocks_fit_three_beside_timestamps),
+		test_with_pool(scale_of_0_is_an_option),
+		test_with_pool(options_fill_40_bytes_and_no_more),
 		test_with_pool(checksum_is_right_whatever_the_pieces_of_the_text),
 		test_with_pool(offloaded_checksum_leaves_the_pseudo_header_and_flags),
 		test_with_pool(no_headroom_is_an_error_that_changes_nothing),
