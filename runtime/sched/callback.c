@@ -23,6 +23,11 @@ bool apus_callback_remove(struct apus_callback *callback)
 	return true;
 }
 
+bool apus_callback_is_queued(const struct apus_callback *callback)
+{
+	return callback->work.where != APUS_READY_NOWHERE;
+}
+
 void apus_callback_register(struct apus_callback *callback, struct apus_list *queue)
 {
 	apus_assert(!apus_list_linked(&callback->wait.link) && !callback->work.where);

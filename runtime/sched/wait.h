@@ -47,6 +47,8 @@ static inline struct apus_callback *apus_callback_of(struct apus_work *work)
 /** apus_callback_remove - out of the queue it waits in, or out of the ready queue. Return: true if it was in one. Context: any, on the shard */
 bool apus_callback_remove(struct apus_callback *callback);
 
+/** apus_callback_is_queued - it was woken, and its function has not run yet. Context: any, on the shard */
+bool apus_callback_is_queued(const struct apus_callback *callback);
 /** apus_callback_register - at the end of @queue, of struct apus_wait.link: for a primitive's on_done. Context: any, on the shard */
 void apus_callback_register(struct apus_callback *callback, struct apus_list *queue);
 /** apus_callback_now - nothing to wait for: it runs in the next lap, with @rc. Context: any, on the shard */

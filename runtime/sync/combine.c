@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * runtime/sync/combine.c: one watch per task; what differs is when the waiting task is woken.
+ * runtime/sync/combine.c: one record per task; what differs is when the waiting task is woken.
  *
- * Few watches lie on the waiting task's stack; more come from the shard's heap.
+ * Few of them lie on the waiting task's stack; more come from the shard's heap.
  */
 #include "runtime/sync/combine.h"
 
@@ -14,31 +14,31 @@
 #include <errno.h>
 
 enum {
-	WATCHES_ON_STACK = 12
+	MEMBERS_ON_STACK = 12
 };
 
 /* One task that is waited for with others. */
-struct apus_watch {
+struct apus_member {
 	struct apus_callback done;
 	struct apus_list link; /* in apus_as_completed.ended */
 	struct apus_task *task;
 	void *owner;
 };
 
-static struct apus_watch *watches_get(struct apus_watch *few, size_t n)
+static struct apus_member *members_get(struct apus_member *few, size_t n)
 {
-	if (n <= WATCHES_ON_STACK)
+	if (n <= MEMBERS_ON_STACK)
 		return few;
 	return apus_heap_alloc(apus_shard_heap(apus_shard_self()), n * sizeof(*few));
 }
 
-static void watches_put(struct apus_watch *watches, const struct apus_watch *few)
+static void members_put(struct apus_member *members, const struct apus_member *few)
 {
-	if (watches != few)
-		apus_heap_free(apus_shard_heap(apus_shard_self()), watches);
+	if (members != few)
+		apus_heap_free(apus_shard_heap(apus_shard_self()), members);
 }
 
-static void watch(struct apus_watch *w, struct apus_task *task, apus_work_fn done, void *owner)
+static void watch(struct apus_member *w, struct apus_task *task, apus_work_fn done, void *owner)
 {
 	apus_callback_init(&w->done, done);
 	apus_list_init(&w->link);
@@ -47,15 +47,15 @@ static void watch(struct apus_watch *w, struct apus_task *task, apus_work_fn don
 	apus_task_on_done(task, &w->done);
 }
 
-static void unwatch_all(struct apus_watch *watches, size_t n)
+static void unwatch_all(struct apus_member *members, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		apus_callback_remove(&watches[i].done);
+		apus_callback_remove(&members[i].done);
 }
 
-static struct apus_watch *watch_of(struct apus_work *work)
+static struct apus_member *watch_of(struct apus_work *work)
 {
-	return apus_container_of(apus_callback_of(work), struct apus_watch, done);
+	return apus_container_of(apus_callback_of(work), struct apus_member, done);
 }
 
 /* ------------------------------------------------------------------------------------- gather */
@@ -84,7 +84,7 @@ static bool cancel_children(struct apus_wait *wait)
 
 static void gathered(struct apus_work *work)
 {
-	struct apus_watch *w = watch_of(work);
+	struct apus_member *w = watch_of(work);
 	struct gather *g = w->owner;
 	int64_t result = w->done.wait.rc;
 
@@ -100,18 +100,18 @@ static void gathered(struct apus_work *work)
 	}
 }
 
-static int64_t gather_watched(struct gather *g, struct apus_watch *watches)
+static int64_t gather_watched(struct gather *g, struct apus_member *members)
 {
 	static const struct apus_wait_type gathering = {.cancel = cancel_children};
 
 	apus_wait_init(&g->wait, &gathering, "gather", g->tasks);
 	for (size_t i = 0; i < g->n; i++)
-		watch(&watches[i], g->tasks[i], gathered, g);
+		watch(&members[i], g->tasks[i], gathered, g);
 
 	int64_t rc = apus_park(&g->wait);
 
 	g->is_over = true;
-	unwatch_all(watches, g->n);
+	unwatch_all(members, g->n);
 	return rc;
 }
 
@@ -119,13 +119,13 @@ int64_t apus_gather(struct apus_task *const tasks[], size_t n, int64_t results[]
 		    unsigned int flags)
 {
 	struct gather g = {.tasks = tasks, .n = n, .flags = flags};
-	struct apus_watch few[WATCHES_ON_STACK], *watches = watches_get(few, n);
+	struct apus_member few[MEMBERS_ON_STACK], *members = members_get(few, n);
 	int64_t rc = -ENOMEM;
 
 	if (!n)
 		return apus_checkpoint();
-	if (watches)
-		rc = gather_watched(&g, watches);
+	if (members)
+		rc = gather_watched(&g, members);
 	for (size_t i = 0; i < n; i++) {
 		int64_t result = apus_task_result(tasks[i]);
 
@@ -133,7 +133,7 @@ int64_t apus_gather(struct apus_task *const tasks[], size_t n, int64_t results[]
 			results[i] = result;
 		apus_detach(tasks[i]);
 	}
-	watches_put(watches, few);
+	members_put(members, few);
 	return rc;
 }
 
@@ -160,7 +160,7 @@ static bool is_enough(const struct waiting *w, int64_t result)
 
 static void one_ended(struct apus_work *work)
 {
-	struct apus_watch *one = watch_of(work);
+	struct apus_member *one = watch_of(work);
 	struct waiting *w = one->owner;
 
 	w->pending--;
@@ -182,7 +182,7 @@ static bool enough_ended(struct waiting *w, struct apus_task *const tasks[], siz
 	return enough;
 }
 
-static int64_t wait_watched(struct waiting *w, struct apus_watch *watches,
+static int64_t wait_watched(struct waiting *w, struct apus_member *members,
 			    struct apus_task *const tasks[], size_t n, int64_t ns)
 {
 	struct apus_timeout limit;
@@ -191,29 +191,29 @@ static int64_t wait_watched(struct waiting *w, struct apus_watch *watches,
 	apus_event_init(&w->enough);
 	for (size_t i = 0; i < n; i++)
 		if (!apus_task_done(tasks[i]))
-			watch(&watches[watched++], tasks[i], one_ended, w);
+			watch(&members[watched++], tasks[i], one_ended, w);
 	apus_timeout_begin(&limit, ns);
 
 	int64_t rc = apus_timeout_end(&limit, apus_event_wait(&w->enough));
 
-	unwatch_all(watches, watched);
+	unwatch_all(members, watched);
 	return rc == -ETIMEDOUT ? 0 : rc;
 }
 
 int64_t apus_wait(struct apus_task *const tasks[], size_t n, enum apus_wait_mode mode, int64_t ns)
 {
-	struct apus_watch few[WATCHES_ON_STACK], *watches;
+	struct apus_member few[MEMBERS_ON_STACK], *members;
 	struct waiting w = {.mode = mode};
 	int64_t rc = 0, ended = 0;
 
 	if (!n)
 		return -EINVAL;
 	if (!enough_ended(&w, tasks, n)) {
-		watches = watches_get(few, n);
-		if (!watches)
+		members = members_get(few, n);
+		if (!members)
 			return -ENOMEM;
-		rc = wait_watched(&w, watches, tasks, n, ns);
-		watches_put(watches, few);
+		rc = wait_watched(&w, members, tasks, n, ns);
+		members_put(members, few);
 	}
 	for (size_t i = 0; i < n; i++)
 		ended += apus_task_done(tasks[i]);
@@ -224,7 +224,7 @@ int64_t apus_wait(struct apus_task *const tasks[], size_t n, enum apus_wait_mode
 
 static void next_ended(struct apus_work *work)
 {
-	struct apus_watch *w = watch_of(work);
+	struct apus_member *w = watch_of(work);
 	struct apus_as_completed *it = w->owner;
 
 	apus_list_push_back(&it->ended, &w->link);
@@ -238,12 +238,12 @@ int apus_as_completed_begin(struct apus_as_completed *it, struct apus_task *cons
 	apus_list_init(&it->ended);
 	if (!n)
 		return 0;
-	it->watches =
-		apus_heap_alloc(apus_shard_heap(apus_shard_self()), n * sizeof(it->watches[0]));
-	if (!it->watches)
+	it->members =
+		apus_heap_alloc(apus_shard_heap(apus_shard_self()), n * sizeof(it->members[0]));
+	if (!it->members)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		watch(&it->watches[i], tasks[i], next_ended, it);
+		watch(&it->members[i], tasks[i], next_ended, it);
 	return 0;
 }
 
@@ -260,14 +260,14 @@ int64_t apus_as_completed_next(struct apus_as_completed *it)
 			return rc;
 	}
 	it->returned++;
-	return apus_list_entry(node, struct apus_watch, link) - it->watches;
+	return apus_list_entry(node, struct apus_member, link) - it->members;
 }
 
 void apus_as_completed_end(struct apus_as_completed *it)
 {
-	unwatch_all(it->watches, it->watches ? it->n : 0);
-	apus_heap_free(apus_shard_heap(apus_shard_self()), it->watches);
-	it->watches = NULL;
+	unwatch_all(it->members, it->members ? it->n : 0);
+	apus_heap_free(apus_shard_heap(apus_shard_self()), it->members);
+	it->members = NULL;
 	it->returned = it->n;
 }
 
@@ -312,7 +312,7 @@ int64_t apus_shield(struct apus_task *t)
 struct race {
 	struct apus_event news; /* there is a winner, or the last one that was started has failed */
 	struct apus_racer *racers;
-	struct apus_watch *watches;
+	struct apus_member *members;
 	size_t n, started, ended;
 	int64_t winner; /* < 0: none yet */
 	int64_t error;  /* the last */
@@ -320,9 +320,9 @@ struct race {
 
 static void racer_ended(struct apus_work *work)
 {
-	struct apus_watch *w = watch_of(work);
+	struct apus_member *w = watch_of(work);
 	struct race *race = w->owner;
-	size_t index = (size_t)(w - race->watches);
+	size_t index = (size_t)(w - race->members);
 	int64_t result = w->done.wait.rc;
 
 	race->ended++;
@@ -339,7 +339,7 @@ static void start_next(struct race *race)
 {
 	struct apus_racer *racer = &race->racers[race->started];
 
-	watch(&race->watches[race->started++], apus_spawn(racer->fn, racer->arg), racer_ended,
+	watch(&race->members[race->started++], apus_spawn(racer->fn, racer->arg), racer_ended,
 	      race);
 }
 
@@ -366,7 +366,7 @@ static int64_t run_race(struct race *race, int64_t delay_ns)
 static int64_t end_racers(struct race *race, int64_t rc)
 {
 	for (size_t i = 0; i < race->started; i++)
-		apus_task_cancel(race->watches[i].task);
+		apus_task_cancel(race->members[i].task);
 	while (race->ended < race->started) {
 		apus_event_clear(&race->news);
 		race->n = race->started;
@@ -376,29 +376,29 @@ static int64_t end_racers(struct race *race, int64_t rc)
 		rc = woken < 0 ? woken : rc;
 	}
 	for (size_t i = 0; i < race->started; i++) {
-		(void)apus_task_result(race->watches[i].task);
-		apus_detach(race->watches[i].task);
+		(void)apus_task_result(race->members[i].task);
+		apus_detach(race->members[i].task);
 	}
 	return rc;
 }
 
 int64_t apus_race_staggered(struct apus_racer racers[], size_t n, int64_t delay_ns)
 {
-	struct apus_watch few[WATCHES_ON_STACK], *watches;
+	struct apus_member few[MEMBERS_ON_STACK], *members;
 	struct race race = {.racers = racers, .n = n, .winner = -1};
 
 	if (!n)
 		return -EINVAL;
-	watches = watches_get(few, n);
-	if (!watches)
+	members = members_get(few, n);
+	if (!members)
 		return -ENOMEM;
-	race.watches = watches;
+	race.members = members;
 	apus_event_init(&race.news);
 	for (size_t i = 0; i < n; i++)
 		racers[i].result = -EINPROGRESS;
 
 	int64_t rc = end_racers(&race, run_race(&race, delay_ns));
 
-	watches_put(watches, few);
+	members_put(members, few);
 	return rc;
 }

@@ -54,9 +54,9 @@ APUS_MUST_CHECK int64_t apus_wait(struct apus_task *const tasks[], size_t n,
 /* Tasks in the order in which they end; embedded by the user, written by the calls below. */
 struct apus_as_completed {
 	struct apus_waitq waiters; /* the task in next */
-	struct apus_watch *watches;
+	struct apus_member *members;
 	size_t n, returned;
-	struct apus_list ended; /* struct apus_watch.link, oldest first */
+	struct apus_list ended; /* struct apus_member.link, oldest first */
 };
 
 /** apus_as_completed_begin - borrows the @n tasks until end. Return: 0, -ENOMEM. Context: any, on the shard */
