@@ -29,6 +29,7 @@
 #define OWN_MBUFS      2047
 #define LIMIT_NS       (3600 * APUS_SEC)
 #define AFTER_NS       (300 * APUS_SEC) /* longer than TIME-WAIT and FIN-WAIT-2 */
+#define RUNS_MANY      20               /* enough for an average to say something */
 #define SEEDS_DEFAULT  (APUS_ASAN ? 700 : 2000)
 
 enum chaos {
@@ -43,6 +44,7 @@ struct scenario {
 	const char *name;
 	struct apus_impair_options impair;
 	const char *must_happen; /* counter of impair that must move over all runs; NULL: none */
+	uint32_t timeouts_max;   /* for 100 of those events: most losses cost no timeout; 0: any */
 	uint32_t bytes;          /* each way; 0: a megabyte */
 	uint32_t piece_bytes;    /* of a write or read, at most; 0: 16384 */
 	unsigned int chaos;      /* enum chaos */
@@ -52,9 +54,24 @@ struct scenario {
 
 static const struct scenario scenarios[] = {
 	{.name = "clean"},
-	{.name = "loss1", .impair = {.loss_ppm = 10000}, .must_happen = "tx_lost"},
-	{.name = "loss5", .impair = {.loss_ppm = 50000}, .must_happen = "tx_lost"},
-	{.name = "loss20", .impair = {.loss_ppm = 200000}, .must_happen = "tx_lost"},
+	{
+		.name = "loss1",
+		.impair = {.loss_ppm = 10000},
+		.must_happen = "tx_lost",
+		.timeouts_max = 20,
+	},
+	{
+		.name = "loss5",
+		.impair = {.loss_ppm = 50000},
+		.must_happen = "tx_lost",
+		.timeouts_max = 20,
+	},
+	{
+		.name = "loss20",
+		.impair = {.loss_ppm = 200000},
+		.must_happen = "tx_lost",
+		.timeouts_max = 50,
+	},
 	{
 		.name = "reorder",
 		.impair = {.reorder_ppm = 100000, .reorder_ns = 20 * APUS_MS},
@@ -120,7 +137,7 @@ static const struct scenario scenarios[] = {
 
 /* What the runs of one scenario came to. */
 struct tally {
-	uint64_t runs, retransmits, happened;
+	uint64_t runs, retransmits, timeouts, happened;
 	int64_t sum_ns, max_ns;
 };
 
@@ -416,6 +433,7 @@ static const char *watch(struct run *r, const struct scenario *scenario, uint64_
 	if (sim_pair_left(&r->pair) != 0)
 		return "a connection is left";
 	tally->retransmits += both(r, "tcp", "retransmits");
+	tally->timeouts += both(r, "tcp", "rto");
 	if (scenario->must_happen)
 		tally->happened += both(r, "impair", scenario->must_happen);
 	return NULL;
@@ -495,7 +513,7 @@ static uint64_t run_seeds(const struct options *o, struct tally *tallies)
 	return failed;
 }
 
-/* Return: scenarios whose trouble never happened. */
+/* Return: scenarios whose trouble never happened, or cost too much. */
 static uint64_t report(const struct tally *tallies)
 {
 	uint64_t failed = 0;
@@ -506,12 +524,17 @@ static uint64_t report(const struct tally *tallies)
 		if (t->runs == 0)
 			continue;
 		printf("%-10s %5" PRIu64 " runs, %8.3f s mean, %8.3f s at most, %8" PRIu64
-		       " retransmits, %8" PRIu64 " %s\n",
+		       " retransmits, %6" PRIu64 " timeouts, %8" PRIu64 " %s\n",
 		       scenarios[i].name, t->runs, (double)t->sum_ns / 1e9 / (double)t->runs,
-		       (double)t->max_ns / 1e9, t->retransmits, t->happened,
+		       (double)t->max_ns / 1e9, t->retransmits, t->timeouts, t->happened,
 		       scenarios[i].must_happen ? scenarios[i].must_happen : "events");
 		if (scenarios[i].must_happen && t->happened == 0) {
 			printf("FAILED: in %s nothing went wrong\n", scenarios[i].name);
+			failed++;
+		}
+		if (scenarios[i].timeouts_max && t->runs >= RUNS_MANY &&
+		    t->timeouts * 100 > t->happened * scenarios[i].timeouts_max) {
+			printf("FAILED: in %s too many losses cost a timeout\n", scenarios[i].name);
 			failed++;
 		}
 	}
