@@ -132,7 +132,8 @@ static void trim_to_window(struct apus_segment *seg, uint32_t edge)
  * Seventh, process the segment text (RFC 9293 §3.10.7.4).
  *
  * What lies before RCV.NXT or beyond the window has no effect. Out of order, duplicate or
- * hole-filling text is acknowledged at once (RFC 5681 §4.2), other text soon.
+ * hole-filling text is acknowledged at once (RFC 5681 §4.2), other text soon. Segments out of
+ * order are counted, because each of them is worth a duplicate ACK to the sender.
  */
 static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arrival *a)
 {
@@ -185,11 +186,16 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	if (moved <= 0) {
 		apus_tcp_count(c->layer, moved < 0 ? APUS_TCP_COUNT_DROP_RCV_FULL
 						   : APUS_TCP_COUNT_OUT_OF_ORDER);
+		c->rcv.duplicates += c->rcv.duplicates < UINT8_MAX;
 		want(c, APUS_TCP_WANT_ACK_NOW);
 		return NEXT;
 	}
 	c->rcv.nxt += (uint32_t)moved;
 	c->layer->counters[APUS_TCP_COUNT_BYTES_IN] += (uint64_t)moved;
+	c->rcv.duplicates =
+		0; /* what was missing came in the same burst: nothing to complain about */
+	if (had_gap)
+		c->rcv.acked = c->rcv.nxt; /* one ACK for all that the hole kept back */
 	want(c, had_gap || apus_seq_lt(text_seq, c->rcv.nxt - (uint32_t)moved)
 			? APUS_TCP_WANT_ACK_NOW
 			: APUS_TCP_WANT_ACK_SOON);

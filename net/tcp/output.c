@@ -10,7 +10,8 @@
  * Acknowledgments are decided here, for the burst as a whole: at once for more than one full
  * segment, for the first 16 segments, and for what input found strange; else within 40 ms. A
  * burst of many full segments is answered with one ACK for every second of them (SHLD-19), each
- * with its own number, because a sender that counts ACKs is clocked by them.
+ * with its own number, because a sender that counts ACKs is clocked by them; segments out of order
+ * with a duplicate ACK each, because by these it finds its losses.
  *
  * Where we differ: RFC 9293 asks for a reset of the form <SEQ=SND.NXT><CTL=RST> on ABORT; ours
  * carries the ACK too, as Linux's does, so that it is exact for a peer that follows RFC 5961.
@@ -126,7 +127,8 @@ static uint16_t choose_window(struct apus_tcp *c)
 	uint32_t least = apus_min(APUS_TCP_RCV_BUFFER_BYTES / 2, (uint32_t)c->cc.mss);
 	uint32_t limit = buffer_edge(c) + unit - 1;
 
-	if (apus_tcp_window_grow(c) >= least)
+	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
+	if (apus_tcp_window_grow(c) >= least && !c->rcv.duplicates)
 		c->rcv.adv = buffer_edge(c);
 
 	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
@@ -321,6 +323,19 @@ static void output_stretch_acks(struct apus_tcp *c, int64_t now_ns)
 	}
 }
 
+/*
+ * RFC 5681 §4.2: a duplicate ACK for each segment that came out of order, because the sender
+ * counts them to find the loss, and not by text, which it does not count. Before them what came
+ * in order is acknowledged, else the first of them would not be a duplicate.
+ */
+static void output_duplicate_acks(struct apus_tcp *c, int64_t now_ns)
+{
+	if (c->rcv.acked != c->rcv.nxt && send_ack(c, c->snd.nxt, now_ns))
+		return;
+	while (c->rcv.duplicates && !send_ack(c, c->snd.nxt, now_ns))
+		c->rcv.duplicates--;
+}
+
 /* Nothing that was sent carried it: is an ACK due now, or later? */
 static void output_ack(struct apus_tcp *c, int64_t now_ns)
 {
@@ -461,6 +476,8 @@ static void watch(struct apus_tcp *c, int64_t now_ns)
 static void output_synchronized(struct apus_tcp *c, int64_t now_ns)
 {
 	output_stretch_acks(c, now_ns);
+	if (c->rcv.duplicates)
+		output_duplicate_acks(c, now_ns);
 	if (c->want & APUS_TCP_WANT_RETRANSMIT)
 		output_lost(c, now_ns);
 	output_text(c, now_ns);

@@ -83,10 +83,11 @@ struct apus_tcp {
 		uint32_t nxt;
 		uint32_t irs;
 		uint32_t adv;   /* right edge offered: RCV.NXT + RCV.WND */
-		uint32_t acked; /* RCV.NXT as last told to the peer */
+		uint32_t acked; /* RCV.NXT as last told to the peer, or wanted to be told at once */
 		uint16_t mss;   /* largest text that came, up to ours: what a full segment is */
 		uint8_t wscale; /* Rcv.Wind.Shift of RFC 7323 */
 		uint8_t quick;  /* ACKs still to be sent at once */
+		uint8_t duplicates; /* of this burst: segments that came out of order */
 	} rcv;
 
 	/* Deadlines; the timer is armed for the earliest, and late is found out when it fires. */

@@ -47,6 +47,14 @@ static void text(uint32_t count)
 	seq += count;
 }
 
+static struct apus_segment with_ack(uint32_t number)
+{
+	struct apus_segment seg = peer_segment(number, una);
+
+	seg.has_ack = true;
+	return seg;
+}
+
 /* Several segments in one burst: one turn of the stack. */
 static void burst(uint32_t segments, uint32_t count)
 {
@@ -54,10 +62,7 @@ static void burst(uint32_t segments, uint32_t count)
 
 	apus_must(frames == 0);
 	for (uint32_t i = 0; i < segments; i++) {
-		struct apus_segment seg = peer_segment(seq, una);
-
-		seg.has_ack = true;
-		peer_put(p, seg, count);
+		peer_put(p, with_ack(seq), count);
 		seq += count;
 	}
 	peer_turn(p);
@@ -191,6 +196,73 @@ static void burst_of_full_segments_is_acknowledged_every_second_one(void **state
 		assert_true(seg->ack + seg->wnd >= edge); /* none of them takes a window back */
 		edge = seg->ack + seg->wnd;
 	}
+}
+
+/* A hole at the front, then a burst behind it: RFC 5681 §4.2. */
+static void burst_behind_a_hole_gives_a_duplicate_ack_for_each_segment(void **state)
+{
+	settle();
+	seq += MSS;
+	burst(8, MSS);
+	assert_int_equal(p->heard_count, 8);
+	for (uint32_t i = 0; i < 8; i++) {
+		const struct apus_segment *seg = &p->heard[i].seg;
+
+		assert_int_equal(seg->ack, p->irs + 1);
+		assert_int_equal(seg->wnd, p->heard[0].seg.wnd);
+		assert_int_equal(seg->text_bytes, 0);
+	}
+}
+
+static void duplicate_acks_are_not_left_to_text(void **state)
+{
+	struct iovec iov = {bytes, 100};
+
+	settle();
+	seq += MSS;
+	peer_put(p, with_ack(seq), MSS);
+	peer_put(p, with_ack(seq + MSS), MSS);
+	assert_int_equal(apus_tcp_call_send(p->c, &iov, 1, now()), 100);
+	peer_turn(p);
+	assert_int_equal(p->heard_count, 3);
+	assert_int_equal(p->heard[0].seg.text_bytes, 0);
+	assert_int_equal(p->heard[1].seg.text_bytes, 0);
+	assert_int_equal(p->heard[2].seg.text_bytes, 100);
+}
+
+static void text_in_order_before_the_hole_is_acknowledged_before_the_duplicates(void **state)
+{
+	settle();
+	peer_put(p, with_ack(seq), MSS);
+	peer_put(p, with_ack(seq + 2 * MSS), MSS);
+	peer_put(p, with_ack(seq + 3 * MSS), MSS);
+	peer_turn(p);
+	assert_int_equal(p->heard_count, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(p->heard[i].seg.ack, seq + MSS);
+}
+
+static void hole_that_fills_in_its_burst_gives_no_duplicate_ack(void **state)
+{
+	settle();
+	peer_put(p, with_ack(seq + MSS), MSS);
+	peer_put(p, with_ack(seq), MSS);
+	peer_turn(p);
+	assert_int_equal(p->heard_count, 1);
+	assert_int_equal(peer_last(p)->ack, seq + 2 * MSS);
+}
+
+static void what_a_hole_kept_back_is_acknowledged_once(void **state)
+{
+	uint32_t hole = seq;
+
+	settle();
+	seq += MSS;
+	burst(20, MSS);
+	peer_forget(p);
+	peer_send_text(p, hole, una, MSS);
+	assert_int_equal(p->heard_count, 1);
+	assert_int_equal(peer_last(p)->ack, seq);
 }
 
 static void burst_of_small_segments_is_acknowledged_once(void **state)
@@ -402,6 +474,11 @@ int main(int argc, char **argv)
 		TEST(text_that_fills_a_hole_is_acknowledged_at_once),
 		TEST(text_again_is_acknowledged_at_once),
 		TEST(burst_of_full_segments_is_acknowledged_every_second_one),
+		TEST(burst_behind_a_hole_gives_a_duplicate_ack_for_each_segment),
+		TEST(duplicate_acks_are_not_left_to_text),
+		TEST(text_in_order_before_the_hole_is_acknowledged_before_the_duplicates),
+		TEST(hole_that_fills_in_its_burst_gives_no_duplicate_ack),
+		TEST(what_a_hole_kept_back_is_acknowledged_once),
 		TEST(burst_of_small_segments_is_acknowledged_once),
 		TEST(window_closes_as_nobody_reads_and_opens_in_large_steps),
 		TEST(initial_window_is_ten_segments),
