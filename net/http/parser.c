@@ -505,7 +505,7 @@ enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *
 	r->base = base;
 	r->len = len;
 	apus_assert(r->parsed <= len);
-	if (r->parsed == 0 && !r->status) {
+	if (r->parsed == 0 && len > 0 && !r->status) {
 		if (!r->slow && apus_http_parse_fast(r))
 			return APUS_HTTP_COMPLETE;
 		llhttp_init(&r->llhttp, HTTP_REQUEST, &settings);
