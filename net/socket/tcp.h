@@ -18,12 +18,12 @@ struct apus_tcp;
 struct apus_tcp_listener;
 
 enum apus_tcp_option {
-	APUS_TCP_NODELAY,	     /* 1: no Nagle (default 1: an answer never waits) */
-	APUS_TCP_KEEPALIVE_IDLE_NS,  /* 0: off (default) */
+	APUS_TCP_NODELAY,               /* 1: no Nagle (default 1: an answer never waits) */
+	APUS_TCP_KEEPALIVE_IDLE_NS,     /* 0: off (default) */
 	APUS_TCP_KEEPALIVE_INTERVAL_NS, /* default 75 s */
-	APUS_TCP_KEEPALIVE_PROBES,   /* default 9 */
-	APUS_TCP_USER_TIMEOUT_NS,    /* 0: RFC 9293's R2 (default) */
-	APUS_TCP_LINGER_NS,	     /* < 0: close in the background (default); 0: close resets */
+	APUS_TCP_KEEPALIVE_PROBES,      /* default 9 */
+	APUS_TCP_USER_TIMEOUT_NS,       /* 0: RFC 9293's R2 (default) */
+	APUS_TCP_LINGER_NS, /* < 0: close in the background (default); 0: close resets */
 };
 
 /**

@@ -28,55 +28,64 @@ struct apus_tcp;
 struct rte_mbuf;
 
 /* Every event and every drop, by name. */
-#define APUS_TCP_COUNTERS(X)                                                                      \
- X(SEGMENTS_IN, "segments_in")                                                                    \
- X(SEGMENTS_OUT, "segments_out")                                                                  \
- X(BYTES_IN, "bytes_in")                                                                          \
- X(BYTES_OUT, "bytes_out")                                                                        \
- X(ACTIVE_OPENS, "active_opens")                                                                  \
- X(PASSIVE_OPENS, "passive_opens")                                                                \
- X(ESTABLISHED, "established")                                                                    \
- X(CLOSED, "closed")                                                                              \
- X(RETRANSMITS, "retransmits")                                                                    \
- X(SYN_RETRANSMITS, "syn_retransmits")                                                            \
- X(RTO, "rto")                                                                                    \
- X(FAST_RETRANSMITS, "fast_retransmits")                                                          \
- X(PARTIAL_ACKS, "partial_acks")                                                                  \
- X(DUPLICATE_ACKS, "duplicate_acks")                                                              \
- X(ZERO_WINDOW_PROBES, "zero_window_probes")                                                      \
- X(KEEPALIVE_PROBES, "keepalive_probes")                                                          \
- X(DELAYED_ACKS, "delayed_acks")                                                                  \
- X(CHALLENGE_ACKS, "challenge_acks")                                                              \
- X(CHALLENGE_ACKS_LIMITED, "challenge_acks_limited")                                              \
- X(RESETS_IN, "resets_in")                                                                        \
- X(RESETS_OUT, "resets_out")                                                                      \
- X(TIMEOUTS, "timeouts")                                                                          \
- X(TIME_WAITS, "time_waits")                                                                      \
- X(TIME_WAIT_REUSED, "time_wait_reused")                                                          \
- X(TIME_WAIT_EVICTED, "time_wait_evicted")                                                        \
- X(REQUESTS, "requests")                                                                          \
- X(REQUEST_TIMEOUTS, "request_timeouts")                                                          \
- X(REQUEST_EVICTED, "request_evicted")                                                            \
- X(SYN_ACK_RETRANSMITS, "syn_ack_retransmits")                                                    \
- X(ACCEPT_OVERFLOW, "accept_overflow")                                                            \
- X(LISTEN_DROP, "listen_drop")                                                                    \
- X(OPTIONS_MALFORMED, "options_malformed")                                                        \
- X(OUT_OF_ORDER, "out_of_order")                                                                  \
- X(MSS_LOWERED, "mss_lowered") X(ICMP_ERRORS, "icmp_errors") X(ICMP_IGNORED, "icmp_ignored") X(   \
-	 PORTS_EXHAUSTED, "ports_exhausted") X(NO_MBUF, "no_mbuf") X(NO_MEMORY, "no_memory")      \
-	 X(TX_UNREACHABLE, "tx_unreachable") X(DROP_SHORT, "drop_short") X(                       \
-		 DROP_BAD_OFFSET, "drop_bad_offset") X(DROP_BAD_CHECKSUM, "drop_bad_checksum")    \
-		 X(DROP_ADDRESS, "drop_address") X(DROP_LAND, "drop_land") X(                     \
-			 DROP_CLOSED_RST,                                                         \
-			 "drop_closed_rst") X(DROP_NO_CONNECTION,                                 \
-					      "drop_no_connection") X(DROP_LISTEN, "drop_listen") \
-			 X(DROP_SYN_SENT, "drop_syn_sent") X(DROP_SEQUENCE, "drop_sequence") X(   \
-				 DROP_RST_SEQUENCE, "drop_rst_sequence") X(DROP_SYN_IN_WINDOW,    \
-									   "drop_syn_in_window")  \
-				 X(DROP_NO_ACK, "drop_no_ack") X(DROP_BAD_ACK, "drop_bad_ack")    \
-					 X(DROP_AFTER_CLOSE, "drop_after_close")                  \
-						 X(DROP_RCV_FULL, "drop_rcv_full")                \
-							 X(DROP_TIME_WAIT, "drop_time_wait")
+#define APUS_TCP_COUNTERS(X)                         \
+ X(SEGMENTS_IN, "segments_in")                       \
+ X(SEGMENTS_OUT, "segments_out")                     \
+ X(BYTES_IN, "bytes_in")                             \
+ X(BYTES_OUT, "bytes_out")                           \
+ X(ACTIVE_OPENS, "active_opens")                     \
+ X(PASSIVE_OPENS, "passive_opens")                   \
+ X(ESTABLISHED, "established")                       \
+ X(CLOSED, "closed")                                 \
+ X(RETRANSMITS, "retransmits")                       \
+ X(SYN_RETRANSMITS, "syn_retransmits")               \
+ X(RTO, "rto")                                       \
+ X(FAST_RETRANSMITS, "fast_retransmits")             \
+ X(PARTIAL_ACKS, "partial_acks")                     \
+ X(DUPLICATE_ACKS, "duplicate_acks")                 \
+ X(ZERO_WINDOW_PROBES, "zero_window_probes")         \
+ X(KEEPALIVE_PROBES, "keepalive_probes")             \
+ X(DELAYED_ACKS, "delayed_acks")                     \
+ X(CHALLENGE_ACKS, "challenge_acks")                 \
+ X(CHALLENGE_ACKS_LIMITED, "challenge_acks_limited") \
+ X(RESETS_IN, "resets_in")                           \
+ X(RESETS_OUT, "resets_out")                         \
+ X(TIMEOUTS, "timeouts")                             \
+ X(TIME_WAITS, "time_waits")                         \
+ X(TIME_WAIT_REUSED, "time_wait_reused")             \
+ X(TIME_WAIT_EVICTED, "time_wait_evicted")           \
+ X(REQUESTS, "requests")                             \
+ X(REQUEST_TIMEOUTS, "request_timeouts")             \
+ X(REQUEST_EVICTED, "request_evicted")               \
+ X(SYN_ACK_RETRANSMITS, "syn_ack_retransmits")       \
+ X(ACCEPT_OVERFLOW, "accept_overflow")               \
+ X(LISTEN_DROP, "listen_drop")                       \
+ X(OPTIONS_MALFORMED, "options_malformed")           \
+ X(OUT_OF_ORDER, "out_of_order")                     \
+ X(MSS_LOWERED, "mss_lowered")                       \
+ X(ICMP_ERRORS, "icmp_errors")                       \
+ X(ICMP_IGNORED, "icmp_ignored")                     \
+ X(PORTS_EXHAUSTED, "ports_exhausted")               \
+ X(NO_MBUF, "no_mbuf")                               \
+ X(NO_MEMORY, "no_memory")                           \
+ X(TX_UNREACHABLE, "tx_unreachable")                 \
+ X(DROP_SHORT, "drop_short")                         \
+ X(DROP_BAD_OFFSET, "drop_bad_offset")               \
+ X(DROP_BAD_CHECKSUM, "drop_bad_checksum")           \
+ X(DROP_ADDRESS, "drop_address")                     \
+ X(DROP_LAND, "drop_land")                           \
+ X(DROP_CLOSED_RST, "drop_closed_rst")               \
+ X(DROP_NO_CONNECTION, "drop_no_connection")         \
+ X(DROP_LISTEN, "drop_listen")                       \
+ X(DROP_SYN_SENT, "drop_syn_sent")                   \
+ X(DROP_SEQUENCE, "drop_sequence")                   \
+ X(DROP_RST_SEQUENCE, "drop_rst_sequence")           \
+ X(DROP_SYN_IN_WINDOW, "drop_syn_in_window")         \
+ X(DROP_NO_ACK, "drop_no_ack")                       \
+ X(DROP_BAD_ACK, "drop_bad_ack")                     \
+ X(DROP_AFTER_CLOSE, "drop_after_close")             \
+ X(DROP_RCV_FULL, "drop_rcv_full")                   \
+ X(DROP_TIME_WAIT, "drop_time_wait")
 
 enum apus_tcp_counter {
 #define X(id, name) APUS_TCP_COUNT_##id,
