@@ -159,8 +159,29 @@ static void sleep_armed(struct apus_shard *s)
 	atomic_store(&s->asleep, false);
 }
 
+/* Nothing can happen before the next event: the clock jumps to it. */
+static void jump(struct apus_shard *s)
+{
+	int64_t next_ns = apus_shard_next_ns(s);
+
+	if (next_ns != APUS_NEVER) {
+		apus_clock_set(s->clock, apus_max(next_ns, s->clock->virtual_ns));
+		return;
+	}
+	/* Only another thread or a signal can bring news. */
+	atomic_store(&s->asleep, true);
+	if (!atomic_load(&s->inbox))
+		wait_for_news(s, APUS_NEVER);
+	atomic_store(&s->asleep, false);
+}
+
 void apus_shard_idle(struct apus_shard *s)
 {
+	if (s->clock->is_virtual) {
+		jump(s);
+		return;
+	}
+
 	int64_t now_ns = apus_clock_read(s->clock);
 
 	if (s->spin || now_ns - s->busy_at_ns < spin_ns || tell_pollers(s, APUS_IDLE_ASK) <= now_ns)
