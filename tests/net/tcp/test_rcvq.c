@@ -117,6 +117,20 @@ static void vector_is_filled_in_order(void **state)
 	apus_rcvq_fini(&q);
 }
 
+static void vector_that_is_too_small_leaves_the_rest(void **state)
+{
+	struct apus_rcvq q = opened();
+	uint8_t a[3], b[4], guard[8] = {0};
+	struct iovec iov[] = {{a, 3}, {b, 4}, {guard, 8}};
+
+	assert_int_equal(input(&q, 0, 0, 10), 10);
+	assert_int_equal(apus_rcvq_readv(&q, iov, 2), 7);
+	for (size_t i = 0; i < sizeof(guard); i++)
+		assert_int_equal(guard[i], 0);
+	assert_reads(&q, 7, 3);
+	apus_rcvq_fini(&q);
+}
+
 static void peek_lends_what_consume_drops(void **state)
 {
 	struct apus_rcvq q = opened();
@@ -198,6 +212,22 @@ static void hole_left_stops_delivery_there(void **state)
 	assert_reads(&q, 0, 1500);
 	apus_rcvq_fini(&q);
 	assert_int_equal(q.ooo_held, 0);
+}
+
+/* The kept text ends where the one that fills the hole does: large and small. */
+static void text_covered_to_its_last_byte_is_dropped(void **state)
+{
+	static const uint32_t sizes[] = {10, 700};
+
+	for (size_t i = 0; i < apus_countof(sizes); i++) {
+		struct apus_rcvq q = opened();
+
+		assert_int_equal(input(&q, 0, 1000 - sizes[i], sizes[i]), 0);
+		assert_int_equal(input(&q, 0, 0, 1000), 1000);
+		assert_int_equal(q.ooo_segments, 0);
+		assert_reads(&q, 0, 1000);
+		apus_rcvq_fini(&q);
+	}
 }
 
 /* Every way that a newcomer [5, 10) can lie to one kept text, with sizes on both sides of inline. */
@@ -366,6 +396,30 @@ static void empty_pool_keeps_the_small_text_for_later(void **state)
 	apus_rcvq_fini(&q);
 }
 
+/* Indirect mbufs may come from a pool that has no room for bytes at all. */
+static void pool_of_bare_headers_keeps_the_small_text_for_later(void **state)
+{
+	struct rte_mempool *bare =
+		rte_pktmbuf_pool_create("bare", 7, 0, 0, RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+	struct apus_rcvq q = opened();
+	struct rte_mbuf *m = rte_pktmbuf_alloc(bare), *owner;
+	uint8_t bytes[10];
+
+	assert_non_null(bare);
+	test_fill(bytes, 0, sizeof(bytes));
+	owner = test_mbuf(bytes, sizeof(bytes), sizeof(bytes));
+	rte_pktmbuf_attach(m, owner);
+	rte_pktmbuf_free(owner);
+	assert_int_equal(input(&q, 0, 10, 5), 0);
+	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_rcvq_text){0, 0, 10}, 0), 10);
+	assert_int_equal(q.ooo_segments, 1);
+	assert_int_equal(rte_mempool_in_use_count(bare), 1);
+	assert_int_equal(input(&q, 10, 10, 5), 5);
+	assert_reads(&q, 0, 15);
+	apus_rcvq_fini(&q);
+	rte_mempool_free(bare);
+}
+
 /* ---- SegmentSmack ---- */
 
 static uint32_t permuted(uint32_t i, uint32_t n, int order)
@@ -488,11 +542,13 @@ int main(int argc, char **argv)
 		test_of(in_order_text_is_queued_without_copying),
 		test_of(read_takes_at_most_what_is_there),
 		test_of(vector_is_filled_in_order),
+		test_of(vector_that_is_too_small_leaves_the_rest),
 		test_of(peek_lends_what_consume_drops),
 		test_of(unread_single_bytes_are_packed),
 		test_of(shared_buffer_is_not_written_behind_its_end),
 		test_of(hole_filled_delivers_all_behind_it),
 		test_of(hole_left_stops_delivery_there),
+		test_of(text_covered_to_its_last_byte_is_dropped),
 		test_of(each_overlap_of_two_is_cut),
 		test_of(duplicate_is_nothing_new),
 		test_of(text_from_before_nxt_delivers_the_new_part),
@@ -503,6 +559,7 @@ int main(int argc, char **argv)
 		test_of(no_node_drops_and_leaks_nothing),
 		test_of(dropped_out_of_order_text_is_taken_when_it_comes_again),
 		test_of(empty_pool_keeps_the_small_text_for_later),
+		test_of(pool_of_bare_headers_keeps_the_small_text_for_later),
 		test_of(worst_order_of_single_bytes_leaves_the_tree_shallow),
 		test_of(queue_behaves_as_an_array_of_bytes),
 	};
