@@ -52,6 +52,7 @@
  X(TIMEOUTS_REQUEST, "timeouts_request")       \
  X(TIMEOUTS_WRITE, "timeouts_write")           \
  X(HANDLER_ERRORS, "handler_errors")           \
+ X(CLIENT_RESETS, "client_resets")             \
  X(ABORTS, "aborts")
 
 enum counter {
@@ -86,6 +87,7 @@ struct connection {
 	size_t charged; /* part of the server's `buffered` */
 	int64_t served; /* requests */
 	bool idle;      /* waits for a request's first byte */
+	bool reset;     /* by the client */
 	bool refused;   /* one too many: answered with 503 */
 };
 
@@ -190,6 +192,7 @@ static enum end not_received(struct connection *c, const struct apus_http_reques
 	}
 	if (rc == 0) /* RFC 9112 §8: a client may close between requests, not within */
 		return have && !r->complete ? answer_plain(c, 400) : CLOSE;
+	c->reset = rc == -ECONNRESET;
 	if (rc == -ECANCELED)
 		return have || c->server->phase == ABORTING ? ABORT : CLOSE;
 	return ABORT;
@@ -351,7 +354,7 @@ static int64_t connection_main(void *arg)
 	if (end == CLOSE) {
 		apus_stream_close(c->stream);
 	} else {
-		count(c, COUNT_ABORTS);
+		count(c, c->reset ? COUNT_CLIENT_RESETS : COUNT_ABORTS);
 		apus_stream_abort(c->stream);
 	}
 	apus_http_watchdog_fini(&c->watchdog);

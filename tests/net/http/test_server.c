@@ -448,6 +448,8 @@ static int64_t reset_by_client(void *arg)
 	assert_int_equal(part->end, FAKE_ABORTED);
 	assert_int_equal(busy->end, FAKE_ABORTED);
 	assert_int_equal(apus_http_server_connections(server), 0);
+	assert_int_equal(counter("client_resets"), 2);
+	assert_int_equal(counter("aborts"), 1); /* there was an answer to be sent */
 	fake_free(idle);
 	fake_free(part);
 	fake_free(busy);
