@@ -53,6 +53,32 @@ APUS_UNUSED APUS_PRINTF(1, 2) static void emit(const char *fmt, ...)
   test_world.trace_bytes = 0;                      \
  } while (0)
 
+/* A task's state as in ASYNCIO.md §4. */
+APUS_UNUSED static const char *test_state(struct apus_task *t)
+{
+	static char texts[8][32]; /* so that one emit() may have several */
+	static unsigned int next;
+	char *text = texts[next++ % apus_countof(texts)];
+
+	if (!apus_task_done(t))
+		return "pending";
+	if (apus_task_result(t) == -ECANCELED)
+		return "cancelled";
+	snprintf(text, sizeof(texts[0]), "result:%lld", (long long)apus_task_result(t));
+	return text;
+}
+
+APUS_UNUSED static const char *yes_no(bool is)
+{
+	return is ? "True" : "False";
+}
+
+/* Cancels of the running task that stand. */
+APUS_UNUSED static uint32_t cancelling(void)
+{
+	return apus_task_cancelling(apus_task_self());
+}
+
 /* The shard. */
 
 static int test_open_with(const struct apus_shard_options *given)

@@ -8,28 +8,6 @@
  */
 #include "tests/runtime/runtime_test.h"
 
-static const char *state_of(struct apus_task *t)
-{
-	static char text[32];
-
-	if (!apus_task_done(t))
-		return "pending";
-	if (apus_task_result(t) == -ECANCELED)
-		return "cancelled";
-	snprintf(text, sizeof(text), "result:%lld", (long long)apus_task_result(t));
-	return text;
-}
-
-static const char *yes_no(bool is)
-{
-	return is ? "True" : "False";
-}
-
-static uint32_t cancelling(void)
-{
-	return apus_task_cancelling(apus_task_self());
-}
-
 static bool cancel_self(void)
 {
 	return apus_task_cancel(apus_task_self());
@@ -59,9 +37,9 @@ static void cancel_before_start_body_never_runs(void **state)
 	bool asked = apus_task_cancel(t); /* trace 5 */
 
 	emit("%s %u", yes_no(asked), apus_task_cancelling(t));
-	emit("%s", state_of(t));
+	emit("%s", test_state(t));
 	test_laps(1);
-	emit("%s", state_of(t));
+	emit("%s", test_state(t));
 	emit("%s", yes_no(apus_task_cancel(t)));
 	assert_trace("True 1 · pending · cancelled · False");
 	assert_int_equal(apus_task_cancelling(t), 1);
@@ -123,7 +101,7 @@ static void cancel_twice_while_blocked_counts_two_hits_once(void **state)
 	assert_true(apus_task_cancel(t));
 	emit("%u", apus_task_cancelling(t));
 	test_laps(2);
-	emit("%s", state_of(t));
+	emit("%s", test_state(t));
 	ok(test_await(t));
 	assert_trace("2 · hit 0 2 · pending · ok 50");
 }
@@ -285,7 +263,7 @@ static void cancel_at_end_drops_the_result(void **state)
 	struct apus_task *t = apus_spawn(cancel_self_and_return_12, NULL); /* trace 9 */
 
 	test_laps(1);
-	emit("%s", state_of(t));
+	emit("%s", test_state(t));
 	assert_trace("cancelled");
 	apus_detach(t);
 }
@@ -404,7 +382,7 @@ static void cancel_chain_reaches_the_awaited_task(void **state)
 
 	while (!apus_task_done(outer))
 		assert_true(test_step());
-	emit("%s %s", state_of(inner), yes_no(apus_task_result(outer) == -ECANCELED));
+	emit("%s %s", test_state(inner), yes_no(apus_task_result(outer) == -ECANCELED));
 	assert_trace("inner unwinds · outer unwinds cancelled · cancelled True");
 	apus_detach(inner);
 	apus_detach(outer);

@@ -11,16 +11,6 @@
 #include "runtime/sync/future.h"
 #include "runtime/sync/timeout.h"
 
-static uint32_t cancelling(void)
-{
-	return apus_task_cancelling(apus_task_self());
-}
-
-static const char *yes_no(bool is)
-{
-	return is ? "True" : "False";
-}
-
 /* "T" for a timeout, "CE" for a cancel, the number otherwise. */
 static const char *name_of(int64_t rc)
 {
