@@ -655,16 +655,21 @@ static void dispatch(struct apus_tcp_layer *layer, struct apus_tcp_arrival *a)
 
 void apus_tcp_input(struct apus_tcp_layer *layer, struct rte_mbuf *m, int64_t now_ns)
 {
-	struct apus_tcp_arrival a = {.m = m, .now_ns = now_ns};
+	struct apus_tcp_arrival a; /* the parser fills the segment: not cleared first */
 	enum apus_segment_verdict verdict = apus_segment_parse(m, &a.seg);
 
+	a.m = m;
+	a.now_ns = now_ns;
+	a.reopens = false;
 	apus_tcp_count(layer, APUS_TCP_COUNT_SEGMENTS_IN);
-	if (verdict != APUS_SEGMENT_OK)
+	if (verdict != APUS_SEGMENT_OK) {
 		apus_tcp_count(layer, drop_counter(verdict));
-	else if (check_addresses(layer, &a.seg))
-		dispatch(layer, &a);
-	if (a.seg.options_malformed)
-		apus_tcp_count(layer, APUS_TCP_COUNT_OPTIONS_MALFORMED);
+	} else {
+		if (a.seg.options_malformed)
+			apus_tcp_count(layer, APUS_TCP_COUNT_OPTIONS_MALFORMED);
+		if (check_addresses(layer, &a.seg))
+			dispatch(layer, &a);
+	}
 	if (a.m)
 		rte_pktmbuf_free(a.m);
 }

@@ -256,8 +256,8 @@ void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_ar
 		.mss = seg->mss,
 		.wscale = seg->wscale,
 		.reopens = a->reopens,
-		.old_snd_nxt = a->old_snd_nxt,
-		.old_rcv_nxt = a->old_rcv_nxt,
+		.old_snd_nxt = a->reopens ? a->old_snd_nxt : 0,
+		.old_rcv_nxt = a->reopens ? a->old_rcv_nxt : 0,
 	};
 	r->iss = choose_iss(layer, r, a);
 	if (apus_tcp_demux_insert(&layer->demux, APUS_TCP_KIND_REQUEST, r)) {

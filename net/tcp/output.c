@@ -428,17 +428,30 @@ static void check_idle(struct apus_tcp *c, int64_t now_ns)
 {
 	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick;
 
-	if (c->snd.una == c->snd.nxt && c->sndq.bytes &&
-	    apus_tcp_tick_ns(silent) > apus_rtt_rto_ns(&c->rtt))
+	/* No RTO is shorter than that: most of the time nothing need be computed. */
+	if (silent < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS) || c->snd.una != c->snd.nxt)
+		return;
+	if (apus_tcp_tick_ns(silent) > apus_rtt_rto_ns(&c->rtt))
 		apus_cc_idle_restart(&c->cc);
+}
+
+/* What is to be sent, for the first time or again, ends here. */
+static uint32_t owed_end(const struct apus_tcp *c)
+{
+	return apus_tcp_text_end(c) + apus_tcp_fin_due(c);
 }
 
 static void output_text(struct apus_tcp *c, int64_t now_ns)
 {
-	struct allowance a;
+	struct allowance a = {0};
 
+	if (c->snd.rxt == owed_end(c))
+		return;
 	check_idle(c, now_ns);
-	while (a = allow(c), a.bytes || a.fin) {
+	while (c->snd.rxt != owed_end(c)) {
+		a = allow(c);
+		if (!a.bytes && !a.fin)
+			break;
 		if (c->snd.una == c->snd.nxt)
 			c->progress_tick = apus_tcp_tick(now_ns);
 		if (send_text(c, c->snd.rxt, a.bytes, a.fin, a.psh, now_ns))
@@ -455,9 +468,8 @@ static void output_text(struct apus_tcp *c, int64_t now_ns)
  */
 static void watch(struct apus_tcp *c, int64_t now_ns)
 {
-	uint32_t owed = apus_tcp_text_end(c) + apus_tcp_fin_due(c);
 	bool in_flight = c->snd.una != c->snd.nxt;
-	bool waits = c->snd.rxt != owed;
+	bool waits = c->snd.rxt != owed_end(c);
 
 	if (c->rexmit_at_ns != APUS_NEVER)
 		return;

@@ -423,6 +423,42 @@ static void no_memory_for_an_entry_is_counted_and_harmless(void **state)
 	assert_int_equal(count(APUS_TCP_COUNT_NO_MEMORY), 1);
 }
 
+/* Every allocation on the way of a connection may be the one that fails; another try succeeds. */
+static void memory_may_run_out_anywhere_and_nothing_breaks(void **state)
+{
+	struct apus_endpoint any = {.port = SERVER_PORT};
+
+	for (int64_t n = 0; n < 12; n++) {
+		struct apus_tcp_listener *l;
+		struct apus_heap *heap;
+		struct apus_tcp *c;
+		int rc;
+
+		assert_int_equal(teardown(NULL), 0);
+		setup(NULL);
+		heap = apus_shard_heap(p->shard);
+		apus_heap_fail_after(heap, n);
+		rc = apus_tcp_listener_open(&p->stack->tcp, any, 0, &l);
+		if (rc) {
+			assert_int_equal(rc, -ENOMEM);
+			apus_heap_fail_after(heap, -1);
+			assert_int_equal(apus_tcp_listener_open(&p->stack->tcp, any, 0, &l), 0);
+		}
+		p->listener = l;
+		if (plain_syn(PEER_PORT))
+			ack_from(PEER_PORT, SYN_SEQ + 1, peer_last(p)->seq + 1);
+		c = take();
+		apus_heap_fail_after(heap, -1);
+		if (!c) { /* then the next SYN, or the next ACK, gets through */
+			ack_from(PEER_PORT, SYN_SEQ + 1, plain_syn(PEER_PORT)->seq + 1);
+			c = take();
+		}
+		assert_non_null(c);
+		assert_int_equal(c->state, APUS_TCP_ESTABLISHED);
+		apus_tcp_call_abort(c, now());
+	}
+}
+
 static void connection_that_was_reset_before_accept_is_still_given(void **state)
 {
 	struct apus_segment rst = {.seq = SYN_SEQ + 1, .rst = true, .wscale = -1};
@@ -515,6 +551,7 @@ int main(int argc, char **argv)
 		TEST(full_accept_queue_promises_nothing_more),
 		TEST(accept_queue_is_first_come_first_served_as_it_grows),
 		TEST(no_memory_for_an_entry_is_counted_and_harmless),
+		TEST(memory_may_run_out_anywhere_and_nothing_breaks),
 		TEST(connection_that_was_reset_before_accept_is_still_given),
 		TEST(port_can_be_listened_at_once),
 		TEST(address_of_somebody_else_cannot_be_listened_at),
