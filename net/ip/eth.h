@@ -83,7 +83,7 @@ void apus_eth_flush(struct apus_eth *eth, int64_t now_ns);
 /* The Ethernet header that apus_eth_input() took off @m, whose data is still where it left it. */
 static inline const struct rte_ether_hdr *apus_eth_header(const struct rte_mbuf *m)
 {
-	return (const struct rte_ether_hdr *)(rte_pktmbuf_mtod(m, const char *) - m->l2_len);
+	return (const void *)(rte_pktmbuf_mtod(m, const char *) - m->l2_len);
 }
 
 APUS_END_DECLS

@@ -387,7 +387,7 @@ int apus_udp_output(struct apus_udp *u, const void *buf, size_t len, const struc
 	struct apus_udp_layer *layer = u->layer;
 	struct apus_addr src;
 
-	if (len + HEADERS_BYTES > apus_ipv4_mtu(layer->ip)) {
+	if (len > apus_ipv4_mtu(layer->ip) - HEADERS_BYTES) {
 		layer->counters[APUS_UDP_TX_DROP_TOO_BIG]++;
 		return -EMSGSIZE;
 	}

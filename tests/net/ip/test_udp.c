@@ -1,0 +1,822 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/net/ip/test_udp.c: datagrams in and out, from the wire to a task.
+ */
+#include "net/socket/udp.h"
+#include "runtime/sync/timeout.h"
+#include "tests/net/ip/frames.h"
+
+#include <errno.h>
+#include <rte_ethdev.h>
+
+static struct net net;
+
+static int setup(void **state)
+{
+	net_open(&net);
+	net_meet(&net, PEER, &mac_peer);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	net_close(&net);
+	return 0;
+}
+
+/* 0 is any. */
+static struct apus_endpoint at(uint32_t addr, uint16_t port)
+{
+	struct apus_endpoint e = {.port = port};
+
+	if (addr)
+		e.addr = apus_addr_v4(addr);
+	return e;
+}
+
+static struct apus_udp *open_at(uint32_t addr, uint16_t port)
+{
+	struct apus_udp *u;
+
+	assert_int_equal(apus_udp_open(at(addr, port), NULL, &u), 0);
+	return u;
+}
+
+static struct apus_udp *open_to(uint16_t port, uint32_t remote, uint16_t remote_port)
+{
+	struct apus_endpoint to = at(remote, remote_port);
+	struct apus_udp *u;
+
+	assert_int_equal(apus_udp_open(at(0, port), &to, &u), 0);
+	return u;
+}
+
+static void receive(uint16_t port, const void *data, size_t bytes)
+{
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, port, data, bytes);
+	net_receive(&net, &f);
+}
+
+/* What is next in the queue of @u; -1 if nothing. */
+static int64_t pop(struct apus_udp *u)
+{
+	struct rte_mbuf *m = apus_udp_pop(u);
+	int64_t bytes = m ? (int64_t)m->pkt_len - m->l3_len - 8 : -1;
+
+	rte_pktmbuf_free(m);
+	return bytes;
+}
+
+static void assert_dropped(const struct frame *f, enum apus_udp_counter reason)
+{
+	uint64_t before = net.stack->udp.counters[reason];
+	uint64_t taken = net.stack->udp.counters[APUS_UDP_RX_DATAGRAMS];
+
+	net_receive(&net, f);
+	assert_int_equal(net.stack->udp.counters[reason], before + 1);
+	assert_int_equal(net.stack->udp.counters[APUS_UDP_RX_DATAGRAMS], taken);
+}
+
+/* --- lengths and checksums ------------------------------------------------------------------ */
+
+static void datagrams_of_every_size_arrive(void **state)
+{
+	static uint8_t data[1472];
+	struct apus_udp *u = open_at(0, 7);
+
+	for (size_t bytes = 0; bytes <= sizeof(data); bytes += bytes < 64 ? 1 : 64) {
+		receive(7, data, bytes);
+		assert_int_equal(pop(u), bytes);
+	}
+	receive(7, data, 1472);
+	assert_int_equal(pop(u), 1472);
+	apus_udp_close(u);
+}
+
+static void header_cut_at_each_length_is_dropped(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct frame f;
+
+	for (uint16_t bytes = 0; bytes < 8; bytes++) {
+		frame_udp(&f, PEER, 5353, US, 7, "data", 4);
+		f.len = RTE_ETHER_HDR_LEN + 20 + bytes;
+		frame_finish_ip(&f);
+		assert_dropped(&f, APUS_UDP_DROP_SHORT);
+	}
+	apus_udp_close(u);
+}
+
+static void length_below_the_header_or_beyond_the_packet_is_dropped(void **state)
+{
+	static const uint16_t bad[] = {0, 1, 7, 13, 14, 255, 65535};
+	struct apus_udp *u = open_at(0, 7);
+	struct frame f;
+
+	for (size_t i = 0; i < apus_countof(bad); i++) {
+		frame_udp(&f, PEER, 5353, US, 7, "data", 4); /* 12 is right */
+		((struct rte_udp_hdr *)frame_l4(&f))->dgram_len = rte_cpu_to_be_16(bad[i]);
+		((struct rte_udp_hdr *)frame_l4(&f))->dgram_cksum = 0;
+		assert_dropped(&f, APUS_UDP_DROP_LENGTH);
+	}
+	apus_udp_close(u);
+}
+
+/* RFC 768: the datagram ends where its own length says, and so does its checksum. */
+static void bytes_behind_the_datagram_are_cut_off(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, 7, "data", 4);
+	frame_append(&f, "more", 4);
+	frame_finish_ip(&f);
+	net_receive(&net, &f);
+	assert_int_equal(pop(u), 4);
+	net_put(&net, &f, 5, 0);
+	net_turn(&net);
+	assert_int_equal(pop(u), 4);
+	apus_udp_close(u);
+}
+
+static void each_flipped_bit_is_noticed(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct frame f;
+
+	for (unsigned int bit = 0; bit < 12 * 8; bit++) {
+		frame_udp(&f, PEER, 5353, US, 7, "data", 4);
+		((uint8_t *)frame_l4(&f))[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		net_receive(&net, &f);
+	}
+	assert_int_equal(pop(u), -1);
+	assert_int_equal(net.stack->udp.counters[APUS_UDP_DROP_CHECKSUM] +
+				 net.stack->udp.counters[APUS_UDP_DROP_LENGTH],
+			 12 * 8);
+	apus_udp_close(u);
+}
+
+static void addresses_are_under_the_checksum(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, 7, "data", 4);
+	frame_ip(&f)->src_addr = GATEWAY;
+	frame_sum_ip(&f);
+	assert_dropped(&f, APUS_UDP_DROP_CHECKSUM);
+	apus_udp_close(u);
+}
+
+static void checksum_of_zero_means_none(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, 7, "data", 4);
+	((struct rte_udp_hdr *)frame_l4(&f))->dgram_cksum = 0;
+	net_receive(&net, &f);
+	assert_int_equal(pop(u), 4);
+	assert_count(&net, udp, APUS_UDP_RX_NO_CHECKSUM, 1);
+	apus_udp_close(u);
+}
+
+static void device_that_checked_is_believed(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, 7, "data", 4);
+	((struct rte_udp_hdr *)frame_l4(&f))->dgram_cksum ^= 1;
+	net_put(&net, &f, FRAME_BYTES, RTE_MBUF_F_RX_L4_CKSUM_GOOD);
+	net_turn(&net);
+	assert_int_equal(pop(u), 4);
+	net_put(&net, &f, FRAME_BYTES, RTE_MBUF_F_RX_L4_CKSUM_BAD);
+	net_turn(&net);
+	assert_int_equal(pop(u), -1);
+	assert_count(&net, udp, APUS_UDP_DROP_CHECKSUM, 1);
+	apus_udp_close(u);
+}
+
+static void datagram_in_segments_arrives(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	uint8_t data[1001];
+	struct frame f;
+
+	memset(data, 0x31, sizeof(data));
+	frame_udp(&f, PEER, 5353, US, 7, data, sizeof(data));
+	net_put(&net, &f, 33, 0);
+	net_turn(&net);
+	assert_int_equal(pop(u), sizeof(data));
+	apus_udp_close(u);
+}
+
+static void destination_port_zero_is_dropped(void **state)
+{
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, 0, "data", 4);
+	assert_dropped(&f, APUS_UDP_DROP_PORT_ZERO);
+}
+
+/* --- which socket --------------------------------------------------------------------------- */
+
+static void socket_with_that_peer_goes_first(void **state)
+{
+	struct apus_udp *all = open_at(0, 7), *one = open_to(7, PEER, 5353);
+	struct frame f;
+
+	receive(7, "to one", 6);
+	frame_udp(&f, PEER, 5354, US, 7, "to all", 6);
+	net_receive(&net, &f);
+	assert_int_equal(pop(one), 6);
+	assert_int_equal(pop(one), -1);
+	assert_int_equal(pop(all), 6);
+	assert_int_equal(pop(all), -1);
+	apus_udp_close(one);
+	receive(7, "again", 5);
+	assert_int_equal(pop(all), 5);
+	apus_udp_close(all);
+}
+
+static void others_do_not_reach_a_socket_with_a_peer(void **state)
+{
+	struct apus_udp *u = open_to(7, PEER, 5353);
+	struct frame f;
+
+	frame_udp(&f, PEER, 5354, US, 7, "data", 4);
+	assert_dropped(&f, APUS_UDP_DROP_NO_SOCKET);
+	frame_udp(&f, GATEWAY, 5353, US, 7, "data", 4);
+	assert_dropped(&f, APUS_UDP_DROP_NO_SOCKET);
+	apus_udp_close(u);
+}
+
+static void broadcast_reaches_any_but_not_one_address(void **state)
+{
+	struct apus_udp *any = open_at(0, 7), *one = open_at(US, 8);
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, SUBNET_ALL, 7, "data", 4);
+	frame_eth_header(&f)->dst_addr = mac_all;
+	net_receive(&net, &f);
+	assert_int_equal(pop(any), 4);
+	frame_udp(&f, PEER, 5353, SUBNET_ALL, 8, "data", 4);
+	frame_eth_header(&f)->dst_addr = mac_all;
+	assert_dropped(&f, APUS_UDP_DROP_NO_SOCKET);
+	assert_int_equal(net.sent_count, 0); /* and nothing is said about a broadcast */
+	apus_udp_close(any);
+	apus_udp_close(one);
+}
+
+static void port_without_a_socket_is_told(void **state)
+{
+	const struct rte_icmp_hdr *h;
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, 9, "data", 4);
+	assert_dropped(&f, APUS_UDP_DROP_NO_SOCKET);
+	assert_int_equal(net.sent_count, 1);
+	h = frame_l4(net_last(&net));
+	assert_int_equal(h->icmp_type, APUS_ICMP_UNREACHABLE);
+	assert_int_equal(h->icmp_code, APUS_ICMP_UNREACHABLE_PORT);
+	assert_memory_equal(h + 1, frame_ip(&f), 20 + 8 + 4);
+}
+
+static void taken_ports_are_refused(void **state)
+{
+	struct apus_udp *u = open_at(0, 7), *v;
+	struct apus_endpoint peer = at(PEER, 5353);
+
+	assert_int_equal(apus_udp_open(at(0, 7), NULL, &v), -EADDRINUSE);
+	assert_int_equal(apus_udp_open(at(US, 7), NULL, &v), -EADDRINUSE);
+	apus_udp_close(u);
+	u = open_at(US, 7);
+	assert_int_equal(apus_udp_open(at(0, 7), NULL, &v), -EADDRINUSE);
+	apus_udp_close(u);
+	u = open_to(7, PEER, 5353);
+	assert_int_equal(apus_udp_open(at(0, 7), &peer, &v), -EADDRINUSE);
+	apus_udp_close(u);
+	u = open_to(7, PEER, 5353); /* free again */
+	apus_udp_close(u);
+}
+
+static void bad_addresses_are_refused(void **state)
+{
+	struct apus_endpoint no_port = at(PEER, 0), broadcast = at(SUBNET_ALL, 7), far = at(FAR, 7);
+	struct apus_udp *u;
+
+	assert_int_equal(apus_udp_open(at(PEER, 7), NULL, &u), -EADDRNOTAVAIL);
+	assert_int_equal(apus_udp_open(at(0, 7), &no_port, &u), -EADDRNOTAVAIL);
+	assert_int_equal(apus_udp_open(at(0, 7), &broadcast, &u), -EADDRNOTAVAIL);
+	assert_int_equal(apus_route_del(&net.stack->routes, (struct apus_addr){0}, 0), 0);
+	assert_int_equal(apus_udp_open(at(0, 7), &far, &u), -ENETUNREACH);
+}
+
+static void chosen_ports_are_ephemeral_and_differ(void **state)
+{
+	enum {
+		COUNT = 1000
+	};
+	static struct apus_udp *sockets[COUNT];
+	static bool seen[65536];
+	uint32_t neighbours = 0;
+
+	memset(seen, 0, sizeof(seen));
+	for (int i = 0; i < COUNT; i++) {
+		sockets[i] = open_at(0, 0);
+
+		uint16_t port = apus_udp_local(sockets[i]).port;
+
+		assert_in_range(port, APUS_UDP_PORT_FIRST, APUS_UDP_PORT_LAST);
+		assert_false(seen[port]);
+		seen[port] = true;
+		if (i > 0)
+			neighbours += abs(port - apus_udp_local(sockets[i - 1]).port) == 1;
+	}
+	assert_true(neighbours < COUNT / 20); /* RFC 6056: not one after the other */
+	for (int i = 0; i < COUNT; i++)
+		apus_udp_close(sockets[i]);
+}
+
+static void every_socket_taken_is_no_memory(void **state)
+{
+	static struct apus_udp *sockets[APUS_UDP_SOCKETS_MAX];
+	struct apus_udp *u;
+
+	for (uint32_t i = 0; i < APUS_UDP_SOCKETS_MAX; i++)
+		sockets[i] = open_at(0, (uint16_t)(1 + i));
+	assert_int_equal(apus_udp_open(at(0, 60000), NULL, &u), -ENOMEM);
+	apus_udp_close(sockets[0]);
+	sockets[0] = open_at(0, 60000);
+	for (uint32_t i = 0; i < APUS_UDP_SOCKETS_MAX; i++)
+		apus_udp_close(sockets[i]);
+}
+
+/* --- queues --------------------------------------------------------------------------------- */
+
+static void full_queue_drops_the_newest(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	static uint8_t data[APUS_UDP_QUEUE_MAX + 10];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		receive(7, data, i);
+	assert_count(&net, udp, APUS_UDP_DROP_QUEUE_FULL, 10);
+	for (int i = 0; i < APUS_UDP_QUEUE_MAX; i++)
+		assert_int_equal(pop(u), i);
+	assert_int_equal(pop(u), -1);
+	receive(7, data, 5);
+	assert_int_equal(pop(u), 5);
+	apus_udp_close(u);
+}
+
+static void all_queues_together_leave_half_of_the_pool(void **state)
+{
+	struct apus_udp *sockets[6];
+	uint32_t queued = 0;
+
+	for (uint16_t i = 0; i < 6; i++) {
+		sockets[i] = open_at(0, 100 + i);
+		for (int k = 0; k < APUS_UDP_QUEUE_MAX; k++)
+			receive(100 + i, "x", 1);
+	}
+	queued = (uint32_t)net.stack->udp.counters[APUS_UDP_RX_DATAGRAMS];
+	assert_int_equal(queued, POOL_MBUFS / 2);
+	assert_count(&net, udp, APUS_UDP_DROP_QUEUES_FULL, 6 * APUS_UDP_QUEUE_MAX - queued);
+	apus_udp_close(sockets[0]);
+	receive(105, "x", 1);
+	assert_int_equal(net.stack->udp.counters[APUS_UDP_RX_DATAGRAMS], queued + 1);
+	for (int i = 1; i < 6; i++)
+		apus_udp_close(sockets[i]);
+}
+
+/* --- down ----------------------------------------------------------------------------------- */
+
+static void sent_datagram_is_as_the_rfc_says(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct apus_endpoint to = at(PEER, 5353);
+	const struct rte_udp_hdr *h;
+
+	assert_int_equal(apus_udp_send(u, "hello", 5, &to), 5);
+	net_turn(&net);
+	assert_int_equal(net.sent_count, 1);
+	h = frame_l4(net_last(&net)); /* check_sent() looked at the checksum */
+	assert_int_equal(rte_be_to_cpu_16(h->src_port), 7);
+	assert_int_equal(rte_be_to_cpu_16(h->dst_port), 5353);
+	assert_int_equal(rte_be_to_cpu_16(h->dgram_len), 13);
+	assert_int_not_equal(h->dgram_cksum, 0);
+	assert_memory_equal(h + 1, "hello", 5);
+	apus_udp_close(u);
+}
+
+static void no_sent_checksum_is_zero(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct apus_endpoint to = at(PEER, 5353);
+	uint32_t all_ones = 0;
+
+	for (uint32_t v = 0; v < 65536; v++) {
+		uint16_t word = (uint16_t)v;
+
+		assert_int_equal(apus_udp_send(u, &word, 2, &to), 2);
+		net_turn(&net);
+		assert_int_not_equal(((struct rte_udp_hdr *)frame_l4(net_last(&net)))->dgram_cksum,
+				     0);
+		all_ones += ((struct rte_udp_hdr *)frame_l4(net_last(&net)))->dgram_cksum == 0xffff;
+		net.sent_count = 0;
+	}
+	assert_in_range(all_ones, 1, 2);
+	apus_udp_close(u);
+}
+
+static void granted_offload_has_the_pseudo_header_in_place(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct apus_endpoint to = at(PEER, 5353);
+	struct rte_mbuf *m;
+
+	net.trusting = true;
+	net.link.tx_offloads = RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+	assert_int_equal(apus_udp_send(u, "hello", 5, &to), 5);
+	m = net.stack->eth.tx_burst[0];
+	assert_int_equal(m->ol_flags & RTE_MBUF_F_TX_L4_MASK, RTE_MBUF_F_TX_UDP_CKSUM);
+	assert_true(m->ol_flags & RTE_MBUF_F_TX_IPV4);
+	assert_int_equal(m->l2_len, 14);
+	assert_int_equal(m->l3_len, 20);
+	net_turn(&net);
+
+	struct rte_udp_hdr *h = frame_l4(net_last(&net));
+
+	assert_int_equal(h->dgram_cksum, rte_ipv4_phdr_cksum(frame_ip(net_last(&net)), 0));
+	apus_udp_close(u);
+}
+
+static void datagram_of_the_mtu_goes_and_one_more_byte_does_not(void **state)
+{
+	static uint8_t data[65536];
+	struct apus_udp *u = open_at(0, 7);
+	struct apus_endpoint to = at(PEER, 5353);
+
+	assert_int_equal(apus_udp_send(u, data, 1472, &to), 1472);
+	assert_int_equal(apus_udp_send(u, data, 1473, &to), -EMSGSIZE);
+	assert_int_equal(apus_udp_send(u, data, 65536, &to), -EMSGSIZE);
+	assert_int_equal(apus_udp_send(u, data, SIZE_MAX - 4, &to), -EMSGSIZE);
+	assert_int_equal(apus_udp_send(u, data, 0, &to), 0);
+	net_turn(&net);
+	assert_int_equal(net.sent_count, 2);
+	apus_udp_close(u);
+}
+
+/* MTU 1500 with buffers of 300 bytes, so that a datagram needs several. */
+static void datagram_larger_than_a_buffer_is_sent_in_segments(void **state)
+{
+	struct rte_mempool *small = rte_pktmbuf_pool_create(
+		"small", 63, 0, 0, RTE_PKTMBUF_HEADROOM + 300, SOCKET_ID_ANY);
+	struct apus_udp *u = open_at(0, 7);
+	struct apus_endpoint to = at(PEER, 5353);
+	uint8_t data[1472];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 11);
+	net.link.pool = small;
+	for (size_t bytes = 250; bytes <= sizeof(data); bytes += 13) {
+		assert_int_equal(apus_udp_send(u, data, bytes, &to), bytes);
+		net_turn(&net);
+		assert_int_equal(net_last(&net)->len, 14 + 20 + 8 + bytes);
+		assert_memory_equal((char *)frame_l4(net_last(&net)) + 8, data, bytes);
+	}
+	net.link.pool = net.pool;
+	assert_int_equal(rte_mempool_in_use_count(small), 0);
+	rte_mempool_free(small);
+	apus_udp_close(u);
+}
+
+static void empty_pool_is_told_and_nothing_leaks(void **state)
+{
+	struct rte_mempool *small = rte_pktmbuf_pool_create(
+		"small", 3, 0, 0, RTE_PKTMBUF_HEADROOM + 300, SOCKET_ID_ANY);
+	struct apus_udp *u = open_at(0, 7);
+	struct apus_endpoint to = at(PEER, 5353);
+	uint8_t data[1472] = {0};
+
+	net.link.pool = small;
+	assert_int_equal(apus_udp_send(u, data, sizeof(data), &to), -ENOBUFS);
+	assert_count(&net, udp, APUS_UDP_NO_MBUF, 1);
+	assert_int_equal(rte_mempool_in_use_count(small), 0);
+	net.link.pool = net.pool;
+	rte_mempool_free(small);
+	apus_udp_close(u);
+}
+
+static void send_without_a_way_says_why(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct apus_endpoint far = at(FAR, 7), self = at(US, 7);
+
+	assert_int_equal(apus_udp_send(u, "x", 1, NULL), -EDESTADDRREQ);
+	assert_int_equal(apus_udp_send(u, "x", 1, &self), -EHOSTUNREACH);
+	assert_int_equal(apus_route_del(&net.stack->routes, (struct apus_addr){0}, 0), 0);
+	assert_int_equal(apus_udp_send(u, "x", 1, &far), -ENETUNREACH);
+	apus_udp_close(u);
+}
+
+static void connected_socket_sends_to_its_peer(void **state)
+{
+	struct apus_udp *u = open_to(0, PEER, 5353);
+
+	assert_int_equal(apus_udp_send(u, "x", 1, NULL), 1);
+	net_turn(&net);
+	assert_int_equal(frame_ip(net_last(&net))->dst_addr, PEER);
+	apus_udp_close(u);
+}
+
+/* --- tasks ---------------------------------------------------------------------------------- */
+
+struct reader {
+	struct apus_udp *u;
+	char buf[16];
+	size_t len;
+	struct apus_endpoint from;
+	int64_t rc;
+	bool done;
+};
+
+static int64_t read_one(void *arg)
+{
+	struct reader *r = arg;
+
+	r->rc = apus_udp_recv(r->u, r->buf, r->len ? r->len : sizeof(r->buf), &r->from);
+	r->done = true;
+	return 0;
+}
+
+static void await_all(struct apus_task **tasks, size_t n)
+{
+	net_turn(&net);
+	for (size_t i = 0; i < n; i++) {
+		assert_true(apus_task_done(tasks[i]));
+		apus_detach(tasks[i]);
+	}
+	net_turn(&net);
+}
+
+static void reader_gets_the_datagram_and_its_sender(void **state)
+{
+	struct reader r = {.u = open_at(0, 7)};
+	struct apus_task *t = apus_spawn(read_one, &r);
+
+	net_turn(&net);
+	assert_false(r.done);
+	receive(7, "hello", 5);
+	await_all(&t, 1);
+	assert_int_equal(r.rc, 5);
+	assert_memory_equal(r.buf, "hello", 5);
+	assert_int_equal(r.from.port, 5353);
+	assert_int_equal(apus_addr_to_v4(r.from.addr), PEER);
+	apus_udp_close(r.u);
+}
+
+static void datagram_too_long_for_the_reader_is_cut(void **state)
+{
+	struct reader r = {.u = open_at(0, 7), .len = 4};
+	struct apus_task *t = apus_spawn(read_one, &r);
+
+	receive(7, "hello", 5);
+	await_all(&t, 1);
+	assert_int_equal(r.rc, 4);
+	assert_memory_equal(r.buf, "hell\0", 5);
+	assert_int_equal(pop(r.u), -1); /* the rest is gone */
+	apus_udp_close(r.u);
+}
+
+static void datagram_without_data_is_read_as_zero(void **state)
+{
+	struct reader r = {.u = open_at(0, 7), .rc = -1};
+	struct apus_task *t = apus_spawn(read_one, &r);
+
+	receive(7, "", 0);
+	await_all(&t, 1);
+	assert_int_equal(r.rc, 0);
+	apus_udp_close(r.u);
+}
+
+static void readers_are_served_in_order(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct reader r[3] = {{.u = u}, {.u = u}, {.u = u}};
+	struct apus_task *t[3];
+
+	for (int i = 0; i < 3; i++)
+		t[i] = apus_spawn(read_one, &r[i]);
+	net_turn(&net);
+	receive(7, "a", 1);
+	receive(7, "bb", 2);
+	receive(7, "ccc", 3);
+	await_all(t, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(r[i].rc, i + 1);
+	apus_udp_close(u);
+}
+
+static void close_ends_the_readers(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct reader r[2] = {{.u = u}, {.u = u}};
+	struct apus_task *t[2];
+
+	for (int i = 0; i < 2; i++)
+		t[i] = apus_spawn(read_one, &r[i]);
+	net_turn(&net);
+	apus_udp_close(u);
+	apus_task_cancel(t[1]); /* after the close, in the same lap */
+	await_all(t, 2);
+	assert_int_equal(r[0].rc, -EPIPE);
+	assert_true(r[1].rc == -EPIPE || r[1].rc == -ECANCELED);
+}
+
+static void cancelled_reader_leaves_the_datagram_to_the_next(void **state)
+{
+	struct apus_udp *u = open_at(0, 7);
+	struct reader r[2] = {{.u = u}, {.u = u}};
+	struct apus_task *t[2];
+	struct frame f;
+
+	for (int i = 0; i < 2; i++)
+		t[i] = apus_spawn(read_one, &r[i]);
+	net_turn(&net);
+	frame_udp(&f, PEER, 5353, US, 7, "hello", 5);
+	net_put(&net, &f, FRAME_BYTES, 0);
+	net.stack->poller.type->poll(&net.stack->poller, apus_now()); /* wakes the first */
+	apus_task_cancel(t[0]);
+	await_all(t, 2);
+	assert_int_equal(r[0].rc, -ECANCELED);
+	assert_int_equal(r[1].rc, 5);
+	apus_udp_close(u);
+}
+
+static int64_t read_until_told(void *arg)
+{
+	struct reader *r = arg;
+	int64_t n = 0;
+
+	while (apus_udp_recv(r->u, r->buf, sizeof(r->buf), NULL) >= 0)
+		n++;
+	return n;
+}
+
+static int64_t count_laps(void *arg)
+{
+	int64_t *laps = arg;
+
+	while (!apus_yield())
+		++*laps;
+	return 0;
+}
+
+static void reader_that_never_waits_lets_others_run(void **state)
+{
+	struct reader r = {.u = open_at(0, 7)};
+	int64_t laps = 0;
+	struct apus_task *t[2];
+
+	for (int i = 0; i < APUS_UDP_QUEUE_MAX; i++)
+		receive(7, "x", 1);
+	t[0] = apus_spawn(read_until_told, &r);
+	t[1] = apus_spawn(count_laps, &laps);
+	apus_shard_turn(net.shard);
+	assert_int_not_equal(r.u->head, r.u->tail); /* the budget ended its run before the queue */
+	for (int i = 0; i < 10; i++)
+		apus_shard_turn(net.shard);
+	assert_int_equal(r.u->head, r.u->tail);
+	assert_true(laps > 1);
+	apus_udp_close(r.u);
+	apus_task_cancel(t[1]);
+	await_all(t, 2);
+}
+
+/* --- ICMP ----------------------------------------------------------------------------------- */
+
+/* The peer, or someone in its name, says that our datagram did not get through. */
+static void receive_error(uint8_t type, uint8_t code, uint16_t our_port, uint16_t their_port)
+{
+	struct rte_icmp_hdr h = {.icmp_type = type, .icmp_code = code};
+	static struct frame ours, f;
+
+	frame_udp(&ours, US, our_port, PEER, their_port, "lost", 4);
+	frame_ipv4(&f, IPPROTO_ICMP, PEER, US);
+	frame_append(&f, &h, sizeof(h));
+	frame_append(&f, frame_ip(&ours), 28);
+	frame_finish_ip(&f);
+	frame_sum_icmp(&f);
+	net_receive(&net, &f);
+}
+
+static void port_unreachable_refuses_the_reader_once(void **state)
+{
+	struct reader r = {.u = open_to(7, PEER, 5353)};
+	struct apus_task *t = apus_spawn(read_one, &r);
+
+	net_turn(&net);
+	receive_error(3, 3, 7, 5353);
+	await_all(&t, 1);
+	assert_int_equal(r.rc, -ECONNREFUSED);
+	assert_count(&net, udp, APUS_UDP_ICMP_REFUSED, 1);
+	assert_int_equal(r.u->error, 0);
+	apus_udp_close(r.u);
+}
+
+static void datagrams_before_the_refusal_are_read_first(void **state)
+{
+	struct reader r = {.u = open_to(7, PEER, 5353)};
+	struct apus_task *t;
+
+	receive(7, "data", 4);
+	receive_error(3, 3, 7, 5353);
+	t = apus_spawn(read_one, &r);
+	await_all(&t, 1);
+	assert_int_equal(r.rc, 4);
+	t = apus_spawn(read_one, &r);
+	await_all(&t, 1);
+	assert_int_equal(r.rc, -ECONNREFUSED);
+	apus_udp_close(r.u);
+}
+
+static void soft_errors_are_counted_and_ignored(void **state)
+{
+	struct apus_udp *u = open_to(7, PEER, 5353);
+
+	receive_error(3, 0, 7, 5353);
+	receive_error(3, 1, 7, 5353);
+	receive_error(3, 4, 7, 5353);
+	receive_error(11, 0, 7, 5353);
+	assert_count(&net, udp, APUS_UDP_ICMP_IGNORED, 4);
+	assert_int_equal(u->error, 0);
+	apus_udp_close(u);
+}
+
+static void error_about_another_flow_is_for_nobody(void **state)
+{
+	struct apus_udp *connected = open_to(7, PEER, 5353), *all = open_at(0, 8);
+
+	receive_error(3, 3, 7, 5354);
+	receive_error(3, 3, 9, 5353);
+	receive_error(3, 3, 8, 5353); /* one without a peer is not told */
+	assert_count(&net, udp, APUS_UDP_ICMP_NO_SOCKET, 3);
+	assert_int_equal(connected->error, 0);
+	assert_int_equal(all->error, 0);
+	apus_udp_close(connected);
+	apus_udp_close(all);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(datagrams_of_every_size_arrive),
+		TEST(header_cut_at_each_length_is_dropped),
+		TEST(length_below_the_header_or_beyond_the_packet_is_dropped),
+		TEST(bytes_behind_the_datagram_are_cut_off),
+		TEST(each_flipped_bit_is_noticed),
+		TEST(addresses_are_under_the_checksum),
+		TEST(checksum_of_zero_means_none),
+		TEST(device_that_checked_is_believed),
+		TEST(datagram_in_segments_arrives),
+		TEST(destination_port_zero_is_dropped),
+		TEST(socket_with_that_peer_goes_first),
+		TEST(others_do_not_reach_a_socket_with_a_peer),
+		TEST(broadcast_reaches_any_but_not_one_address),
+		TEST(port_without_a_socket_is_told),
+		TEST(taken_ports_are_refused),
+		TEST(bad_addresses_are_refused),
+		TEST(chosen_ports_are_ephemeral_and_differ),
+		TEST(every_socket_taken_is_no_memory),
+		TEST(full_queue_drops_the_newest),
+		TEST(all_queues_together_leave_half_of_the_pool),
+		TEST(sent_datagram_is_as_the_rfc_says),
+		TEST(no_sent_checksum_is_zero),
+		TEST(granted_offload_has_the_pseudo_header_in_place),
+		TEST(datagram_of_the_mtu_goes_and_one_more_byte_does_not),
+		TEST(datagram_larger_than_a_buffer_is_sent_in_segments),
+		TEST(empty_pool_is_told_and_nothing_leaks),
+		TEST(send_without_a_way_says_why),
+		TEST(connected_socket_sends_to_its_peer),
+		TEST(reader_gets_the_datagram_and_its_sender),
+		TEST(datagram_too_long_for_the_reader_is_cut),
+		TEST(datagram_without_data_is_read_as_zero),
+		TEST(readers_are_served_in_order),
+		TEST(close_ends_the_readers),
+		TEST(cancelled_reader_leaves_the_datagram_to_the_next),
+		TEST(reader_that_never_waits_lets_others_run),
+		TEST(port_unreachable_refuses_the_reader_once),
+		TEST(datagrams_before_the_refusal_are_read_first),
+		TEST(soft_errors_are_counted_and_ignored),
+		TEST(error_about_another_flow_is_for_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
