@@ -38,8 +38,9 @@ static inline bool apus_addr_equal(struct apus_addr a, struct apus_addr b)
 
 static inline struct apus_addr apus_addr_v4(uint32_t network_order)
 {
-	struct apus_addr a = {.u8 = {[10] = 0xff, [11] = 0xff}};
+	struct apus_addr a = {{{0}}};
 
+	a.u8[10] = a.u8[11] = 0xff;
 	a.u32[3] = network_order;
 	return a;
 }
@@ -47,9 +48,7 @@ static inline struct apus_addr apus_addr_v4(uint32_t network_order)
 /* True for an IPv4 address in its mapped form; "any" is neither IPv4 nor IPv6. */
 static inline bool apus_addr_is_v4(struct apus_addr a)
 {
-	struct apus_addr mapped = {.u8 = {[10] = 0xff, [11] = 0xff}};
-
-	return !(a.u64[0] | (a.u32[2] ^ mapped.u32[2]));
+	return !(a.u64[0] | (a.u32[2] ^ apus_addr_v4(0).u32[2]));
 }
 
 static inline uint32_t apus_addr_to_v4(struct apus_addr a)
