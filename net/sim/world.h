@@ -110,7 +110,8 @@ APUS_MUST_CHECK int apus_sim_host_open(struct apus_sim_world *world, const char 
  * apus_sim_link - join two hosts by a wire, and open their stacks on it
  * @options: borrowed until return; NULL: a perfect wire
  *
- * Context: thread, not in a task. Return: 0, -EALREADY (a host has a link), -EINVAL, -ENOMEM.
+ * Context: thread, not in a task. Return: 0, -EALREADY (a host has a link), -EINVAL, -ENOMEM; after
+ * the last two some host may have its link, and the world is good for being closed only.
  */
 APUS_MUST_CHECK int apus_sim_link(struct apus_sim_world *world, struct apus_sim_host *a,
 				  struct apus_sim_host *b,
