@@ -105,6 +105,15 @@ static void first_segments_are_acknowledged_at_once(void **state)
 	assert_int_equal(p->heard_count, 0);
 }
 
+static void once_the_application_answers_acknowledgments_can_wait(void **state)
+{
+	text(100);
+	peer_write(p, bytes, 50);
+	peer_forget(p);
+	text(100);
+	assert_int_equal(p->heard_count, 0);
+}
+
 static void small_text_is_acknowledged_after_40_ms(void **state)
 {
 	settle();
@@ -214,6 +223,29 @@ static void burst_behind_a_hole_gives_a_duplicate_ack_for_each_segment(void **st
 	}
 }
 
+/* The reader makes room meanwhile: that is told later, else the ACKs would not be duplicates. */
+static void duplicate_acks_keep_the_window_that_was_told(void **state)
+{
+	uint16_t told;
+
+	settle();
+	for (int i = 0; i < 160; i++) {
+		peer_forget(p);
+		text(MSS);
+	}
+	peer_wait(p, APUS_TCP_DELAYED_ACK_NS);
+	told = peer_last(p)->wnd;
+	assert_true(told < PEER_WINDOW);
+	peer_forget(p);
+	assert_int_equal(apus_tcp_call_receive(p->c, bytes, 3 * MSS), 3 * MSS);
+	p->c->want = 0; /* the word that the reader would have sent */
+	seq += MSS;
+	burst(3, MSS);
+	assert_int_equal(p->heard_count, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(p->heard[i].seg.wnd, told);
+}
+
 static void duplicate_acks_are_not_left_to_text(void **state)
 {
 	struct iovec iov = {bytes, 100};
@@ -294,7 +326,10 @@ static void window_closes_as_nobody_reads_and_opens_in_large_steps(void **state)
 	peer_forget(p);
 	assert_int_equal(apus_tcp_call_receive(p->c, bytes, 100), 100);
 	peer_turn(p);
-	assert_int_equal(p->heard_count, 0); /* a hundred bytes are not worth a word */
+	assert_int_equal(p->heard_count, 0); /* a hundred bytes are not worth a word, */
+	peer_send_ack(p, seq - 1, una);
+	assert_int_equal(peer_last(p)->wnd, 0); /* nor are they offered when asked */
+	peer_forget(p);
 	assert_int_equal(apus_tcp_call_receive(p->c, bytes, 2 * MSS), 2 * MSS);
 	peer_turn(p);
 	assert_int_equal(p->heard_count, 1);
@@ -420,6 +455,20 @@ static void third_duplicate_ack_sends_the_lost_segment_at_once(void **state)
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_FAST_RETRANSMITS), 1);
 }
 
+/* Karn: the ACK may be for either of the two. */
+static void segment_sent_again_measures_nothing(void **state)
+{
+	int64_t srtt_ns = apus_rtt_srtt_ns(&p->c->rtt);
+
+	peer_write(p, bytes, 10 * MSS);
+	ack(0);
+	ack(0);
+	ack(0);
+	peer_wait(p, 100 * APUS_MS);
+	ack(10 * MSS);
+	assert_int_equal(apus_rtt_srtt_ns(&p->c->rtt), srtt_ns);
+}
+
 static void limited_transmit_sends_new_text_on_the_first_two_duplicates(void **state)
 {
 	peer_write(p, bytes, 100000);
@@ -466,6 +515,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(first_segments_are_acknowledged_at_once),
+		TEST(once_the_application_answers_acknowledgments_can_wait),
 		TEST(small_text_is_acknowledged_after_40_ms),
 		TEST(delay_counts_from_the_first_text_and_not_from_the_last),
 		TEST(more_than_a_full_segment_is_acknowledged_at_once),
@@ -475,6 +525,7 @@ int main(int argc, char **argv)
 		TEST(text_again_is_acknowledged_at_once),
 		TEST(burst_of_full_segments_is_acknowledged_every_second_one),
 		TEST(burst_behind_a_hole_gives_a_duplicate_ack_for_each_segment),
+		TEST(duplicate_acks_keep_the_window_that_was_told),
 		TEST(duplicate_acks_are_not_left_to_text),
 		TEST(text_in_order_before_the_hole_is_acknowledged_before_the_duplicates),
 		TEST(hole_that_fills_in_its_burst_gives_no_duplicate_ack),
@@ -492,6 +543,7 @@ int main(int argc, char **argv)
 		TEST(sliver_of_window_waits_for_the_override_timeout),
 		TEST(idle_connection_starts_again_with_the_initial_window),
 		TEST(third_duplicate_ack_sends_the_lost_segment_at_once),
+		TEST(segment_sent_again_measures_nothing),
 		TEST(limited_transmit_sends_new_text_on_the_first_two_duplicates),
 		TEST(partial_ack_sends_the_next_lost_segment),
 		TEST(window_updates_are_no_duplicate_acks),
