@@ -264,6 +264,84 @@ static void cancel_passes_through_a_task_to_the_future(void **state)
 	assert_trace("1 CE 1 · outer CE");
 }
 
+/* Callbacks. */
+
+struct named {
+	struct apus_callback callback;
+	const char *name;
+};
+
+static void emit_callback(struct apus_work *work)
+{
+	struct named *n = apus_container_of(apus_callback_of(work), struct named, callback);
+
+	emit("%s %lld", n->name, (long long)n->callback.wait.rc);
+}
+
+static struct apus_callback *named_init(struct named *n, const char *name)
+{
+	apus_callback_init(&n->callback, emit_callback);
+	n->name = name;
+	return &n->callback;
+}
+
+static int64_t await_and_emit_name(void *arg)
+{
+	int64_t rc = apus_future_await(&future);
+
+	emit("%s", (const char *)arg);
+	return rc;
+}
+
+static int64_t complete_between_others(void *arg)
+{
+	struct named cb1, cb2, before, after, late;
+	struct apus_task *w1, *w2;
+
+	apus_future_on_done(&future, named_init(&cb1, "cb1"));
+	w1 = apus_spawn(await_and_emit_name, "w1");
+	ok(apus_yield());
+	apus_future_on_done(&future, named_init(&cb2, "cb2"));
+	w2 = apus_spawn(await_and_emit_name, "w2");
+	ok(apus_yield());
+	named_init(&before, "before")->wait.rc = 0;
+	named_init(&after, "after")->wait.rc = 0;
+	apus_call_soon(&before.callback.work);
+	ok(apus_future_set(&future, 1));
+	apus_call_soon(&after.callback.work);
+	emit("set");
+	ok(apus_yield());
+	apus_future_on_done(&future, named_init(&late, "late"));
+	emit("x");
+	ok(apus_yield());
+	emit("end");
+	assert_int_equal(apus_await(w1), 1);
+	assert_int_equal(apus_await(w2), 1);
+	return 0;
+}
+
+static void callbacks_and_waiters_are_told_in_order_of_registration(void **state)
+{
+	ok(test_run(complete_between_others, NULL));
+	assert_trace("set · before 0 · cb1 1 · w1 · cb2 1 · w2 · after 0 · x · late 1 · end");
+}
+
+static void removed_callback_is_not_told(void **state)
+{
+	struct named a, b;
+
+	apus_future_on_done(&future, named_init(&a, "a"));
+	apus_future_on_done(&future, named_init(&b, "b"));
+	assert_true(apus_callback_remove(&a.callback));
+	assert_false(apus_callback_remove(&a.callback));
+	assert_true(apus_future_cancel(&future));
+	test_laps(1);
+	char expected[32];
+
+	snprintf(expected, sizeof(expected), "b %d", -ECANCELED);
+	assert_trace(expected);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +358,8 @@ int main(int argc, char **argv)
 		future_test(cancel_ignored_then_continue),
 		future_test(await_of_a_complete_future_spends_the_budget),
 		future_test(cancel_passes_through_a_task_to_the_future),
+		future_test(callbacks_and_waiters_are_told_in_order_of_registration),
+		future_test(removed_callback_is_not_told),
 	};
 
 	return test_main(argc, argv, tests);
