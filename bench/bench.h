@@ -9,7 +9,7 @@
 #ifndef APUS_BENCH_BENCH_H
 #define APUS_BENCH_BENCH_H
 
-#include "runtime/base/compiler.h"
+#include "runtime/sched/task.h"
 
 APUS_BEGIN_DECLS
 
@@ -25,10 +25,24 @@ struct apus_bench {
 
 /* Tables that end with a nameless entry. */
 extern const struct apus_bench apus_bench_runtime[];
+extern const struct apus_bench apus_bench_sync[];
 extern const struct apus_bench apus_bench_net[];
 
-/** apus_bench_table - all tables as one: the @index-th benchmark; NULL after the last */
+/** apus_bench_at - all tables as one: the @index-th benchmark; NULL after the last */
 const struct apus_bench *apus_bench_at(size_t index);
+
+/* What a benchmark that runs in a task is told, and answers. */
+struct apus_bench_job {
+	uint64_t n;
+	int64_t arg;
+	int64_t elapsed_ns; /* written by the task */
+};
+
+/** apus_bench_in_shard - run @fn in a shard of its own, with a job of @n and @arg. Return: its elapsed_ns */
+int64_t apus_bench_in_shard(apus_task_fn fn, uint64_t n, int64_t arg);
+
+/** apus_bench_allocate - zeroed memory of the C library's, or the end */
+void *apus_bench_allocate(size_t count, size_t bytes);
 
 APUS_END_DECLS
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench/instructions.c: runs one benchmark a given number of times, for callgrind to count.
+ * bench/instructions.c: runs one benchmark a given number of times, for callgrind to count, and
+ * for `scripts/bench peers` to time: the programs in bench/peers/ are called the same way.
  *
  *	instructions             lists the names and how many operations to ask for
- *	instructions NAME COUNT  does it
+ *	instructions NAME COUNT  does it, and prints the nanoseconds it took
  */
 #include "bench/bench.h"
 
@@ -29,6 +30,6 @@ int main(int argc, char **argv)
 			argv[1]);
 		return 1;
 	}
-	bench->run(strtoull(argv[2], NULL, 10), bench->arg);
+	printf("%lld\n", (long long)bench->run(strtoull(argv[2], NULL, 10), bench->arg));
 	return 0;
 }

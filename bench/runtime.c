@@ -9,31 +9,8 @@
 #include "runtime/base/check.h"
 #include "runtime/sched/context.h"
 #include "runtime/sched/run.h"
-#include "runtime/sync/event.h"
 
 #include <stdlib.h>
-
-struct job {
-	uint64_t n;
-	int64_t arg;
-	int64_t elapsed_ns;
-};
-
-static int64_t in_shard(apus_task_fn fn, uint64_t n, int64_t arg)
-{
-	struct job job = {.n = n, .arg = arg};
-
-	apus_must(apus_run(&(struct apus_shard_options){.core = -1, .seed = 1}, fn, &job) == 0);
-	return job.elapsed_ns;
-}
-
-static void *allocate(size_t count, size_t bytes)
-{
-	void *p = calloc(count, bytes);
-
-	apus_must(p);
-	return p;
-}
 
 /* ---------------------------------------------------------------------------- context, tasks */
 
@@ -75,10 +52,10 @@ static int64_t yield_task(void *arg)
 
 static int64_t yield_main(void *arg)
 {
-	struct job *job = arg;
+	struct apus_bench_job *job = arg;
 	size_t tasks = (size_t)job->arg;
 	uint64_t rounds = job->n / tasks;
-	struct apus_task **t = allocate(tasks, sizeof(struct apus_task *));
+	struct apus_task **t = apus_bench_allocate(tasks, sizeof(struct apus_task *));
 
 	for (size_t i = 0; i < tasks; i++)
 		t[i] = apus_spawn(yield_task, &rounds);
@@ -95,7 +72,7 @@ static int64_t yield_main(void *arg)
 
 static int64_t task_yield(uint64_t n, int64_t tasks)
 {
-	return in_shard(yield_main, n, tasks);
+	return apus_bench_in_shard(yield_main, n, tasks);
 }
 
 static int64_t nothing(void *arg)
@@ -105,7 +82,7 @@ static int64_t nothing(void *arg)
 
 static int64_t spawn_main(void *arg)
 {
-	struct job *job = arg;
+	struct apus_bench_job *job = arg;
 	int64_t begin_ns = apus_clock_host_ns();
 
 	for (uint64_t i = 0; i < job->n; i++)
@@ -116,52 +93,7 @@ static int64_t spawn_main(void *arg)
 
 static int64_t task_spawn_await(uint64_t n, int64_t arg)
 {
-	return in_shard(spawn_main, n, arg);
-}
-
-/* ------------------------------------------------------------------------------------ events */
-
-struct ping_pong {
-	struct apus_event ping, pong;
-	uint64_t rounds;
-};
-
-static int64_t pong_task(void *arg)
-{
-	struct ping_pong *p = arg;
-
-	for (uint64_t i = 0; i < p->rounds; i++) {
-		apus_must(apus_event_wait(&p->ping) == 0);
-		apus_event_clear(&p->ping);
-		apus_event_set(&p->pong);
-	}
-	return 0;
-}
-
-/* One operation is one way: an event set, and the waiter running. */
-static int64_t ping_main(void *arg)
-{
-	struct job *job = arg;
-	struct ping_pong p = {.rounds = job->n / 2};
-
-	apus_event_init(&p.ping);
-	apus_event_init(&p.pong);
-
-	struct apus_task *t = apus_spawn(pong_task, &p);
-	int64_t begin_ns = apus_clock_host_ns();
-
-	for (uint64_t i = 0; i < p.rounds; i++) {
-		apus_event_set(&p.ping);
-		apus_must(apus_event_wait(&p.pong) == 0);
-		apus_event_clear(&p.pong);
-	}
-	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
-	return apus_await(t);
-}
-
-static int64_t event_ping_pong(uint64_t n, int64_t arg)
-{
-	return in_shard(ping_main, n, arg);
+	return apus_bench_in_shard(spawn_main, n, arg);
 }
 
 /* ------------------------------------------------------------------------------------ timers */
@@ -177,7 +109,7 @@ static void timer_fires(struct apus_work *work)
 /* 1 to 61 s away, at random: no two in the same place, none due while we measure. */
 static int64_t *random_spans(void)
 {
-	int64_t *spans = allocate(SPANS, sizeof(*spans));
+	int64_t *spans = apus_bench_allocate(SPANS, sizeof(*spans));
 	struct apus_random *r = apus_shard_random(apus_shard_self());
 
 	for (size_t i = 0; i < SPANS; i++)
@@ -187,7 +119,7 @@ static int64_t *random_spans(void)
 
 static struct apus_timer *random_timers(size_t count, int64_t within_ns)
 {
-	struct apus_timer *timers = allocate(count, sizeof(*timers));
+	struct apus_timer *timers = apus_bench_allocate(count, sizeof(*timers));
 	struct apus_random *r = apus_shard_random(apus_shard_self());
 
 	for (size_t i = 0; i < count; i++) {
@@ -200,7 +132,7 @@ static struct apus_timer *random_timers(size_t count, int64_t within_ns)
 
 static int64_t arm_cancel_main(void *arg)
 {
-	struct job *job = arg;
+	struct apus_bench_job *job = arg;
 	struct apus_timer *outstanding = random_timers((size_t)job->arg, 60 * APUS_SEC);
 	struct apus_timer probes[32];
 	int64_t *spans = random_spans(), now_ns = apus_now();
@@ -226,7 +158,7 @@ static int64_t arm_cancel_main(void *arg)
 
 static int64_t timer_arm_cancel(uint64_t n, int64_t outstanding)
 {
-	return in_shard(arm_cancel_main, n, outstanding);
+	return apus_bench_in_shard(arm_cancel_main, n, outstanding);
 }
 
 static struct {
@@ -250,7 +182,7 @@ static int64_t timer_arm_expire(uint64_t n, int64_t count)
 			  &shard) == 0);
 	apus_shard_enter(shard);
 
-	struct apus_timer *timers = allocate((size_t)count, sizeof(*timers));
+	struct apus_timer *timers = apus_bench_allocate((size_t)count, sizeof(*timers));
 	struct apus_random *r = apus_shard_random(shard);
 	int64_t elapsed_ns = 0;
 
@@ -280,7 +212,6 @@ const struct apus_bench apus_bench_runtime[] = {
 	{"task/yield/1000", task_yield, 1000, 20000000, 200000},
 	{"task/yield/100000", task_yield, 100000, 20000000, 1000000},
 	{"task/spawn_await", task_spawn_await, 0, 10000000, 100000},
-	{"event/ping_pong", event_ping_pong, 0, 10000000, 100000},
 	{"timer/arm_cancel/1000", timer_arm_cancel, 1000, 20000000, 200000},
 	{"timer/arm_cancel/1000000", timer_arm_cancel, 1000000, 20000000, 200000},
 	{"timer/arm_expire/1000000", timer_arm_expire, 1000000, 2000000, 1000000},
