@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Write the corpora of fuzz_ipv4 and fuzz_arp: one small file for each kind of packet worth knowing.
+
+The files are checked in; run this after a change to what it makes. The formats of the records are
+at the top of fuzz_ipv4.c and fuzz_arp.c. Existing files of other names (findings) are left alone.
+"""
+import argparse
+import pathlib
+import struct
+
+US, PEER, ALL, FAR = (bytes(a) for a in (
+    (10, 7, 0, 2), (10, 7, 0, 1), (10, 7, 0, 255), (192, 0, 2, 1)))
+MAC_US, MAC_PEER, MAC_ALL = b'\2\0\0\0\0\2', b'\2\0\0\0\0\1', b'\xff' * 6
+ETHERNET, MEND, SECOND, TRUSTED = 1, 2, 0x20, 0x40
+
+
+def cut(choice):
+    return choice << 2
+
+
+def record(packet, flags=MEND):
+    return bytes([flags]) + struct.pack('<H', len(packet)) + packet
+
+
+def ipv4(proto, payload, src=PEER, dst=US, options=b'', total=None, **fields):
+    ihl = fields.get('ihl', 5 + len(options) // 4)
+    total = 20 + len(options) + len(payload) if total is None else total
+    return struct.pack('>BBHHHBBH4s4s', fields.get('version', 4) << 4 | ihl, fields.get('tos', 0), total, 0,
+                       fields.get('fragment', 0x4000), fields.get('ttl', 64), proto, 0, src, dst) + options + payload
+
+
+def icmp(kind, code, rest, data=b''):
+    return struct.pack('>BBH4s', kind, code, 0, rest) + data
+
+
+def udp(port, data, source=5353, length=None):
+    return struct.pack('>HHHH', source, port, 8 + len(data) if length is None else length, 0) + data
+
+
+def tcp(flags, seq=1, ack=0, port=80, options=b'', data=b'', offset=None):
+    offset = 5 + len(options) // 4 if offset is None else offset
+    return struct.pack('>HHIIBBHHH', 40000, port, seq, ack, offset << 4, flags, 65535, 0, 0) + options + data
+
+
+def ethernet(payload, ethertype=0x0800, dst=MAC_US, src=MAC_PEER, tag=b''):
+    return dst + src + tag + struct.pack('>H', ethertype) + payload
+
+
+def arp(op=1, sha=MAC_PEER, spa=PEER, tpa=US, head=(1, 0x0800, 6, 4)):
+    return struct.pack('>HHBBH6s4s6s4s', *head, op, sha, spa, b'\0' * 6, tpa)
+
+
+def error(kind, code, inner, mtu=0):
+    return ipv4(1, icmp(kind, code, struct.pack('>HH', 0, mtu), inner))
+
+
+PING = ipv4(1, icmp(8, 0, b'\0\1\0\1', b'ping'))
+# Our neighbour is known after this, so that answers leave.
+MEET = record(ethernet(arp(), 0x0806, MAC_ALL), ETHERNET)
+
+
+def ipv4_corpus():
+    ours = ipv4(17, udp(5353, b'lost', source=8), src=US, dst=PEER)
+    ours_tcp = ipv4(6, tcp(0x10, port=9999)[:8], src=US, dst=FAR)
+    syn = tcp(2, options=b'\2\4\5\xb4\4\2\x08\x0a\0\0\0\1\0\0\0\0\1\3\3\7')
+    yield 'ping', MEET + record(PING)
+    yield 'ping-padded', MEET + record(PING + b'\0' * 14)
+    yield 'ping-segments', MEET + record(PING, MEND | cut(1)) + record(PING, MEND | cut(2))
+    yield 'ping-large', MEET + record(ipv4(1, icmp(8, 0, b'\0\1\0\1', b'x' * 1400)), MEND | cut(7))
+    yield 'ping-broadcast', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), dst=ALL))
+    yield 'ping-options', MEET + record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\x94\4\0\0\1\1\1\0'))
+    yield 'ping-bad-sum', record(PING, 0) + record(PING, TRUSTED)
+    yield 'option-length-0', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\xc8\0\0\0'))
+    yield 'option-last-byte', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\1\1\1\xc8'))
+    yield 'source-route', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\x83\7\4\x0a\7\0\1\0'))
+    yield 'ihl-4', record(ipv4(1, b'\x08' * 12, ihl=4))
+    yield 'ihl-15', record(ipv4(1, b'\x08' * 12, ihl=15))
+    yield 'version-6', record(ipv4(1, b'\x08' * 12, version=6))
+    yield 'total-short', record(ipv4(1, b'\x08' * 12, total=19))
+    yield 'total-long', record(ipv4(1, b'\x08' * 12, total=65535))
+    yield 'land', record(ipv4(6, syn, src=US))
+    yield 'martians', b''.join(record(ipv4(17, udp(7, b'x'), src=bytes(a))) for a in (
+        (0, 0, 0, 0), (127, 0, 0, 1), (224, 0, 0, 1), (240, 0, 0, 1), (255, 255, 255, 255), (10, 7, 0, 255)))
+    yield 'fragments', b''.join(record(ipv4(17, udp(7, b'x' * 16), fragment=f)) for f in (0x2000, 0x2002, 3, 0x1fff))
+    yield 'unknown-protocol', MEET + record(ipv4(253, b'hello')) + record(ipv4(253, b'x' * 900), MEND | cut(6))
+    yield 'udp', record(ipv4(17, udp(7, b'hello'))) + record(ipv4(17, udp(8, b'hello')))
+    yield 'udp-empty', record(ipv4(17, udp(7, b'')))
+    yield 'udp-trailing', record(ipv4(17, udp(7, b'hello', length=9)), MEND | cut(2))
+    yield 'udp-lengths', b''.join(record(ipv4(17, udp(7, b'hello', length=n))) for n in (0, 7, 14, 65535))
+    yield 'udp-short', record(ipv4(17, udp(7, b'')[:5]))
+    yield 'udp-no-checksum', record(ipv4(17, udp(7, b'hello')), TRUSTED)
+    yield 'udp-no-socket', MEET + record(ipv4(17, udp(9, b'hello'))) + record(ipv4(17, udp(0, b'hello')))
+    yield 'udp-broadcast', record(ipv4(17, udp(7, b'hello'), dst=ALL))
+    yield 'icmp-types', b''.join(record(ipv4(1, icmp(t, 0, b'\0' * 4, b'x' * 28))) for t in range(0, 20))
+    yield 'icmp-short', b''.join(record(ipv4(1, (b'\x08' + b'\0' * 7)[:n])) for n in range(8))
+    yield 'error-udp', record(error(3, 3, ours[:28]))
+    yield 'error-tcp', record(error(3, 1, ours_tcp)) + record(error(11, 0, ours_tcp))
+    yield 'error-too-big', b''.join(record(error(3, 4, ours_tcp, mtu)) for mtu in (0, 68, 1400, 65535))
+    yield 'error-truncated', b''.join(record(error(3, 3, ours[:n])) for n in (0, 1, 19, 20, 27))
+    yield 'error-inner-ihl', record(error(3, 3, b'\x4f' + ours[1:28])) + record(error(3, 3, b'\x41' + ours[1:28]))
+    yield 'error-about-error', record(error(3, 3, ipv4(1, icmp(3, 3, b'\0' * 4), src=US, dst=PEER)))
+    yield 'tcp-syn', MEET + record(ipv4(6, syn), MEND | SECOND) + record(ipv4(6, tcp(0x10, 2, 1)))
+    yield 'tcp-closed-port', MEET + record(ipv4(6, tcp(2, port=81))) + record(ipv4(6, tcp(0x10, port=81)))
+    yield 'tcp-flags', MEET + b''.join(record(ipv4(6, tcp(f))) for f in (0, 1, 3, 4, 6, 0x29, 0x3f))
+    yield 'tcp-short', b''.join(record(ipv4(6, tcp(2)[:n])) for n in (0, 1, 13, 19))
+    yield 'tcp-offset', record(ipv4(6, tcp(2, offset=4))) + record(ipv4(6, tcp(2, offset=15)))
+    yield 'tcp-broadcast', record(ipv4(6, tcp(2), dst=ALL))
+    yield 'eth-short', b''.join(record(ethernet(b'')[:n], ETHERNET) for n in range(14))
+    yield 'eth-tagged', record(ethernet(PING, tag=b'\x81\0\xa0\0'), ETHERNET | MEND) + record(
+        ethernet(PING, tag=b'\x81\0\0\7'), ETHERNET) + record(ethernet(b'', tag=b'\x81\0\0'), ETHERNET)
+    yield 'eth-types', b''.join(record(ethernet(PING, t), ETHERNET) for t in (0x86dd, 0x88cc, 1500, 0))
+    yield 'eth-not-ours', record(ethernet(PING, dst=b'\2\0\0\0\0\x09'), ETHERNET) + record(
+        ethernet(PING, dst=MAC_ALL), ETHERNET | MEND) + record(ethernet(PING, src=MAC_ALL), ETHERNET)
+    yield 'gateway', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), src=FAR), MEND | SECOND)
+
+
+def raw(packet):
+    return b'\0' + packet.ljust(28, b'\0')
+
+
+def chosen(kind, station, sender, target):
+    return bytes([1, kind, station, sender, target])
+
+
+def send(host):
+    return bytes([2, host])
+
+
+def wait(quarters):
+    return bytes([3, quarters])
+
+
+def arp_corpus():
+    yield 'request', raw(arp())
+    yield 'reply-unsolicited', raw(arp(op=2))
+    yield 'truncated', b'\0' + arp()[:20]
+    yield 'formats', b''.join(raw(arp(head=h)) for h in (
+        (6, 0x0800, 6, 4), (1, 0x86dd, 6, 4), (1, 0x0800, 8, 4), (1, 0x0800, 6, 16)))
+    yield 'operations', b''.join(raw(arp(op=o)) for o in (0, 3, 4, 65535))
+    yield 'senders', b''.join(raw(arp(sha=s)) for s in (MAC_ALL, b'\0' * 6, MAC_US, b'\1\0\x5e\0\0\1'))
+    yield 'probe', raw(arp(spa=b'\0' * 4))
+    yield 'conflict', raw(arp(spa=US)) + wait(4) + raw(arp(spa=US, op=2)) + wait(44) + raw(arp(spa=US))
+    yield 'off-prefix', raw(arp(spa=FAR)) + raw(arp(spa=ALL))
+    yield 'resolve', send(1) + chosen(1, 1, 1, 1)
+    yield 'resolve-late', send(1) + wait(5) + send(1) + chosen(1, 1, 1, 1) + send(1)
+    yield 'unanswered', send(9) + wait(4) + send(9) + wait(9) + send(9) + wait(13) + send(9)
+    yield 'waiting-full', b''.join(send(5) for _ in range(12)) + chosen(1, 1, 5, 1)
+    yield 'moved', chosen(0, 1, 1, 1) + wait(8) + chosen(0, 2, 1, 1) + chosen(0, 3, 1, 1) + send(1)
+    yield 'gratuitous', chosen(0, 1, 1, 1) + chosen(0, 1, 1, 4)
+    yield 'stale', chosen(0, 1, 1, 1) + send(1) + wait(241) + chosen(1, 1, 1, 1) + wait(250)
+    yield 'expired', chosen(0, 1, 1, 1) + send(1) + wait(255) + send(1) + wait(20)
+    yield 'many', b''.join(send(h) for h in range(3, 120))
+    yield 'broadcast', send(255) + send(0) + send(2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    here = pathlib.Path(__file__).parent / 'corpus'
+    for folder, corpus in (('ipv4', ipv4_corpus()), ('arp', arp_corpus())):
+        (here / folder).mkdir(parents=True, exist_ok=True)
+        for name, data in corpus:
+            (here / folder / name).write_bytes(data)
+
+
+if __name__ == '__main__':
+    main()
