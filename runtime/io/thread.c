@@ -185,7 +185,7 @@ static int submit(struct pool *pool, struct job *job)
 
 int64_t apus_to_thread(apus_thread_fn fn, void *arg)
 {
-	static const struct apus_wait_type call = {.cancel = cancel_job};
+	static const struct apus_wait_type call = {.cancel = cancel_job, .is_outside = true};
 	struct pool *pool = pool_of(apus_shard_self());
 	struct job job = {.fn = fn, .arg = arg, .pool = pool};
 

@@ -6,6 +6,7 @@
  * to 33 µs; then it arms every poller, looks once more, and sleeps in epoll until a file
  * descriptor, the bell or the next timer. With --idle spin it never sleeps.
  */
+#include "runtime/sched/debug.h"
 #include "runtime/sched/internal.h"
 
 #include <errno.h>
@@ -24,12 +25,16 @@ int apus_shard_watch(struct apus_shard *shard, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
 
-	return epoll_ctl(shard->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+	if (epoll_ctl(shard->epoll_fd, EPOLL_CTL_ADD, fd, &event))
+		return -errno;
+	shard->watched++;
+	return 0;
 }
 
 void apus_shard_unwatch(struct apus_shard *shard, int fd)
 {
-	(void)epoll_ctl(shard->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	if (epoll_ctl(shard->epoll_fd, EPOLL_CTL_DEL, fd, NULL) == 0)
+		shard->watched--;
 }
 
 int apus_idle_open(struct apus_shard *s)
@@ -47,6 +52,7 @@ int apus_idle_open(struct apus_shard *s)
 	rc = apus_shard_watch(s, s->event_fd);
 	if (rc)
 		goto err_close_event;
+	s->watched = 0; /* the bell does not count */
 	return 0;
 
 err_close_event:
@@ -113,6 +119,8 @@ static void wait_for_news(struct apus_shard *s, int64_t until_ns)
 
 		span = (struct timespec){.tv_sec = ns / APUS_SEC, .tv_nsec = ns % APUS_SEC};
 		timeout = &span;
+	} else if (s->is_debug) {
+		apus_debug_sleeps(s);
 	}
 
 	int n = epoll_pwait2(s->epoll_fd, events, apus_countof(events), timeout, NULL);

@@ -15,6 +15,7 @@
 #include "runtime/sched/wait.h"
 #include "runtime/sched/wheel.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum apus_task_state {
@@ -85,6 +86,8 @@ struct apus_shard {
 	uint32_t lap_end;       /* position in the ready queue where this lap ends */
 	uint32_t laps_in_place; /* laps that may begin without going through the loop */
 	bool now_known;         /* now_ns was read in this turn */
+	bool is_debug;          /* fixed at open */
+	bool in_turn;           /* the loop is in a turn: what the watchdog goes by */
 	int64_t now_ns;
 	struct apus_context loop; /* where the loop stands while a task runs */
 	struct apus_clock *clock;
@@ -118,7 +121,11 @@ struct apus_shard {
 	atomic_bool asleep; /* other threads must ring the bell */
 	void *signal_stack; /* of the fault handler */
 	bool reports_faults;
-	void *tsan_fiber; /* the loop's own */
+	void *tsan_fiber;       /* the loop's own */
+	pthread_t thread;       /* that entered it last */
+	size_t watched;         /* file descriptors, beside the bell */
+	struct apus_slow *slow; /* in debug mode */
+	bool said_deadlock;
 };
 
 extern apus_thread_local struct apus_shard *apus_shard_current;

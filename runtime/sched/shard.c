@@ -12,6 +12,7 @@
 #include "runtime/sched/shard.h"
 
 #include "runtime/base/log.h"
+#include "runtime/sched/debug.h"
 #include "runtime/sched/internal.h"
 
 #include <errno.h>
@@ -124,6 +125,7 @@ bool apus_shard_turn(struct apus_shard *s)
 {
 	apus_assert(s == apus_shard_current && !s->current);
 	s->now_known = false;
+	s->in_turn = true;
 	s->counters[APUS_SHARD_TURNS]++;
 
 	bool any = poll_all(s);
@@ -134,6 +136,7 @@ bool apus_shard_turn(struct apus_shard *s)
 		any = true;
 	}
 	flush_all(s);
+	s->in_turn = false;
 	return any;
 }
 
@@ -242,9 +245,15 @@ int apus_shard_open(const struct apus_shard_options *options, struct apus_shard 
 	rc = o->stack_report ? apus_fault_open(s) : 0;
 	if (rc)
 		goto err_idle;
+	s->thread = pthread_self();
+	rc = apus_debug_open(s, o);
+	if (rc)
+		goto err_fault;
 	*out = s;
 	return 0;
 
+err_fault:
+	apus_fault_close(s);
 err_idle:
 	apus_idle_close(s);
 err_ready:
@@ -282,14 +291,17 @@ void apus_shard_close(struct apus_shard *s)
 
 		closer->close(closer);
 	}
+	apus_debug_report_leaks(s);
 	apus_must_op(s->tasks_live, ==, 0);
 	apus_must(apus_list_empty(&s->pollers));
 	warn_of_handles(s);
 	if (apus_shard_current == s)
 		apus_shard_current = NULL;
+	apus_debug_close(s);
 	apus_fault_close(s);
 	apus_idle_close(s);
 	apus_ready_fini(&s->ready);
+	apus_debug_report_heap(s);
 	apus_heap_fini(&s->heap);
 	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
 		apus_stack_pool_fini(&s->pools[i], apus_task_drop);
@@ -309,6 +321,8 @@ struct apus_shard *apus_shard_enter(struct apus_shard *shard)
 
 	apus_must(!before || !before->current);
 	apus_shard_current = shard;
+	if (shard)
+		shard->thread = pthread_self();
 	return before;
 }
 

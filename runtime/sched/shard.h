@@ -30,6 +30,8 @@ struct apus_shard_options {
 	bool stack_report;        /* install the handler that names a task whose stack overflowed */
 	uint32_t tasks_max;       /* 0: 4 million */
 	size_t stack_bytes;       /* default address space of a task's stack; 0: 64 KiB */
+	bool debug;               /* debug mode: look for mistakes; also by APUS_DEBUG=1 */
+	int64_t slow_ns;          /* in debug mode: report a step that runs longer; 0: 25 ms */
 };
 
 /** apus_shard_open - a shard, not entered. Context: thread. Return: 0, -ENOMEM, -EINVAL, -errno of pinning */

@@ -218,3 +218,32 @@ bool apus_stack_pool_guards(const struct apus_stack_pool *pool, const void *addr
 	}
 	return false;
 }
+
+/* Sizes are powers of two: their lowest bit is free to say that a stack lies in one of the lists. */
+static void mark(struct apus_stack *list)
+{
+	for (; list; list = list->next)
+		list->bytes ^= 1;
+}
+
+static void mark_free(struct apus_stack_pool *pool)
+{
+	mark(pool->hot);
+	mark(pool->aging);
+	mark(pool->cold);
+}
+
+void apus_stack_pool_each_used(struct apus_stack_pool *pool, void (*visit)(void *object, void *arg),
+			       void *arg)
+{
+	mark_free(pool);
+	for (struct apus_stack_slab *slab = pool->slabs; slab; slab = slab->next)
+		for (size_t i = 0; i < slab->carved; i++) {
+			struct apus_stack *stack =
+				apus_stack_object(pool, slab->base + i * pool->stack_bytes);
+
+			if (!(stack->bytes & 1))
+				visit(stack, arg);
+		}
+	mark_free(pool);
+}

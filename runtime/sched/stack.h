@@ -57,6 +57,10 @@ bool apus_stack_pool_trim(struct apus_stack_pool *pool);
 /** apus_stack_pool_guards - true if @address lies in a guard page of the pool; @base is then its stack */
 bool apus_stack_pool_guards(const struct apus_stack_pool *pool, const void *address, char **base);
 
+/** apus_stack_pool_each_used - calls @visit for the object of every stack that is given out */
+void apus_stack_pool_each_used(struct apus_stack_pool *pool, void (*visit)(void *object, void *arg),
+			       void *arg);
+
 /** apus_stack_object - the object at the top of the stack at @base */
 void *apus_stack_object(const struct apus_stack_pool *pool, char *base);
 

@@ -10,6 +10,7 @@
 #include "runtime/sched/task.h"
 
 #include "runtime/base/log.h"
+#include "runtime/sched/debug.h"
 #include "runtime/sched/internal.h"
 
 #include <errno.h>
@@ -307,9 +308,15 @@ static inline struct apus_task *create(struct apus_shard *s, struct apus_stack_p
 	return t;
 }
 
-static inline void start(struct apus_shard *s, struct apus_task *t, char *stack_top)
+/* Its stack begins right under it; in debug mode, under what is noted of it. */
+static inline char *stack_top(struct apus_shard *s, struct apus_task *t)
 {
-	apus_context_make(&t->context, stack_top, enter);
+	return apus_unlikely(s->is_debug) ? apus_debug_spawned(s, t) : (char *)t;
+}
+
+static inline void start(struct apus_shard *s, struct apus_task *t, char *top)
+{
+	apus_context_make(&t->context, top, enter);
 	apus_task_ready(s, t);
 }
 
@@ -319,17 +326,17 @@ struct apus_task *apus_spawn(apus_task_fn fn, void *arg)
 	struct apus_task *t = create(s, s->default_pool, fn, arg);
 
 	if (apus_likely(t))
-		start(s, t, (char *)t);
+		start(s, t, stack_top(s, t));
 	return t;
 }
 
 /* Runs @t until it suspends or ends, from wherever we are. */
-static void run_eagerly(struct apus_shard *s, struct apus_task *t, char *stack_top)
+static void run_eagerly(struct apus_shard *s, struct apus_task *t, char *top)
 {
 	struct apus_task *spawner = s->current;
 	void *saved = NULL;
 
-	apus_context_make(&t->context, stack_top, enter);
+	apus_context_make(&t->context, top, enter);
 	t->is_eager = true;
 	t->spawner = spawner;
 	if (!spawner) {
@@ -358,7 +365,7 @@ static struct apus_task *spawn_options(const struct apus_spawn_options *options,
 	if (!t)
 		return NULL;
 
-	char *top = (char *)t - ((bytes + 63) & ~(size_t)63);
+	char *top = stack_top(s, t) - ((bytes + 63) & ~(size_t)63);
 
 	if (bytes)
 		t->arg = memcpy(top, arg, bytes);
@@ -469,8 +476,12 @@ struct apus_list *apus_task_awaiters(struct apus_task *t)
 void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,
 		    const void *object)
 {
+	struct apus_shard *s = apus_shard_current;
+
+	if (apus_unlikely(s->is_debug) && s->current)
+		apus_debug_waits(s, s->current);
 	*wait = (struct apus_wait){
-		.task = apus_shard_current->current,
+		.task = s->current,
 		.type = type,
 		.what = what,
 		.object = object,
@@ -496,6 +507,8 @@ void apus_wake(struct apus_wait *wait, int64_t rc)
 		return;
 	}
 	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
+	if (apus_unlikely(t->shard != apus_shard_current))
+		apus_wake_elsewhere(t, __builtin_return_address(0));
 	apus_list_unlink(&wait->link);
 	wait->rc = rc;
 	t->wait = NULL;
@@ -526,6 +539,15 @@ static inline bool take_cancel(struct apus_task *t)
 		return false;
 	t->must_cancel = false;
 	return true;
+}
+
+int apus_wait_check_slow(const struct apus_list *queue)
+{
+	const struct apus_task *first = apus_list_entry(queue->next, struct apus_wait, link)->task;
+
+	if (apus_likely(!first || first->shard == apus_shard_current))
+		return 0;
+	return apus_wrong_shard(first, "a wait for the same as", __builtin_return_address(0));
 }
 
 int64_t apus_park(struct apus_wait *wait)
@@ -601,6 +623,10 @@ bool apus_task_cancel(struct apus_task *t)
 {
 	if (!t || t->state == APUS_TASK_DONE)
 		return false;
+	if (apus_unlikely(t->shard != apus_shard_current)) {
+		(void)apus_wrong_shard(t, "cancel", __builtin_return_address(0));
+		return false;
+	}
 	t->cancelling++;
 	t->shard->counters[APUS_SHARD_CANCELS]++;
 	if (t->state == APUS_TASK_PARKED)
@@ -639,6 +665,8 @@ int64_t apus_await(struct apus_task *t)
 
 	if (apus_unlikely(!t))
 		return -ENOMEM;
+	if (apus_unlikely(t->shard != apus_shard_current))
+		return apus_wrong_shard(t, "await", __builtin_return_address(0));
 	t->result_seen = true;
 	if (apus_unlikely(t == self)) {
 		put(t);

@@ -61,13 +61,13 @@ APUS_MUST_CHECK int apus_spawn_detached(const struct apus_spawn_options *options
 
 /**
  * apus_await - wait until the task has ended, and take its result
- * @t: handle; consumed, always
+ * @t: handle; consumed, unless it is of another shard
  *
  * A cancel of the waiting task is passed on to @t, as in asyncio: the wait then ends when @t does.
  * When @t has ended already it does not wait, but spends budget as apus_checkpoint().
  *
  * Context: task, suspends.
- * Return:  what the body returned; -ECANCELED; -EDEADLK for one's own task; -ENOMEM for NULL.
+ * Return:  what the body returned; -ECANCELED; -EDEADLK for one's own task; -EXDEV; -ENOMEM for NULL.
  */
 APUS_MUST_CHECK int64_t apus_await(struct apus_task *t);
 
@@ -84,7 +84,7 @@ APUS_MUST_CHECK struct apus_task *apus_task_get(struct apus_task *t);
  * wait gets it at its next wait. One that has not started never does.
  *
  * Context: any, on the task's shard.
- * Return:  true if asked; false if it has ended.
+ * Return:  true if asked; false if it has ended, or is another shard's.
  * Source:  asyncio Task.cancel
  */
 bool apus_task_cancel(struct apus_task *t);

@@ -20,6 +20,7 @@ struct apus_wait;
 struct apus_wait_type {
 	/* The waiting task was cancelled. Return: true if passed on, so that the wait goes on. NULL: never is. */
 	bool (*cancel)(struct apus_wait *wait);
+	bool is_outside; /* another thread ends it: never a deadlock */
 };
 
 struct apus_wait {
@@ -69,6 +70,14 @@ void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, c
  */
 APUS_MUST_CHECK int64_t apus_park(struct apus_wait *wait);
 
+/**
+ * apus_wait_check - may the running task wait in @queue, of struct apus_wait.link?
+ *
+ * For primitives, before they link their wait: an object belongs to the shard whose tasks wait for it.
+ * Context: task. Return: 0; -EXDEV: those that wait in it are of another shard.
+ */
+APUS_MUST_CHECK static inline int apus_wait_check(const struct apus_list *queue);
+
 /** apus_wake - end the wait with @rc; unlinks it; the task runs in the next lap. Context: any, on the shard */
 void apus_wake(struct apus_wait *wait, int64_t rc);
 
@@ -89,6 +98,15 @@ APUS_MUST_CHECK int64_t apus_park_into(struct apus_wait *wait, struct apus_wait 
 
 /** apus_task_is_inside - does the running task run inside of another's call: was it woken so, and has not suspended since? Context: task */
 bool apus_task_is_inside(void);
+
+/* --- inline definitions ----------------------------------------------------------------------- */
+
+int apus_wait_check_slow(const struct apus_list *queue);
+
+static inline int apus_wait_check(const struct apus_list *queue)
+{
+	return apus_list_empty(queue) ? 0 : apus_wait_check_slow(queue);
+}
 
 APUS_END_DECLS
 
