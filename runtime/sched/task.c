@@ -581,11 +581,13 @@ void apus_wake_inside(struct apus_wait *wait, int64_t rc)
 {
 	struct apus_shard *s = apus_shard_current;
 	struct apus_task *self = s->current, *t = unpark(wait, rc);
+	int32_t budget = apus_task_budget;
 	void *saved = NULL;
 
 	t->is_eager = true;
 	t->spawner = self;
 	switch_to_task(s, &self->context, &saved, t);
+	apus_task_budget = budget - 1;
 }
 
 int64_t apus_park_into(struct apus_wait *wait, struct apus_wait *next, int64_t rc)

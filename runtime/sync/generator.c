@@ -100,6 +100,10 @@ static int64_t run(struct apus_generator *g, int64_t how, void **value)
 
 int64_t apus_generator_send(struct apus_generator *g, void *sent, void **value)
 {
+	int rc = apus_checkpoint(); /* a body that never waits must not keep others from running */
+
+	if (rc)
+		return rc;
 	switch (g->state) {
 	case APUS_GENERATOR_CREATED:
 		if (sent)
