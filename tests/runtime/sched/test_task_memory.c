@@ -206,7 +206,7 @@ static void exhaust_address_space(void *arg)
 static void without_address_space_spawn_fails_and_the_rest_goes_on(void **state)
 {
 	if (!test_memory_is_ours())
-		skip();
+		test_skip();
 	int status = test_in_child(exhaust_address_space, NULL, &capture);
 
 	assert_true(WIFEXITED(status));
