@@ -553,9 +553,9 @@ static const char *set_key(struct apus_impair_options *o, const char *key, const
 		    (k->units == count_units && !number))
 			return k->right;
 		if (k->bytes == sizeof(uint32_t))
-			*(uint32_t *)((char *)o + k->offset) = (uint32_t)number;
+			*(uint32_t *)(void *)((char *)o + k->offset) = (uint32_t)number;
 		else
-			*(uint64_t *)((char *)o + k->offset) = number;
+			*(uint64_t *)(void *)((char *)o + k->offset) = number;
 		return NULL;
 	}
 	return "";

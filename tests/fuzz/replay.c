@@ -27,7 +27,7 @@ static void die(const char *path)
 static void replay_file(const char *path)
 {
 	FILE *f = fopen(path, "rb");
-	long size;
+	long size = -1;
 
 	if (!f || fseek(f, 0, SEEK_END) || (size = ftell(f)) < 0 || fseek(f, 0, SEEK_SET))
 		die(path);

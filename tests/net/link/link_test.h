@@ -97,7 +97,7 @@ static APUS_UNUSED struct rte_mbuf *frame_new(struct fixture *f, uint32_t number
 	struct rte_ether_hdr *eth;
 
 	assert_non_null(m);
-	eth = (struct rte_ether_hdr *)rte_pktmbuf_append(m, bytes);
+	eth = (struct rte_ether_hdr *)(void *)rte_pktmbuf_append(m, bytes);
 	memset(eth, (int)number, bytes);
 	eth->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
 	memcpy(eth + 1, &number, sizeof(number));

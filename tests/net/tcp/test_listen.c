@@ -156,8 +156,6 @@ static void ack_to_a_listener_is_reset_at_its_number(void **state)
 
 static void syn_ack_is_sent_again_after_1_2_4_8_16_seconds_and_then_no_more(void **state)
 {
-	int64_t at_ns = 0;
-
 	listen_with(0);
 	plain_syn(PEER_PORT);
 	for (int i = 0; i < APUS_TCP_SYN_ACK_RETRIES; i++) {
@@ -167,7 +165,6 @@ static void syn_ack_is_sent_again_after_1_2_4_8_16_seconds_and_then_no_more(void
 		peer_wait(p, APUS_MS);
 		assert_int_equal(p->heard_count, 1);
 		assert_true(peer_last(p)->syn && peer_last(p)->has_ack);
-		at_ns += APUS_SEC << i;
 	}
 	peer_forget(p);
 	peer_wait(p, 32 * APUS_SEC - APUS_MS);
