@@ -148,8 +148,8 @@ static bool awaits_others(const struct apus_shard *s)
 
 void apus_debug_sleeps(struct apus_shard *s)
 {
-	if (s->said_deadlock || !s->tasks_live || s->watched || !apus_list_empty(&s->pollers) ||
-	    awaits_others(s))
+	if (s->said_deadlock || !s->tasks_live || s->wheel.armed || s->watched ||
+	    !apus_list_empty(&s->pollers) || awaits_others(s))
 		return;
 	s->said_deadlock = true;
 	apus_log(WARN,

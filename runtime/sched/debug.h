@@ -39,7 +39,7 @@ void apus_debug_report_heap(const struct apus_shard *s);
 APUS_COLD char *apus_debug_spawned(struct apus_shard *s, struct apus_task *t);
 /** apus_debug_waits - @t is about to wait */
 APUS_COLD void apus_debug_waits(struct apus_shard *s, struct apus_task *t);
-/** apus_debug_sleeps - the shard is about to sleep without an end: says once if nothing can wake it */
+/** apus_debug_sleeps - the shard is about to sleep: says once if nothing can wake it */
 APUS_COLD void apus_debug_sleeps(struct apus_shard *s);
 
 /** apus_debug_record_of - NULL if its shard is not in debug mode */

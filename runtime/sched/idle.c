@@ -119,9 +119,9 @@ static void wait_for_news(struct apus_shard *s, int64_t until_ns)
 
 		span = (struct timespec){.tv_sec = ns / APUS_SEC, .tv_nsec = ns % APUS_SEC};
 		timeout = &span;
-	} else if (s->is_debug) {
-		apus_debug_sleeps(s);
 	}
+	if (s->is_debug)
+		apus_debug_sleeps(s);
 
 	int n = epoll_pwait2(s->epoll_fd, events, apus_countof(events), timeout, NULL);
 

@@ -38,9 +38,12 @@ static void members_put(struct apus_member *members, const struct apus_member *f
 		apus_heap_free(apus_shard_heap(apus_shard_self()), members);
 }
 
-static void watch(struct apus_member *w, struct apus_task *task, apus_work_fn done, void *owner)
+/* @object: what the task that gets the news waits for, so that a dump finds it. */
+static void watch(struct apus_member *w, struct apus_task *task, apus_work_fn done, void *owner,
+		  const void *object)
 {
 	apus_callback_init(&w->done, done);
+	w->done.wait.object = object;
 	apus_list_init(&w->link);
 	w->task = task;
 	w->owner = owner;
@@ -106,7 +109,7 @@ static int64_t gather_watched(struct gather *g, struct apus_member *members)
 
 	apus_wait_init(&g->wait, &gathering, "gather", g->tasks);
 	for (size_t i = 0; i < g->n; i++)
-		watch(&members[i], g->tasks[i], gathered, g);
+		watch(&members[i], g->tasks[i], gathered, g, g->tasks);
 
 	int64_t rc = apus_park(&g->wait);
 
@@ -191,7 +194,7 @@ static int64_t wait_watched(struct waiting *w, struct apus_member *members,
 	apus_event_init(&w->enough);
 	for (size_t i = 0; i < n; i++)
 		if (!apus_task_done(tasks[i]))
-			watch(&members[watched++], tasks[i], one_ended, w);
+			watch(&members[watched++], tasks[i], one_ended, w, &w->enough.waiters);
 	apus_timeout_begin(&limit, ns);
 
 	int64_t rc = apus_timeout_end(&limit, apus_event_wait(&w->enough));
@@ -243,7 +246,7 @@ int apus_as_completed_begin(struct apus_as_completed *it, struct apus_task *cons
 	if (!it->members)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		watch(&it->members[i], tasks[i], next_ended, it);
+		watch(&it->members[i], tasks[i], next_ended, it, &it->waiters);
 	return 0;
 }
 
@@ -339,8 +342,8 @@ static void start_next(struct race *race)
 {
 	struct apus_racer *racer = &race->racers[race->started];
 
-	watch(&race->members[race->started++], apus_spawn(racer->fn, racer->arg), racer_ended,
-	      race);
+	watch(&race->members[race->started++], apus_spawn(racer->fn, racer->arg), racer_ended, race,
+	      &race->news.waiters);
 }
 
 static int64_t run_race(struct race *race, int64_t delay_ns)

@@ -25,8 +25,11 @@ static int reacquire(struct apus_lock *lock)
 {
 	int rc, cancelled = 0;
 
-	while ((rc = apus_lock_acquire(lock)))
+	while ((rc = apus_lock_acquire(lock))) {
 		cancelled = rc;
+		if (rc == -EXDEV)
+			break;
+	}
 	return cancelled;
 }
 

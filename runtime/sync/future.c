@@ -65,12 +65,15 @@ int64_t apus_future_await(struct apus_future *f)
 {
 	static const struct apus_wait_type await_future = {.cancel = cancel_future};
 	struct apus_wait wait;
+	int rc;
 
 	if (f->state != APUS_FUTURE_PENDING) {
-		int rc = apus_checkpoint();
-
+		rc = apus_checkpoint();
 		return rc ? rc : f->result;
 	}
+	rc = apus_wait_check(&f->waiters.waiters);
+	if (apus_unlikely(rc))
+		return rc;
 	apus_wait_init(&wait, &await_future, "future", f);
 	apus_list_push_back(&f->waiters.waiters, &wait.link);
 	return apus_park(&wait);

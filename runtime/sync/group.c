@@ -115,6 +115,7 @@ int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *opti
 		child->arg = child + 1;
 	child->task = t;
 	apus_callback_init(&child->done, child_done);
+	child->done.wait.object = &g->ended; /* what the parent waits for: a dump finds it so */
 	apus_task_on_done(t, &child->done);
 	apus_list_push_back(&g->children, &child->link);
 	g->live++;

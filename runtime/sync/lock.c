@@ -29,6 +29,9 @@ int apus_lock_acquire_slow(struct apus_lock *l)
 		l->is_locked = true;
 		return 0;
 	}
+	rc = apus_wait_check(&l->waiters.waiters);
+	if (rc)
+		return rc;
 	apus_wait_init(&wait, NULL, "lock", l);
 	apus_list_push_back(&l->waiters.waiters, &wait.link);
 	rc = (int)apus_park(&wait);

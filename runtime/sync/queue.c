@@ -176,12 +176,13 @@ static APUS_NOINLINE int wait_turn(struct apus_queue *q, struct apus_waitq *wait
 				   const char *what)
 {
 	struct apus_wait wait;
+	int rc = apus_wait_check(&waiters->waiters);
 
+	if (rc)
+		return rc;
 	apus_wait_init(&wait, NULL, what, q);
 	apus_list_push_back(&waiters->waiters, &wait.link);
-
-	int rc = (int)apus_park(&wait);
-
+	rc = (int)apus_park(&wait);
 	if (rc && wait.rc == 0 &&
 	    (waiters == &q->getters ? !apus_queue_is_empty(q) : !apus_queue_is_full(q)))
 		apus_waitq_wake_one(waiters, 0);

@@ -62,6 +62,9 @@ int apus_semaphore_acquire(struct apus_semaphore *s, uint64_t n)
 		return -EINVAL;
 	if (apus_semaphore_try_acquire(s, n) == 0)
 		return 0;
+	rc = apus_wait_check(&s->waiters.waiters);
+	if (rc)
+		return rc;
 	apus_wait_init(&waiter.wait, NULL, "semaphore", s);
 	apus_list_push_back(&s->waiters.waiters, &waiter.wait.link);
 	rc = (int)apus_park(&waiter.wait);

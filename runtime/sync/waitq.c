@@ -9,7 +9,10 @@
 int64_t apus_waitq_wait(struct apus_waitq *q, const char *what)
 {
 	struct apus_wait wait;
+	int rc = apus_wait_check(&q->waiters);
 
+	if (apus_unlikely(rc))
+		return rc;
 	apus_wait_init(&wait, NULL, what, q);
 	apus_list_push_back(&q->waiters, &wait.link);
 	return apus_park(&wait);
