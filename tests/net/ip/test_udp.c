@@ -51,7 +51,7 @@ static struct apus_udp *open_to(uint16_t port, uint32_t remote, uint16_t remote_
 	return u;
 }
 
-static void receive(uint16_t port, const void *data, size_t bytes)
+static APUS_NOINLINE void receive(uint16_t port, const void *data, size_t bytes)
 {
 	struct frame f;
 
