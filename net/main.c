@@ -13,6 +13,7 @@
 #include "net/link/ethdev.h"
 #include "net/link/impair.h"
 #include "net/stack.h"
+#include "net/telemetry.h"
 #include "runtime/base/log.h"
 #include "runtime/sched/run.h"
 #include "runtime/sched/shard.h"
@@ -104,7 +105,10 @@ static const struct argp_option common_options[] = {
 	 0},
 	{"pcap", KEY_PCAP, "FILE", 0, "write all frames to FILE (pcapng, for Wireshark)", 0},
 	{"seed", KEY_SEED, "N", 0, "of all chance, for the same run again (from the system)", 0},
-	{"debug", KEY_DEBUG, NULL, 0, "say more, and let DPDK say everything", 0},
+	{"debug", KEY_DEBUG, NULL, 0,
+	 "look for mistakes (slow steps, deadlocks, forgotten tasks; also by APUS_DEBUG=1), say more, "
+	 "and let DPDK say everything",
+	 0},
 	{NULL, 0, NULL, 0, "Help:", -1},
 	{"help", '?', NULL, 0, "this list", -1},
 	{"usage", KEY_USAGE, NULL, 0, "a short one", -1},
@@ -386,6 +390,7 @@ static int open_shard(struct room *r)
 		.seed = o->seed,
 		.spin = o->spin,
 		.stack_report = true,
+		.debug = o->debug,
 	};
 	int rc = apus_shard_open(&options, &r->shard);
 
@@ -523,7 +528,10 @@ static int open_and_run(struct room *r)
 	if (open_stack(r))
 		goto err_eal; /* which consumed the link */
 	apus_ethdev_report(r->device);
+	if (apus_telemetry_open(r->shard))
+		apus_log(WARN, "telemetry: /apus/tasks and /apus/tree are not there");
 	status = run(r);
+	apus_telemetry_close();
 
 	if (r->stack)
 		apus_stack_close(r->stack);

@@ -13,6 +13,7 @@
  */
 #include "net/sim/internal.h"
 #include "runtime/base/check.h"
+#include "runtime/sched/dump.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -155,7 +156,7 @@ static void report_tasks(const struct apus_sim_world *world)
 					    : "",
 				apus_sim_host_connections(h));
 		if (!world->options.quiet)
-			apus_shard_dump(h->shard, STDERR_FILENO);
+			apus_shard_dump_tree(h->shard, stderr, APUS_DUMP_STACKS);
 	}
 }
 

@@ -91,9 +91,10 @@ char *apus_debug_spawned(struct apus_shard *s, struct apus_task *t)
 	return (char *)record;
 }
 
-void apus_debug_waits(struct apus_shard *s, struct apus_task *t)
+void apus_debug_waits(struct apus_shard *s)
 {
-	record_of(t)->since_ns = apus_shard_now(s);
+	if (s->current)
+		record_of(s->current)->since_ns = apus_shard_now(s);
 }
 
 /* --------------------------------------------------------------------------------- wrong shards */
@@ -124,7 +125,7 @@ int apus_wrong_shard(const struct apus_task *t, const char *what, const void *pl
 	return -EXDEV;
 }
 
-void apus_wake_elsewhere(const struct apus_task *t, const void *place)
+void apus_debug_wakes_elsewhere(const struct apus_task *t, const void *place)
 {
 	(void)apus_wrong_shard(t, "wake", place);
 	apus_must(pthread_equal(t->shard->thread, pthread_self()));

@@ -37,8 +37,8 @@ void apus_debug_report_heap(const struct apus_shard *s);
 
 /** apus_debug_spawned - notes who spawned @t. Return: where its stack may begin */
 APUS_COLD char *apus_debug_spawned(struct apus_shard *s, struct apus_task *t);
-/** apus_debug_waits - @t is about to wait */
-APUS_COLD void apus_debug_waits(struct apus_shard *s, struct apus_task *t);
+/** apus_debug_waits - the running task is about to wait */
+APUS_COLD void apus_debug_waits(struct apus_shard *s);
 /** apus_debug_sleeps - the shard is about to sleep: says once if nothing can wake it */
 APUS_COLD void apus_debug_sleeps(struct apus_shard *s);
 
@@ -55,12 +55,12 @@ const struct apus_debug_record *apus_debug_record_of(const struct apus_task *t);
 APUS_COLD int apus_wrong_shard(const struct apus_task *t, const char *what, const void *place);
 
 /**
- * apus_wake_elsewhere - @t is about to be woken by another shard than its own
+ * apus_debug_wakes_elsewhere - @t is about to be woken by another shard than its own
  *
  * Returns where one thread runs both, as a simulated world does: that works. On two threads it would
  * corrupt the other's queues, so it ends the process. Context: any.
  */
-APUS_COLD void apus_wake_elsewhere(const struct apus_task *t, const void *place);
+APUS_COLD void apus_debug_wakes_elsewhere(const struct apus_task *t, const void *place);
 
 /* slow.c: the watchdog; shard->slow. */
 APUS_MUST_CHECK int apus_slow_open(struct apus_shard *s, int64_t limit_ns);

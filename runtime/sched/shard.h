@@ -80,7 +80,7 @@ void apus_on_unhandled(struct apus_shard *shard, apus_unhandled_fn fn, void *arg
 /** apus_shard_tasks - tasks that have not ended */
 size_t apus_shard_tasks(const struct apus_shard *shard);
 
-/** apus_shard_dump - one line per task to the file descriptor @fd: name, state, what it waits for. Context: any */
+/** apus_shard_dump - one line per task to the file descriptor @fd: name, state, what it waits for; dump.h has more. Context: any */
 void apus_shard_dump(const struct apus_shard *shard, int fd);
 
 /* Called by apus_shard_close(), the last registered first; the room's memory. */

@@ -478,8 +478,6 @@ void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, c
 {
 	struct apus_shard *s = apus_shard_current;
 
-	if (apus_unlikely(s->is_debug) && s->current)
-		apus_debug_waits(s, s->current);
 	*wait = (struct apus_wait){
 		.task = s->current,
 		.type = type,
@@ -488,6 +486,8 @@ void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, c
 		.rc = -EINPROGRESS,
 	};
 	apus_list_init(&wait->link);
+	if (apus_unlikely(s->is_debug))
+		apus_debug_waits(s); /* last, so that it costs no register when it is not called */
 }
 
 static APUS_COLD void wake_callback(struct apus_wait *wait, int64_t rc)
@@ -498,6 +498,22 @@ static APUS_COLD void wake_callback(struct apus_wait *wait, int64_t rc)
 			&apus_container_of(wait, struct apus_callback, wait)->work, 0);
 }
 
+static inline void wake_task(struct apus_task *t, struct apus_wait *wait, int64_t rc)
+{
+	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
+	apus_list_unlink(&wait->link);
+	wait->rc = rc;
+	t->wait = NULL;
+	t->state = APUS_TASK_READY;
+	apus_task_ready(t->shard, t);
+}
+
+static APUS_COLD void wake_elsewhere(struct apus_wait *wait, int64_t rc)
+{
+	apus_debug_wakes_elsewhere(wait->task, __builtin_return_address(0));
+	wake_task(wait->task, wait, rc);
+}
+
 void apus_wake(struct apus_wait *wait, int64_t rc)
 {
 	struct apus_task *t = wait->task;
@@ -506,14 +522,11 @@ void apus_wake(struct apus_wait *wait, int64_t rc)
 		wake_callback(wait, rc);
 		return;
 	}
-	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
-	if (apus_unlikely(t->shard != apus_shard_current))
-		apus_wake_elsewhere(t, __builtin_return_address(0));
-	apus_list_unlink(&wait->link);
-	wait->rc = rc;
-	t->wait = NULL;
-	t->state = APUS_TASK_READY;
-	apus_task_ready(t->shard, t);
+	if (apus_unlikely(t->shard != apus_shard_current)) {
+		wake_elsewhere(wait, rc);
+		return;
+	}
+	wake_task(t, wait, rc);
 }
 
 /* Tasks that await each other in a circle pass a cancel round; where it comes back, the wait ends. */
