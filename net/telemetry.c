@@ -131,12 +131,12 @@ static int ask(struct question *q)
 static int add_task(struct rte_tel_data *list, const struct apus_task_info *info)
 {
 	struct rte_tel_data *d = rte_tel_data_alloc();
-	char object[32];
+	char object[32], id[24];
+	int rc;
 
 	if (!d)
 		return -ENOMEM;
 	rte_tel_data_start_dict(d);
-	rte_tel_data_add_dict_u64(d, "id", info->id);
 	rte_tel_data_add_dict_string(d, "name", info->name);
 	rte_tel_data_add_dict_string(d, "state", info->state);
 	rte_tel_data_add_dict_string(d, "waits_for", info->what);
@@ -148,7 +148,11 @@ static int add_task(struct rte_tel_data *list, const struct apus_task_info *info
 	}
 	if (info->waits_ns >= 0)
 		rte_tel_data_add_dict_u64(d, "waits_ns", (uint64_t)info->waits_ns);
-	return rte_tel_data_add_array_container(list, d, 0);
+	snprintf(id, sizeof(id), "%" PRIu64, info->id);
+	rc = rte_tel_data_add_dict_container(list, id, d, 0);
+	if (rc)
+		rte_tel_data_free(d);
+	return rc;
 }
 
 static int on_tasks(const char *command, const char *params, struct rte_tel_data *out)
@@ -163,7 +167,7 @@ static int on_tasks(const char *command, const char *params, struct rte_tel_data
 	rc = ask(q);
 	if (rc)
 		return rc;
-	rte_tel_data_start_array(out, RTE_TEL_CONTAINER);
+	rte_tel_data_start_dict(out);
 	for (size_t i = 0; i < q->count && !rc; i++)
 		rc = add_task(out, &q->infos[i]);
 	free_question(q);

@@ -2,7 +2,7 @@
 /*
  * net/telemetry.h: a running application's tasks, asked for from outside over DPDK's telemetry.
  *
- *	/apus/tasks[,AFTER]  tasks with an id above AFTER: id, name, state, what each waits for
+ *	/apus/tasks[,AFTER]  tasks with an id above AFTER, 48 at most: by id, the name, state, what it waits for
  *	/apus/tree[,stacks]  the await tree, a line each; with stacks
  *
  * dpdk-telemetry.py -f apus-<pid> speaks to the socket.
