@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""tests/apps/live_debug.py: a running application asked who its tasks are, over DPDK's telemetry."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import time
+
+import live
+from live import App, LiveTest
+
+
+class Telemetry:
+    """A connection to an application's telemetry."""
+
+    def __init__(self, app):
+        folder = pathlib.Path(os.environ.get('XDG_RUNTIME_DIR', '/run/user')
+                              if os.getuid() else '/var/run') / 'dpdk'
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(10)
+        self.sock.connect(str(folder / f'apus-{app.process.pid}' / 'dpdk_telemetry.v2'))
+        self.sock.recv(1 << 15)  # who it is
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.sock.close()
+
+    def ask(self, command):
+        self.sock.send(command.encode())
+        answer = json.loads(self.sock.recv(1 << 15))
+        return answer[command.split(',')[0]]
+
+
+class Telling(LiveTest):
+    def test_tasks_are_listed(self):
+        with App('echo', '--debug') as app, Telemetry(app) as telemetry:
+            tasks = telemetry.ask('/apus/tasks')
+            main = next(task for task in tasks.values() if task['name'] == 'main')
+            self.assertEqual((main['state'], main['waits_for']), ('waits', 'task'))
+            self.assertIn(str(main['awaits_id']), tasks)
+            self.assertGreater(main['waits_ns'], 0)  # known in debug mode
+            self.assertIn('tcp accept', [task['waits_for'] for task in tasks.values()])
+            last = max(map(int, tasks))
+            self.assertFalse(telemetry.ask(f'/apus/tasks,{last}'))
+            self.assertEqual(list(telemetry.ask(f'/apus/tasks,{last - 1}')), [str(last)])
+            self.assertEqual(app.stop(), 0)
+
+    def test_tree_follows_connections(self):
+        with App('echo') as app, Telemetry(app) as telemetry:
+            before = telemetry.ask('/apus/tree')
+            self.assertRegex(before[1], '^  main: waits for task ')
+            self.assertRegex(before[2], '^    .*: waits for tcp accept ')
+            with live.connect(7) as sock:
+                sock.sendall(b'x')
+                self.assertEqual(live.receive(sock, 1), b'x')
+                during = telemetry.ask('/apus/tree')
+            self.assertGreater(len(during), len(before))
+            stacks = '\n'.join(telemetry.ask('/apus/tree,stacks'))
+            self.assertRegex(stacks, r'#\d+ apus_tcp_accept\+0x')
+            self.assertEqual(app.stop(), 0)
+
+    def test_shard_that_does_not_answer_does_not_hold_the_question_up(self):
+        with App('echo') as app, Telemetry(app) as telemetry:
+            app.kill(signal.SIGSTOP)
+            telemetry.sock.send(b'/apus/tasks')
+            time.sleep(1.2)
+            app.kill(signal.SIGCONT)
+            telemetry.sock.recv(1 << 15)  # null, or the tasks if the shard was quicker
+            self.assertTrue(telemetry.ask('/apus/tasks'))
+            self.assertEqual(app.stop(), 0)
+
+    def test_asked_while_it_ends_it_ends(self):
+        with App('echo') as app, Telemetry(app) as telemetry:
+            app.kill(signal.SIGTERM)
+            for _ in range(20):
+                try:
+                    telemetry.ask('/apus/tree')
+                except (OSError, ValueError):
+                    break
+            self.assertEqual(app.end(), 0)
+
+    def test_nothing_is_wrong_in_debug_mode(self):
+        with App('echo', '--debug') as app:
+            with live.connect(7) as sock:
+                sock.sendall(b'x' * 1000)
+                self.assertEqual(live.receive(sock, 1000), b'x' * 1000)
+            self.assertEqual(app.stop(), 0)
+            found = [line for line in app.log().splitlines() if ': debug: ' in line
+                     and 'apus: debug: ' not in line and 'has not suspended' not in line]
+            self.assertEqual(found, [])
+
+
+if __name__ == '__main__':
+    live.main(__doc__)
