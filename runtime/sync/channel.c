@@ -43,11 +43,10 @@ int apus_oneshot_recv(struct apus_oneshot *o, void **value)
 		rc = (int)apus_waitq_wait(&o->receivers, "oneshot");
 	if (rc)
 		return rc;
-	if (!o->is_sent)
+	if (!o->is_sent || o->is_received)
 		return -EPIPE;
 	*value = o->value;
-	o->is_sent = false;
-	o->is_closed = true;
+	o->is_received = true;
 	return 0;
 }
 

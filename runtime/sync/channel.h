@@ -21,7 +21,7 @@ APUS_BEGIN_DECLS
 struct apus_oneshot {
 	struct apus_waitq receivers;
 	void *value;
-	bool is_sent, is_closed;
+	bool is_sent, is_received, is_closed;
 };
 
 void apus_oneshot_init(struct apus_oneshot *o);

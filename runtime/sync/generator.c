@@ -60,7 +60,7 @@ static int64_t finish(struct apus_generator *g)
 
 	g->task = NULL;
 	g->result = 0;
-	if (g->is_closing && (rc == APUS_GENERATOR_EXIT || rc == -ECANCELED))
+	if (g->is_closing && rc == APUS_GENERATOR_EXIT)
 		return 0;
 	return rc < 0 ? rc : 0;
 }

@@ -12,27 +12,38 @@
 
 #include <errno.h>
 
+/* What the arms of one select share. */
+struct looking {
+	struct apus_event again;
+	const struct arm *first; /* the one that was woken first */
+};
+
 struct arm {
 	struct apus_callback callback;
 	struct apus_timer timer; /* of UNTIL */
-	struct apus_event *look;
+	struct looking *looking;
 	bool was_woken;
 };
 
-static void look_again(struct apus_work *work)
+static void look_again(struct arm *arm)
 {
-	struct arm *arm = apus_container_of(apus_callback_of(work), struct arm, callback);
-
 	arm->was_woken = true;
-	apus_event_set(arm->look);
+	if (!arm->looking->first)
+		arm->looking->first = arm;
+	apus_event_set(&arm->looking->again);
+}
+
+static void was_called_back(struct apus_work *work)
+{
+	look_again(apus_container_of(apus_callback_of(work), struct arm, callback));
 }
 
 static void time_has_come(struct apus_work *work)
 {
-	apus_event_set(apus_container_of(apus_timer_of(work), struct arm, timer)->look);
+	look_again(apus_container_of(apus_timer_of(work), struct arm, timer));
 }
 
-/* Takes what the case is about, if it is there. An event that was set counts, cleared since or not. */
+/* Takes what the case is about, if it is there. An event that woke us counts, cleared since or not. */
 static bool try_case(struct apus_select_case *c, bool was_woken)
 {
 	switch (c->kind) {
@@ -60,11 +71,11 @@ static bool try_case(struct apus_select_case *c, bool was_woken)
 	return false;
 }
 
-static void arm_case(struct arm *arm, const struct apus_select_case *c, struct apus_event *look)
+static void arm_case(struct arm *arm, const struct apus_select_case *c, struct looking *looking)
 {
-	arm->look = look;
+	arm->looking = looking;
 	arm->was_woken = false;
-	apus_callback_init(&arm->callback, look_again);
+	apus_callback_init(&arm->callback, was_called_back);
 	apus_timer_init(&arm->timer, time_has_come);
 	switch (c->kind) {
 	case APUS_SELECT_KIND_GET:
@@ -104,26 +115,35 @@ static void disarm_case(struct arm *arm, const struct apus_select_case *c, bool 
 		apus_waitq_wake_one(&c->queue->putters, 0);
 }
 
-static int64_t try_all(struct apus_select_case *cases, size_t n, const struct arm *arms)
+static int64_t try_all(struct apus_select_case *cases, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (try_case(&cases[i], arms && arms[i].was_woken))
+		if (try_case(&cases[i], false))
 			return (int64_t)i;
 	return -EAGAIN;
+}
+
+/* The case that came true first, unless somebody else was faster; then any other. */
+static int64_t try_woken(struct apus_select_case *cases, size_t n, const struct arm *arms,
+			 const struct arm *first)
+{
+	if (first && try_case(&cases[first - arms], true))
+		return first - arms;
+	return try_all(cases, n);
 }
 
 static APUS_NOINLINE int64_t wait_for_one(struct apus_select_case *cases, size_t n)
 {
 	struct arm arms[APUS_SELECT_CASES_MAX];
-	struct apus_event look;
+	struct looking looking = {.first = NULL};
 	int64_t winner;
 
-	apus_event_init(&look);
+	apus_event_init(&looking.again);
 	for (size_t i = 0; i < n; i++)
-		arm_case(&arms[i], &cases[i], &look);
-	winner = apus_event_wait(&look);
+		arm_case(&arms[i], &cases[i], &looking);
+	winner = apus_event_wait(&looking.again);
 	if (winner == 0)
-		winner = try_all(cases, n, arms);
+		winner = try_woken(cases, n, arms, looking.first);
 	for (size_t i = 0; i < n; i++)
 		disarm_case(&arms[i], &cases[i], winner == (int64_t)i);
 	return winner;
@@ -137,7 +157,7 @@ int64_t apus_select(struct apus_select_case *cases, size_t n)
 		return rc;
 	if (!n || n > APUS_SELECT_CASES_MAX)
 		return -EINVAL;
-	rc = try_all(cases, n, NULL);
+	rc = try_all(cases, n);
 	while (rc == -EAGAIN) /* what woke us was gone when we came */
 		rc = wait_for_one(cases, n);
 	return rc;
