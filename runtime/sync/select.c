@@ -115,10 +115,10 @@ static void disarm_case(struct arm *arm, const struct apus_select_case *c, bool 
 		apus_waitq_wake_one(&c->queue->putters, 0);
 }
 
-static int64_t try_all(struct apus_select_case *cases, size_t n)
+static int64_t try_all(struct apus_select_case *cases, size_t n, const struct arm *arms)
 {
 	for (size_t i = 0; i < n; i++)
-		if (try_case(&cases[i], false))
+		if (try_case(&cases[i], arms && arms[i].was_woken))
 			return (int64_t)i;
 	return -EAGAIN;
 }
@@ -129,7 +129,7 @@ static int64_t try_woken(struct apus_select_case *cases, size_t n, const struct 
 {
 	if (first && try_case(&cases[first - arms], true))
 		return first - arms;
-	return try_all(cases, n);
+	return try_all(cases, n, arms);
 }
 
 static APUS_NOINLINE int64_t wait_for_one(struct apus_select_case *cases, size_t n)
@@ -157,7 +157,7 @@ int64_t apus_select(struct apus_select_case *cases, size_t n)
 		return rc;
 	if (!n || n > APUS_SELECT_CASES_MAX)
 		return -EINVAL;
-	rc = try_all(cases, n);
+	rc = try_all(cases, n, NULL);
 	while (rc == -EAGAIN) /* what woke us was gone when we came */
 		rc = wait_for_one(cases, n);
 	return rc;
