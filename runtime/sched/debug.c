@@ -24,6 +24,8 @@ static const size_t handles_told_max = 20; /* at the end of a shard */
 
 /* -------------------------------------------------------------------------------- open and close */
 
+bool apus_debug_on;
+
 static bool is_wanted(const struct apus_shard_options *o)
 {
 	const char *text = getenv("APUS_DEBUG"); /* read before there are threads that set it */
@@ -40,6 +42,7 @@ int apus_debug_open(struct apus_shard *s, const struct apus_shard_options *o)
 	apus_backtrace_here(&frame, 1,
 			    0); /* loads the unwinder: it cannot be loaded in a handler */
 	s->is_debug = true;
+	__atomic_store_n(&apus_debug_on, true, __ATOMIC_RELAXED);
 	return apus_slow_open(s, o->slow_ns > 0 ? o->slow_ns : slow_ns_default);
 }
 
@@ -123,6 +126,18 @@ int apus_wrong_shard(const struct apus_task *t, const char *what, const void *pl
 		 "debug: %s of %s from another shard than its own: called at %s, spawned at %s",
 		 what, apus_task_name(t), apus_symbol_text(place, called), spawned);
 	return -EXDEV;
+}
+
+int apus_wait_check_slow(const struct apus_list *queue)
+{
+	const struct apus_task *first;
+
+	if (apus_list_empty(queue))
+		return 0;
+	first = apus_list_entry(queue->next, struct apus_wait, link)->task;
+	if (!first || first->shard == apus_shard_current)
+		return 0;
+	return apus_wrong_shard(first, "a wait for the same as", __builtin_return_address(0));
 }
 
 void apus_debug_wakes_elsewhere(const struct apus_task *t, const void *place)

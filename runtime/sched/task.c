@@ -554,15 +554,6 @@ static inline bool take_cancel(struct apus_task *t)
 	return true;
 }
 
-int apus_wait_check_slow(const struct apus_list *queue)
-{
-	const struct apus_task *first = apus_list_entry(queue->next, struct apus_wait, link)->task;
-
-	if (apus_likely(!first || first->shard == apus_shard_current))
-		return 0;
-	return apus_wrong_shard(first, "a wait for the same as", __builtin_return_address(0));
-}
-
 int64_t apus_park(struct apus_wait *wait)
 {
 	struct apus_task *t = wait->task;

@@ -74,6 +74,8 @@ APUS_MUST_CHECK int64_t apus_park(struct apus_wait *wait);
  * apus_wait_check - may the running task wait in @queue, of struct apus_wait.link?
  *
  * For primitives, before they link their wait: an object belongs to the shard whose tasks wait for it.
+ * Looked at in debug mode only; without it the wake that follows finds the mistake, and ends the
+ * process before anything is corrupted.
  * Context: task. Return: 0; -EXDEV: those that wait in it are of another shard.
  */
 APUS_MUST_CHECK static inline int apus_wait_check(const struct apus_list *queue);
@@ -101,11 +103,16 @@ bool apus_task_is_inside(void);
 
 /* --- inline definitions ----------------------------------------------------------------------- */
 
-int apus_wait_check_slow(const struct apus_list *queue);
+/* Some shard of the process is, or was, in debug mode. */
+extern bool apus_debug_on;
+
+APUS_COLD int apus_wait_check_slow(const struct apus_list *queue);
 
 static inline int apus_wait_check(const struct apus_list *queue)
 {
-	return apus_list_empty(queue) ? 0 : apus_wait_check_slow(queue);
+	if (apus_likely(!__atomic_load_n(&apus_debug_on, __ATOMIC_RELAXED)))
+		return 0;
+	return apus_wait_check_slow(queue);
 }
 
 APUS_END_DECLS
