@@ -2,9 +2,9 @@
 /*
  * net/ip/eth.c: Ethernet II framing (RFC 894, IEEE 802.3 §3, IEEE 802.1Q).
  *
- * A tag with VLAN 0 is a priority tag and means "no VLAN" (802.1Q §9.6): it is accepted whatever
- * our VLAN is, because hosts and switches put it on for its priority bits alone. A device that
- * strips tags is asked for what it stripped.
+ * A tag with VLAN 0 is a priority tag and means "no VLAN": hosts and switches put it on for its
+ * priority bits alone, so without a VLAN of ours it is accepted as the absence of a tag is. A device
+ * that strips tags is asked for what it stripped.
  *
  * Entry points: apus_eth_input() for one frame, apus_eth_output() and apus_eth_flush() down.
  *
@@ -97,7 +97,7 @@ enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m)
 		ethertype = rte_be_to_cpu_16(tag->eth_proto);
 		eth->counters[APUS_ETH_RX_TAGGED]++;
 	}
-	if (vlan_id != eth->vlan_id && vlan_id != 0)
+	if (vlan_id != eth->vlan_id)
 		return drop(eth, APUS_ETH_DROP_VLAN);
 
 	m->l2_len = header_bytes;

@@ -62,7 +62,7 @@ void apus_eth_fini(struct apus_eth *eth);
  * @m: a frame from the link; borrowed: on APUS_ETH_DROP the caller frees it
  *
  * The first 14 (tagged: 18) bytes must be there, the destination be ours, broadcast or multicast,
- * the tag be a priority tag or that of our VLAN.
+ * the tag be that of our VLAN; no tag and a priority tag are VLAN 0.
  *
  * Context: any. Return: which room is next. Source: IEEE 802.3, 802.1Q; RFC 894
  */

@@ -73,6 +73,7 @@ def ipv4_corpus():
     yield 'ping-bad-sum', record(PING, 0) + record(PING, TRUSTED)
     yield 'option-length-0', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\xc8\0\0\0'))
     yield 'option-last-byte', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\1\1\1\xc8'))
+    yield 'option-at-the-end', record(ipv4(253, b'', options=b'\1\1\1\xc8'))
     yield 'source-route', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\x83\7\4\x0a\7\0\1\0'))
     yield 'ihl-4', record(ipv4(1, b'\x08' * 12, ihl=4))
     yield 'ihl-15', record(ipv4(1, b'\x08' * 12, ihl=15))

@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-#define FRAME_BYTES 2048
+#define FRAME_BYTES 1536
 #define SENT_MAX    4096
 
 #define IP4(a, b, c, d) RTE_BE32(RTE_IPV4((uint32_t)(a), b, c, d))
@@ -52,7 +52,8 @@ struct net {
 	struct rte_mbuf *rx[APUS_LINK_BURST_MAX * 8]; /* for the next polls */
 	uint32_t rx_head, rx_count;
 	bool closed;
-	bool trusting; /* do not check what is sent: a test has it damaged or offloaded */
+	bool trusting;       /* do not check what is sent: a test has it damaged or offloaded */
+	uint64_t sent_flags; /* ol_flags of the last frame sent */
 	uint32_t sent_count;
 	struct frame sent[SENT_MAX];
 };
@@ -124,6 +125,7 @@ static inline void net_tx(struct apus_link *link, struct rte_mbuf **frames, uint
 		if (bytes != f->bytes)
 			memcpy(f->bytes, bytes, m->pkt_len);
 		f->len = (uint16_t)m->pkt_len;
+		net->sent_flags = m->ol_flags;
 		net->sent_count++;
 		if (!net->trusting)
 			check_sent(net, f);
@@ -433,7 +435,7 @@ static inline struct rte_arp_hdr *frame_arp_header(struct frame *f)
 /* We know the peer's Ethernet address from here on; nothing of it is left in net->sent. */
 static inline void net_meet(struct net *net, uint32_t addr, const struct rte_ether_addr *mac)
 {
-	struct frame f;
+	static struct frame f;
 
 	frame_arp(&f, RTE_ARP_OP_REQUEST, mac, addr, US);
 	net_receive(net, &f);

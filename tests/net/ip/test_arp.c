@@ -486,6 +486,22 @@ static void flood_of_unreachable_destinations_is_bounded_and_spares_neighbours(v
 	assert_int_equal(rte_mempool_in_use_count(net.pool), 0);
 }
 
+static void neighbour_in_the_place_of_a_forgotten_one_is_proven_too(void **state)
+{
+	const struct apus_arp_entry *before, *after;
+
+	net_meet(&net, PEER, &mac_peer);
+	assert_int_equal(send_and_flush(PEER, 1), 0);
+	before = apus_arp_find(arp(), PEER);
+	assert_true(before->proven);
+	net_advance(&net, APUS_ARP_REACHABLE_NS + 3 * APUS_SEC);
+	net_meet(&net, GATEWAY, &mac_other);
+	assert_int_equal(send_and_flush(GATEWAY, 1), 0);
+	after = apus_arp_find(arp(), GATEWAY);
+	assert_ptr_equal(after, before);
+	assert_true(after->proven);
+}
+
 static void table_full_of_proven_neighbours_gives_up_the_one_not_used(void **state)
 {
 	open_wide();
@@ -571,6 +587,7 @@ int main(void)
 		TEST(start_is_announced_twice),
 		TEST(flood_of_requests_keeps_the_neighbours_in_use),
 		TEST(flood_of_unreachable_destinations_is_bounded_and_spares_neighbours),
+		TEST(neighbour_in_the_place_of_a_forgotten_one_is_proven_too),
 		TEST(table_full_of_proven_neighbours_gives_up_the_one_not_used),
 		TEST(empty_pool_is_counted_and_the_request_tried_again),
 		TEST(packets_that_wait_are_freed_at_close),

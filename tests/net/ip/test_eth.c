@@ -198,6 +198,18 @@ static void our_vlan_is_taken_off_and_put_on(void **state)
 	assert_int_equal(net_last(&net)->len, f.len);
 }
 
+static void frame_without_a_tag_is_not_of_our_vlan(void **state)
+{
+	struct frame f;
+
+	net.stack->eth.vlan_id = 7;
+	ping(&f);
+	net_receive(&net, &f);
+	tag(&f, 0);
+	net_receive(&net, &f);
+	assert_count(&net, eth, APUS_ETH_DROP_VLAN, 2);
+}
+
 static void frame_of_one_byte_segments_is_answered(void **state)
 {
 	struct frame f;
@@ -262,6 +274,7 @@ int main(void)
 		TEST(second_tag_is_an_unknown_ethertype),
 		TEST(tag_stripped_by_the_device_counts),
 		TEST(our_vlan_is_taken_off_and_put_on),
+		TEST(frame_without_a_tag_is_not_of_our_vlan),
 		TEST(frame_of_one_byte_segments_is_answered),
 		TEST(full_burst_is_sent_without_a_flush),
 		TEST(frame_without_headroom_is_refused),

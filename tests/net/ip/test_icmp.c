@@ -104,6 +104,19 @@ static void ping_in_a_shared_buffer_is_answered_from_a_copy(void **state)
 	rte_pktmbuf_free(held);
 }
 
+static void what_the_device_noted_does_not_go_out_again(void **state)
+{
+	struct frame f;
+
+	frame_echo(&f, PEER, US, "ping", 4);
+	net_put(&net, &f, FRAME_BYTES,
+		RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_RSS_HASH |
+			RTE_MBUF_F_RX_VLAN_STRIPPED);
+	net_turn(&net);
+	assert_int_equal(net.sent_count, 1);
+	assert_int_equal(net.sent_flags, RTE_MBUF_F_TX_IPV4);
+}
+
 static void type_of_service_of_a_ping_is_kept(void **state)
 {
 	struct frame f;
@@ -260,17 +273,20 @@ static void nothing_is_said_about_broadcasts(void **state)
 	assert_count(&net, icmp, APUS_ICMP_TX_ERRORS_FORBIDDEN, 2);
 }
 
-static void nothing_is_said_about_icmp_or_a_later_fragment(void **state)
+static void nothing_is_said_about_icmp_fragments_or_link_broadcasts(void **state)
 {
 	struct rte_mbuf *m;
 	struct frame f;
 
-	for (int i = 0; i < 2; i++) {
+	/* Rooms before it drop most of these; it must hold by itself. */
+	for (int i = 0; i < 3; i++) {
 		unknown(&f, PEER, US, 100);
 		if (i == 0)
 			frame_ip(&f)->next_proto_id = IPPROTO_ICMP;
-		else
+		else if (i == 1)
 			frame_ip(&f)->fragment_offset = rte_cpu_to_be_16(1);
+		else
+			frame_eth_header(&f)->dst_addr = mac_all;
 		net_put(&net, &f, FRAME_BYTES, 0);
 		m = net.rx[0];
 		net.rx_count = 0;
@@ -280,7 +296,7 @@ static void nothing_is_said_about_icmp_or_a_later_fragment(void **state)
 		apus_icmp_unreachable(&net.stack->icmp, m, APUS_ICMP_UNREACHABLE_PORT, apus_now());
 		rte_pktmbuf_free(m);
 	}
-	assert_count(&net, icmp, APUS_ICMP_TX_ERRORS_FORBIDDEN, 2);
+	assert_count(&net, icmp, APUS_ICMP_TX_ERRORS_FORBIDDEN, 3);
 }
 
 static void errors_are_limited_and_flow_again_later(void **state)
@@ -466,6 +482,7 @@ int main(void)
 		TEST(checksum_of_every_value_is_corrected),
 		TEST(ping_in_several_segments_comes_back),
 		TEST(ping_in_a_shared_buffer_is_answered_from_a_copy),
+		TEST(what_the_device_noted_does_not_go_out_again),
 		TEST(type_of_service_of_a_ping_is_kept),
 		TEST(broadcast_ping_is_not_answered),
 		TEST(short_message_is_dropped_at_every_length),
@@ -476,7 +493,7 @@ int main(void)
 		TEST(quotation_stops_at_576_bytes),
 		TEST(quotation_of_a_packet_in_segments_is_whole),
 		TEST(nothing_is_said_about_broadcasts),
-		TEST(nothing_is_said_about_icmp_or_a_later_fragment),
+		TEST(nothing_is_said_about_icmp_fragments_or_link_broadcasts),
 		TEST(errors_are_limited_and_flow_again_later),
 		TEST(pings_are_answered_while_errors_are_limited),
 		TEST(error_is_read_into_a_value),

@@ -301,6 +301,7 @@ static void taken_ports_are_refused(void **state)
 	apus_udp_close(u);
 	u = open_to(7, PEER, 5353); /* free again */
 	apus_udp_close(u);
+	assert_int_equal(net.stack->udp.connected_count, 0);
 }
 
 static void bad_addresses_are_refused(void **state)
@@ -339,6 +340,52 @@ static void chosen_ports_are_ephemeral_and_differ(void **state)
 	assert_true(neighbours < COUNT / 20); /* RFC 6056: not one after the other */
 	for (int i = 0; i < COUNT; i++)
 		apus_udp_close(sockets[i]);
+}
+
+static void port_chosen_for_a_peer_is_not_stolen_from_who_has_none(void **state)
+{
+	enum {
+		COUNT = 1000
+	};
+	static struct apus_udp *bound[COUNT], *connected[COUNT];
+	static bool taken[65536];
+
+	memset(taken, 0, sizeof(taken));
+	for (int i = 0; i < COUNT; i++) {
+		bound[i] = open_at(0, 0);
+		taken[apus_udp_local(bound[i]).port] = true;
+	}
+	for (int i = 0; i < COUNT; i++) {
+		connected[i] = open_to(0, PEER, 5353);
+		assert_false(taken[apus_udp_local(connected[i]).port]);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		apus_udp_close(bound[i]);
+		apus_udp_close(connected[i]);
+	}
+}
+
+static void exhausted_ports_are_told(void **state)
+{
+	struct apus_udp_layer *layer = &net.stack->udp;
+	struct apus_slab sockets = layer->sockets;
+	static struct apus_udp *all[APUS_UDP_PORT_LAST - APUS_UDP_PORT_FIRST + 1];
+	struct apus_udp *u;
+
+	/* With room for more sockets than ports. */
+	apus_slab_init(&layer->sockets, sockets.heap, sizeof(struct apus_udp),
+		       apus_countof(all) + 1);
+	for (size_t i = 0; i < apus_countof(all); i++)
+		all[i] = open_at(0, (uint16_t)(APUS_UDP_PORT_FIRST + i));
+	assert_int_equal(apus_udp_open(at(0, 0), NULL, &u), -EADDRINUSE);
+	assert_count(&net, udp, APUS_UDP_PORTS_EXHAUSTED, 1);
+	apus_udp_close(all[4711]);
+	all[4711] = open_at(0, 0);
+	assert_int_equal(apus_udp_local(all[4711]).port, APUS_UDP_PORT_FIRST + 4711);
+	for (size_t i = 0; i < apus_countof(all); i++)
+		apus_udp_close(all[i]);
+	apus_slab_fini(&layer->sockets);
+	layer->sockets = sockets;
 }
 
 static void every_socket_taken_is_no_memory(void **state)
@@ -794,6 +841,8 @@ int main(void)
 		TEST(taken_ports_are_refused),
 		TEST(bad_addresses_are_refused),
 		TEST(chosen_ports_are_ephemeral_and_differ),
+		TEST(port_chosen_for_a_peer_is_not_stolen_from_who_has_none),
+		TEST(exhausted_ports_are_told),
 		TEST(every_socket_taken_is_no_memory),
 		TEST(full_queue_drops_the_newest),
 		TEST(all_queues_together_leave_half_of_the_pool),
