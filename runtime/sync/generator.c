@@ -89,10 +89,13 @@ static int64_t run(struct apus_generator *g, int64_t how, void **value)
 	}
 	while (g->state == APUS_GENERATOR_RUNNING && !rc)
 		rc = wait_for_body(g);
-	if (rc < 0 && g->state == APUS_GENERATOR_RUNNING)
-		return rc; /* cancelled in the lap in which the value came */
-	if (g->state == APUS_GENERATOR_ENDED)
-		return finish(g);
+	if (g->state == APUS_GENERATOR_ENDED) {
+		int64_t result = finish(g);
+
+		return rc < 0 ? rc : result;
+	}
+	if (rc < 0) /* cancelled in the lap in which the value came: that is lost */
+		return rc;
 	if (value)
 		*value = g->value;
 	return 1;
