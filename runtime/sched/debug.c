@@ -67,7 +67,7 @@ const struct apus_debug_record *apus_debug_record_of(const struct apus_task *t)
 /* The youngest owners are the ones that say something: of a long chain the beginning goes. */
 static void note_owners(struct apus_debug_record *record, const struct apus_task *spawner)
 {
-	const char *older = spawner ? apus_debug_record_of(spawner)->owners : "";
+	const char *older = spawner ? ((const struct apus_debug_record *)spawner - 1)->owners : "";
 	const char *name = spawner ? apus_task_name(spawner) : "the loop";
 	size_t room = sizeof(record->owners) - strlen(name) - sizeof(" > ");
 	size_t skip = strlen(older) > room ? strlen(older) - room : 0;

@@ -364,7 +364,7 @@ static void print_from(struct tree *tree, struct node *root)
 	while (at) {
 		struct node *to;
 
-		if (at->next == at->edges_end) {
+		if (!tree->edges || at->next == at->edges_end) {
 			at->colour = SEEN;
 			at = at->up;
 			depth--;
