@@ -17,10 +17,10 @@ APUS_BEGIN_DECLS
 struct apus_stack;
 
 struct apus_stack_options {
-	struct apus_addr addr;	  /* of the interface */
+	struct apus_addr addr;    /* of the interface */
 	unsigned int prefix_bits; /* of the connected route */
 	struct apus_addr gateway; /* any: none */
-	uint16_t mtu;		  /* 0: the link's */
+	uint16_t mtu;             /* 0: the link's */
 	uint32_t connections_max; /* 0: 65536 */
 };
 

@@ -52,7 +52,7 @@ static int64_t generator(void *arg)
 		rc = apus_generator_send(&g, (void *)i, &average);
 		printf("sent %d, average %d\n", (int)i, (int)(intptr_t)average);
 	}
-	rc = apus_generator_throw(&g, -EINVAL, &average);
+	(void)!apus_generator_throw(&g, -EINVAL, &average);
 	printf("average %d\n", (int)(intptr_t)average);
 	rc = apus_generator_close(&g);
 	printf("next after close: %lld\n", (long long)apus_generator_next(&g, &average));

@@ -12,8 +12,6 @@
 
 #include <errno.h>
 
-static_assert(APUS_GENERATOR_EXIT == -ESHUTDOWN, "generator.h says it without errno.h");
-
 void apus_generator_open(struct apus_generator *g, apus_generator_fn fn, void *arg)
 {
 	*g = (struct apus_generator){.fn = fn, .arg = arg};

@@ -31,6 +31,8 @@
 #include "runtime/sched/task.h"
 #include "runtime/sched/wait.h"
 
+#include <errno.h>
+
 APUS_BEGIN_DECLS
 
 struct apus_generator;
@@ -58,7 +60,7 @@ struct apus_generator {
 };
 
 /* What apus_generator_yield() returns in a generator that is being closed (GeneratorExit). */
-#define APUS_GENERATOR_EXIT (-108) /* -ESHUTDOWN */
+#define APUS_GENERATOR_EXIT (-ESHUTDOWN)
 
 /** apus_generator_open - nothing runs before the first value is asked for */
 void apus_generator_open(struct apus_generator *g, apus_generator_fn fn, void *arg);

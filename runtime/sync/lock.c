@@ -11,8 +11,6 @@
 
 #include <errno.h>
 
-static_assert(EPERM == 1, "lock.h says it without errno.h");
-
 void apus_lock_wake_first(struct apus_lock *l)
 {
 	l->is_promised = apus_waitq_wake_one(&l->waiters, 0);

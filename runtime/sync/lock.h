@@ -12,6 +12,8 @@
 #include "runtime/sched/task.h"
 #include "runtime/sync/waitq.h"
 
+#include <errno.h>
+
 APUS_BEGIN_DECLS
 
 /* Embedded by the user; written by the calls below. */
@@ -54,7 +56,7 @@ APUS_MUST_CHECK static inline int apus_lock_acquire(struct apus_lock *l)
 static inline int apus_lock_release(struct apus_lock *l)
 {
 	if (apus_unlikely(!l->is_locked))
-		return -1; /* EPERM */
+		return -EPERM;
 	l->is_locked = false;
 	if (apus_unlikely(!apus_waitq_empty(&l->waiters)))
 		apus_lock_wake_first(l);
