@@ -25,9 +25,16 @@ struct apus_stack_options {
 };
 
 /**
- * apus_stack_open - consumes @link (closed with the stack, or at once on error)
+ * apus_stack_open - a stack over @link, on @shard
+ * @link:    consumed: closed with the stack, or at once on error
+ * @options: borrowed until return
  *
- * Context: any, @shard entered. Return: 0, -ENOMEM, -EINVAL, -EADDRINUSE (an address conflict was not looked for: never).
+ * Says its address to the neighbours (RFC 5227 §2.3), without having looked whether another has it;
+ * a conflict is counted and answered later.
+ *
+ * Context: any, @shard entered.
+ * Return:  0; -ENOMEM; -EINVAL: an address no host can have, a gateway that is no neighbour, an MTU
+ *          above the link's or below 68; -errno of watching the link's wake_fd.
  */
 APUS_MUST_CHECK int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
 				    const struct apus_stack_options *options,

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write the corpora of fuzz_ipv4 and fuzz_arp: one small file for each kind of packet worth knowing.
+"""tests/fuzz/make_corpus.py: write the corpora of fuzz_ipv4 and fuzz_arp.
 
-The files are checked in; run this after a change to what it makes. The formats of the records are
-at the top of fuzz_ipv4.c and fuzz_arp.c. Existing files of other names (findings) are left alone.
+One small file for each kind of packet worth knowing. The files are checked in; run this after a
+change to what it makes. The formats of the records are at the top of fuzz_ipv4.c and fuzz_arp.c.
+Existing files of other names (findings) are left alone.
 """
 import argparse
 import pathlib
@@ -11,6 +12,9 @@ import struct
 
 US, PEER, ALL, FAR = (bytes(a) for a in (
     (10, 7, 0, 2), (10, 7, 0, 1), (10, 7, 0, 255), (192, 0, 2, 1)))
+MARTIANS = (bytes(a) for a in (
+    (0, 0, 0, 0), (127, 0, 0, 1), (224, 0, 0, 1), (240, 0, 0, 1), (255, 255, 255, 255),
+    (10, 7, 0, 255)))
 MAC_US, MAC_PEER, MAC_ALL = b'\2\0\0\0\0\2', b'\2\0\0\0\0\1', b'\xff' * 6
 ETHERNET, MEND, SECOND, TRUSTED = 1, 2, 0x20, 0x40
 
@@ -26,8 +30,13 @@ def record(packet, flags=MEND):
 def ipv4(proto, payload, src=PEER, dst=US, options=b'', total=None, **fields):
     ihl = fields.get('ihl', 5 + len(options) // 4)
     total = 20 + len(options) + len(payload) if total is None else total
-    return struct.pack('>BBHHHBBH4s4s', fields.get('version', 4) << 4 | ihl, fields.get('tos', 0), total, 0,
-                       fields.get('fragment', 0x4000), fields.get('ttl', 64), proto, 0, src, dst) + options + payload
+    header = struct.pack('>BBHHHBBH4s4s', fields.get('version', 4) << 4 | ihl, 0, total, 0,
+                         fields.get('fragment', 0x4000), 64, proto, 0, src, dst)
+    return header + options + payload
+
+
+def records(packets, flags=MEND):
+    return b''.join(record(packet, flags) for packet in packets)
 
 
 def icmp(kind, code, rest, data=b''):
@@ -35,12 +44,14 @@ def icmp(kind, code, rest, data=b''):
 
 
 def udp(port, data, source=5353, length=None):
-    return struct.pack('>HHHH', source, port, 8 + len(data) if length is None else length, 0) + data
+    length = 8 + len(data) if length is None else length
+    return struct.pack('>HHHH', source, port, length, 0) + data
 
 
 def tcp(flags, seq=1, ack=0, port=80, options=b'', data=b'', offset=None):
     offset = 5 + len(options) // 4 if offset is None else offset
-    return struct.pack('>HHIIBBHHH', 40000, port, seq, ack, offset << 4, flags, 65535, 0, 0) + options + data
+    header = struct.pack('>HHIIBBHHH', 40000, port, seq, ack, offset << 4, flags, 65535, 0, 0)
+    return header + options + data
 
 
 def ethernet(payload, ethertype=0x0800, dst=MAC_US, src=MAC_PEER, tag=b''):
@@ -69,7 +80,9 @@ def ipv4_corpus():
     yield 'ping-segments', MEET + record(PING, MEND | cut(1)) + record(PING, MEND | cut(2))
     yield 'ping-large', MEET + record(ipv4(1, icmp(8, 0, b'\0\1\0\1', b'x' * 1400)), MEND | cut(7))
     yield 'ping-broadcast', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), dst=ALL))
-    yield 'ping-options', MEET + record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\x94\4\0\0\1\1\1\0'))
+    yield 'ping-options', (
+        MEET
+        + record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\x94\4\0\0\1\1\1\0')))
     yield 'ping-bad-sum', record(PING, 0) + record(PING, TRUSTED)
     yield 'option-length-0', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\xc8\0\0\0'))
     yield 'option-last-byte', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), options=b'\1\1\1\xc8'))
@@ -81,38 +94,53 @@ def ipv4_corpus():
     yield 'total-short', record(ipv4(1, b'\x08' * 12, total=19))
     yield 'total-long', record(ipv4(1, b'\x08' * 12, total=65535))
     yield 'land', record(ipv4(6, syn, src=US))
-    yield 'martians', b''.join(record(ipv4(17, udp(7, b'x'), src=bytes(a))) for a in (
-        (0, 0, 0, 0), (127, 0, 0, 1), (224, 0, 0, 1), (240, 0, 0, 1), (255, 255, 255, 255), (10, 7, 0, 255)))
-    yield 'fragments', b''.join(record(ipv4(17, udp(7, b'x' * 16), fragment=f)) for f in (0x2000, 0x2002, 3, 0x1fff))
-    yield 'unknown-protocol', MEET + record(ipv4(253, b'hello')) + record(ipv4(253, b'x' * 900), MEND | cut(6))
+    yield 'martians', records(ipv4(17, udp(7, b'x'), src=a) for a in MARTIANS)
+    yield 'fragments', (
+        records(ipv4(17, udp(7, b'x' * 16), fragment=f) for f in (0x2000, 0x2002, 3, 0x1fff)))
+    yield 'unknown-protocol', (
+        MEET
+        + record(ipv4(253, b'hello'))
+        + record(ipv4(253, b'x' * 900), MEND | cut(6)))
     yield 'udp', record(ipv4(17, udp(7, b'hello'))) + record(ipv4(17, udp(8, b'hello')))
     yield 'udp-empty', record(ipv4(17, udp(7, b'')))
     yield 'udp-trailing', record(ipv4(17, udp(7, b'hello', length=9)), MEND | cut(2))
-    yield 'udp-lengths', b''.join(record(ipv4(17, udp(7, b'hello', length=n))) for n in (0, 7, 14, 65535))
+    yield 'udp-lengths', records(ipv4(17, udp(7, b'hello', length=n)) for n in (0, 7, 14, 65535))
     yield 'udp-short', record(ipv4(17, udp(7, b'')[:5]))
     yield 'udp-no-checksum', record(ipv4(17, udp(7, b'hello')), TRUSTED)
-    yield 'udp-no-socket', MEET + record(ipv4(17, udp(9, b'hello'))) + record(ipv4(17, udp(0, b'hello')))
+    yield 'udp-no-socket', (
+        MEET
+        + record(ipv4(17, udp(9, b'hello')))
+        + record(ipv4(17, udp(0, b'hello'))))
     yield 'udp-broadcast', record(ipv4(17, udp(7, b'hello'), dst=ALL))
-    yield 'icmp-types', b''.join(record(ipv4(1, icmp(t, 0, b'\0' * 4, b'x' * 28))) for t in range(0, 20))
-    yield 'icmp-short', b''.join(record(ipv4(1, (b'\x08' + b'\0' * 7)[:n])) for n in range(8))
+    yield 'icmp-types', records(ipv4(1, icmp(t, 0, b'\0' * 4, b'x' * 28)) for t in range(0, 20))
+    yield 'icmp-short', records(ipv4(1, (b'\x08' + b'\0' * 7)[:n]) for n in range(8))
     yield 'error-udp', record(error(3, 3, ours[:28]))
     yield 'error-tcp', record(error(3, 1, ours_tcp)) + record(error(11, 0, ours_tcp))
-    yield 'error-too-big', b''.join(record(error(3, 4, ours_tcp, mtu)) for mtu in (0, 68, 1400, 65535))
-    yield 'error-truncated', b''.join(record(error(3, 3, ours[:n])) for n in (0, 1, 19, 20, 27))
-    yield 'error-inner-ihl', record(error(3, 3, b'\x4f' + ours[1:28])) + record(error(3, 3, b'\x41' + ours[1:28]))
+    yield 'error-too-big', records(error(3, 4, ours_tcp, mtu) for mtu in (0, 68, 1400, 65535))
+    yield 'error-truncated', records(error(3, 3, ours[:n]) for n in (0, 1, 19, 20, 27))
+    yield 'error-inner-ihl', (
+        record(error(3, 3, b'\x4f' + ours[1:28]))
+        + record(error(3, 3, b'\x41' + ours[1:28])))
     yield 'error-about-error', record(error(3, 3, ipv4(1, icmp(3, 3, b'\0' * 4), src=US, dst=PEER)))
     yield 'tcp-syn', MEET + record(ipv4(6, syn), MEND | SECOND) + record(ipv4(6, tcp(0x10, 2, 1)))
-    yield 'tcp-closed-port', MEET + record(ipv4(6, tcp(2, port=81))) + record(ipv4(6, tcp(0x10, port=81)))
-    yield 'tcp-flags', MEET + b''.join(record(ipv4(6, tcp(f))) for f in (0, 1, 3, 4, 6, 0x29, 0x3f))
-    yield 'tcp-short', b''.join(record(ipv4(6, tcp(2)[:n])) for n in (0, 1, 13, 19))
+    yield 'tcp-closed-port', (
+        MEET
+        + record(ipv4(6, tcp(2, port=81)))
+        + record(ipv4(6, tcp(0x10, port=81))))
+    yield 'tcp-flags', MEET + records(ipv4(6, tcp(f)) for f in (0, 1, 3, 4, 6, 0x29, 0x3f))
+    yield 'tcp-short', records(ipv4(6, tcp(2)[:n]) for n in (0, 1, 13, 19))
     yield 'tcp-offset', record(ipv4(6, tcp(2, offset=4))) + record(ipv4(6, tcp(2, offset=15)))
     yield 'tcp-broadcast', record(ipv4(6, tcp(2), dst=ALL))
-    yield 'eth-short', b''.join(record(ethernet(b'')[:n], ETHERNET) for n in range(14))
-    yield 'eth-tagged', record(ethernet(PING, tag=b'\x81\0\xa0\0'), ETHERNET | MEND) + record(
-        ethernet(PING, tag=b'\x81\0\0\7'), ETHERNET) + record(ethernet(b'', tag=b'\x81\0\0'), ETHERNET)
-    yield 'eth-types', b''.join(record(ethernet(PING, t), ETHERNET) for t in (0x86dd, 0x88cc, 1500, 0))
-    yield 'eth-not-ours', record(ethernet(PING, dst=b'\2\0\0\0\0\x09'), ETHERNET) + record(
-        ethernet(PING, dst=MAC_ALL), ETHERNET | MEND) + record(ethernet(PING, src=MAC_ALL), ETHERNET)
+    yield 'eth-short', records((ethernet(b'')[:n] for n in range(14)), ETHERNET)
+    yield 'eth-tagged', (
+        record(ethernet(PING, tag=b'\x81\0\xa0\0'), ETHERNET | MEND)
+        + record(ethernet(PING, tag=b'\x81\0\0\7'), ETHERNET)
+        + record(ethernet(b'', tag=b'\x81\0\0'), ETHERNET))
+    yield 'eth-types', records((ethernet(PING, t) for t in (0x86dd, 0x88cc, 1500, 0)), ETHERNET)
+    yield 'eth-not-ours', (
+        record(ethernet(PING, dst=b'\2\0\0\0\0\x09'), ETHERNET)
+        + record(ethernet(PING, dst=MAC_ALL), ETHERNET | MEND)
+        + record(ethernet(PING, src=MAC_ALL), ETHERNET))
     yield 'gateway', record(ipv4(1, icmp(8, 0, b'\0\1\0\1'), src=FAR), MEND | SECOND)
 
 
@@ -139,9 +167,15 @@ def arp_corpus():
     yield 'formats', b''.join(raw(arp(head=h)) for h in (
         (6, 0x0800, 6, 4), (1, 0x86dd, 6, 4), (1, 0x0800, 8, 4), (1, 0x0800, 6, 16)))
     yield 'operations', b''.join(raw(arp(op=o)) for o in (0, 3, 4, 65535))
-    yield 'senders', b''.join(raw(arp(sha=s)) for s in (MAC_ALL, b'\0' * 6, MAC_US, b'\1\0\x5e\0\0\1'))
+    yield 'senders', (
+        b''.join(raw(arp(sha=s)) for s in (MAC_ALL, b'\0' * 6, MAC_US, b'\1\0\x5e\0\0\1')))
     yield 'probe', raw(arp(spa=b'\0' * 4))
-    yield 'conflict', raw(arp(spa=US)) + wait(4) + raw(arp(spa=US, op=2)) + wait(44) + raw(arp(spa=US))
+    yield 'conflict', (
+        raw(arp(spa=US))
+        + wait(4)
+        + raw(arp(spa=US, op=2))
+        + wait(44)
+        + raw(arp(spa=US)))
     yield 'off-prefix', raw(arp(spa=FAR)) + raw(arp(spa=ALL))
     yield 'resolve', send(1) + chosen(1, 1, 1, 1)
     yield 'resolve-late', send(1) + wait(5) + send(1) + chosen(1, 1, 1, 1) + send(1)
@@ -156,7 +190,8 @@ def arp_corpus():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     here = pathlib.Path(__file__).parent / 'corpus'
     for folder, corpus in (('ipv4', ipv4_corpus()), ('arp', arp_corpus())):
