@@ -127,7 +127,7 @@ static void tag_comes_back_with_the_entry(void **state)
 
 static void tag_survives_growth_and_overflow(void **state)
 {
-	for (int starved = 0; starved < 2; starved++) {
+	for (int starved = 1; starved >= 0; starved--) {
 		apus_heap_fail_after(&heap, starved ? 0 : -1);
 		for (size_t i = 0; i < WORKS; i++)
 			apus_ready_push(&ready, &works[i], i % 3 ? 0 : APUS_READY_TASK);
@@ -166,10 +166,12 @@ static void queue_that_cannot_grow_keeps_order_and_loses_nothing(void **state)
 		push(&works[i]);
 	assert_non_null(ready.overflow);
 	pop_and_compare(WORKS / 2);
-	/* Re-queued while others still wait in the overflow: they go behind those. */
-	for (size_t i = 0; i < WORKS / 2; i++)
+	/* Queued again while others still wait in the overflow: they go behind those. */
+	for (size_t i = 0; i < WORKS / 4; i++)
 		push(&works[i]);
 	apus_heap_fail_after(&heap, -1);
+	for (size_t i = WORKS / 4; i < WORKS / 2; i++)
+		push(&works[i]); /* though there is memory again */
 	for (size_t i = 0; i < 10; i++)
 		pop_and_compare(WORKS / 20);
 	pop_and_compare(WORKS + 1);
@@ -212,9 +214,20 @@ static void positions_wrap_at_2_to_the_32(void **state)
 	pop_and_compare(WORKS + 1);
 }
 
+/* Many at once, so that the ring must grow, or cannot. */
+static void push_burst(uint64_t *chance)
+{
+	for (uint64_t n = test_random_below(chance, 1000); n; n--) {
+		struct apus_work *work = &works[test_random_below(chance, WORKS)];
+
+		if (work->where == APUS_READY_NOWHERE)
+			push(work);
+	}
+}
+
 static void random_step(uint64_t *chance)
 {
-	struct apus_work *work = &works[test_random_below(chance, 2000)];
+	struct apus_work *work = &works[test_random_below(chance, WORKS)];
 
 	switch (test_random_below(chance, 16)) {
 	case 0:
@@ -235,7 +248,9 @@ static void random_step(uint64_t *chance)
 		break;
 	case 8:
 		if (test_random_below(chance, 50) == 0)
-			pop_and_compare(1000);
+			pop_and_compare(2000);
+		else if (test_random_below(chance, 50) == 0)
+			push_burst(chance);
 		break;
 	default:
 		if (work->where == APUS_READY_NOWHERE)
@@ -252,10 +267,13 @@ static void random_operations_equal_an_array(void **state)
 
 		open_queue(state);
 		ready.head = ready.tail = (uint32_t)test_random(&chance);
-		for (int step = 0; step < 20000; step++)
+		/* Half of the worlds begin without memory: the ring stays small. */
+		apus_heap_fail_after(&heap, seed % 2 ? 0 : -1);
+		push_burst(&chance);
+		for (int step = 0; step < 5000; step++)
 			random_step(&chance);
 		apus_heap_fail_after(&heap, -1);
-		pop_and_compare(2001);
+		pop_and_compare(WORKS + 1);
 		assert_true(apus_ready_empty(&ready));
 		assert_int_equal(close_queue(state), 0);
 	}

@@ -177,6 +177,9 @@ static void large_request_at_the_head_holds_back_small_ones(void **state)
 	small = spawn_request(2, 1);
 	test_laps(3);
 	assert_trace("");
+	/* There are units, but they are not for who comes now. */
+	assert_true(apus_semaphore_is_locked(&semaphore));
+	assert_int_equal(apus_semaphore_try_acquire(&semaphore, 1), -EAGAIN);
 	ok(apus_semaphore_release(&semaphore, 1));
 	test_laps(3);
 	assert_trace("");
