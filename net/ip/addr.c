@@ -2,9 +2,9 @@
 /*
  * net/ip/addr.c: addresses and endpoints as text.
  *
- * IPv4 in four decimal parts (RFC 6943 §3.1.1 calls it strict), IPv6 by RFC 4291 §2.2. Text comes
- * from users, so it is bounded, checked to its last character, and never partly believed. The
- * address of all zeros, in either family, is "any".
+ * IPv4 in four decimal parts, IPv6 by RFC 4291 §2.2. Text comes from users, so it is bounded,
+ * checked to its last character, and never partly believed. The address of all zeros, in either
+ * family, is "any".
  */
 #include "net/ip/addr.h"
 

@@ -349,7 +349,7 @@ drop:
 	return false;
 }
 
-/* RFC 5227 §2.4 (b): say once that it is ours; if the other goes on, no more than every 10 s. */
+/* RFC 5227 §2.4: say that it is ours, and if the other goes on, no more than every 10 s. */
 static void defend(struct apus_arp *arp, int64_t now_ns)
 {
 	arp->counters[APUS_ARP_CONFLICTS]++;

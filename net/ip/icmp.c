@@ -151,7 +151,7 @@ static bool read_error(struct apus_icmp *icmp, struct rte_mbuf *m, struct apus_i
 
 /* --- the door ------------------------------------------------------------------------------- */
 
-/* RFC 1122 §3.2.2: the checksum covers the whole message. */
+/* RFC 792: the checksum covers the whole message. */
 static bool valid(struct apus_icmp *icmp, struct rte_mbuf *m)
 {
 	icmp->counters[APUS_ICMP_RX_MESSAGES]++;
@@ -191,7 +191,7 @@ bool apus_icmp_input(struct apus_icmp *icmp, struct rte_mbuf *m, int64_t now_ns,
 		icmp->counters[APUS_ICMP_RX_ERRORS]++;
 		is_error = read_error(icmp, m, error);
 		break;
-	case APUS_ICMP_SOURCE_QUENCH: /* RFC 6633 §3: must be ignored */
+	case APUS_ICMP_SOURCE_QUENCH: /* RFC 9293 §3.9.2.2 (MUST-55) */
 		icmp->counters[APUS_ICMP_IGNORED_SOURCE_QUENCH]++;
 		break;
 	case APUS_ICMP_REDIRECT:
