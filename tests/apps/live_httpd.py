@@ -182,7 +182,7 @@ class Connections(LiveTest):
 
     def test_wrk_has_no_errors(self):
         with httpd() as app:
-            said = live.command('wrk', '-t1', '-c64', '-d2s', f'http://{ADDR}/')
+            said = live.command('wrk', '-t1', '-c64', '-d2s', f'http://{ADDR}:{PORT}/')
             self.assertNotIn('Socket errors', said)
             self.assertNotIn('Non-2xx', said)
             self.assertGreater(float(re.search(r'Requests/sec: +([\d.]+)', said)[1]), 100)
