@@ -31,7 +31,7 @@ bool apus_callback_is_queued(const struct apus_callback *callback)
 void apus_callback_register(struct apus_callback *callback, struct apus_list *queue)
 {
 	apus_assert(!apus_list_linked(&callback->wait.link) && !callback->work.where);
-	callback->work.vars = apus_vars_get(*apus_vars_current(apus_shard_current));
+	callback->work.vars = apus_vars_snapshot(apus_shard_current);
 	apus_list_push_back(queue, &callback->wait.link);
 }
 

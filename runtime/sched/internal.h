@@ -36,9 +36,9 @@ struct apus_task {
 	bool must_cancel;          /* a cancel not yet delivered */
 	bool result_seen;          /* somebody awaits it, or took the result */
 	bool cancel_passing;       /* a cancel is on its way to what it awaits */
+	bool is_eager;             /* it runs inside of the call that spawned it */
 	uint32_t refs;             /* handles */
 	uint32_t cancelling;       /* cancels asked for and not taken back */
-	bool is_eager;             /* it runs inside of the call that spawned it */
 	struct apus_list awaiters; /* struct apus_wait.link, oldest first: tasks and callbacks */
 	int64_t result;            /* valid when done */
 	apus_task_fn fn;
@@ -54,7 +54,6 @@ struct apus_task {
 	void *fiber; /* the sanitizer's */
 #endif
 	char name[APUS_TASK_NAME_BYTES]; /* empty: "task-<id>" is made up when asked for */
-	char arg_copy[];                 /* of apus_spawn_with() */
 };
 
 #define APUS_SHARD_COUNTERS(X)                 \
@@ -137,6 +136,12 @@ static inline int64_t apus_shard_now(struct apus_shard *s)
 		s->now_known = true;
 	}
 	return s->now_ns;
+}
+
+/* What is spawned or registered now inherits: a counted copy. */
+static inline struct apus_vars *apus_vars_snapshot(const struct apus_shard *s)
+{
+	return apus_vars_get(s->current ? s->current->vars : s->work_vars);
 }
 
 static inline void apus_task_ready(struct apus_shard *s, struct apus_task *t)

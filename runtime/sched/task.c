@@ -288,14 +288,14 @@ static inline struct apus_task *create(struct apus_shard *s, struct apus_stack_p
 		return NULL;
 	t->state = APUS_TASK_NEW;
 	t->must_cancel = false;
-	t->pool = pool;
-	t->refs = 1;
 	t->result_seen = false;
 	t->cancel_passing = false;
 	t->is_eager = false;
+	t->refs = 1;
 	t->cancelling = 0;
+	t->pool = pool;
 	t->cancel_reason = NULL;
-	t->vars = apus_vars_get(*apus_vars_current(s));
+	t->vars = apus_vars_snapshot(s);
 	apus_list_init(&t->awaiters);
 	t->fn = fn;
 	t->arg = arg;
@@ -418,63 +418,10 @@ void apus_detach(struct apus_task *t)
 	put(t);
 }
 
-bool apus_task_done(const struct apus_task *t)
-{
-	return !t || t->state == APUS_TASK_DONE;
-}
-
-int64_t apus_task_result(struct apus_task *t)
-{
-	if (!t)
-		return -ENOMEM;
-	if (t->state != APUS_TASK_DONE)
-		return -EINPROGRESS;
-	t->result_seen = true;
-	return t->result;
-}
-
-struct apus_task *apus_task_self(void)
-{
-	return apus_shard_current ? apus_shard_current->current : NULL;
-}
-
-const char *apus_task_name(const struct apus_task *t)
-{
-	if (!t)
-		return "(no task)";
-	if (!t->name[0])
-		snprintf(((struct apus_task *)(uintptr_t)t)->name, sizeof(t->name), "task-%llu",
-			 (unsigned long long)t->id);
-	return t->name;
-}
-
-void apus_task_set_name(struct apus_task *t, const char *name)
-{
-	if (!t)
-		return;
-	strncpy(t->name, name, sizeof(t->name) - 1);
-	t->name[sizeof(t->name) - 1] = '\0';
-}
-
-uint64_t apus_task_id(const struct apus_task *t)
-{
-	return t ? t->id : 0;
-}
-
-void *apus_task_arg(const struct apus_task *t)
-{
-	return t->arg;
-}
-
-struct apus_list *apus_task_awaiters(struct apus_task *t)
-{
-	return &t->awaiters;
-}
-
 /* ------------------------------------------------------------------------------- park and wake */
 
-void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,
-		    const void *object)
+static inline void init_wait(struct apus_wait *wait, const struct apus_wait_type *type,
+			     const char *what, const void *object)
 {
 	struct apus_shard *s = apus_shard_current;
 
@@ -488,6 +435,12 @@ void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, c
 	apus_list_init(&wait->link);
 	if (apus_unlikely(s->is_debug))
 		apus_debug_waits(s); /* last, so that it costs no register when it is not called */
+}
+
+void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,
+		    const void *object)
+{
+	init_wait(wait, type, what, object);
 }
 
 static APUS_COLD void wake_callback(struct apus_wait *wait, int64_t rc)
@@ -620,11 +573,6 @@ bool apus_task_cancel_because(struct apus_task *t, const char *reason)
 	return true;
 }
 
-const char *apus_task_cancel_reason(const struct apus_task *t)
-{
-	return t ? t->cancel_reason : NULL;
-}
-
 bool apus_task_cancel(struct apus_task *t)
 {
 	if (!t || t->state == APUS_TASK_DONE)
@@ -640,11 +588,6 @@ bool apus_task_cancel(struct apus_task *t)
 	else
 		t->must_cancel = true;
 	return true;
-}
-
-uint32_t apus_task_cancelling(const struct apus_task *t)
-{
-	return t ? t->cancelling : 0;
 }
 
 uint32_t apus_task_uncancel(struct apus_task *t)
@@ -685,7 +628,7 @@ int64_t apus_await(struct apus_task *t)
 	} else {
 		struct apus_wait wait;
 
-		apus_wait_init(&wait, &await_task, "task", t);
+		init_wait(&wait, &await_task, "task", t);
 		apus_list_push_back(&t->awaiters, &wait.link);
 		rc = apus_park(&wait);
 	}
@@ -712,46 +655,4 @@ int apus_checkpoint_slow(void)
 		return 0;
 	s->counters[APUS_SHARD_BUDGET_YIELDS]++;
 	return apus_yield();
-}
-
-struct sleeper {
-	struct apus_timer timer;
-	struct apus_wait wait;
-};
-
-static void wake_sleeper(struct apus_work *work)
-{
-	apus_wake(&apus_container_of(apus_timer_of(work), struct sleeper, timer)->wait, 0);
-}
-
-/* At once, not when the task runs again: the timer may be due in this very lap. */
-static bool cancel_sleep(struct apus_wait *wait)
-{
-	apus_timer_cancel(&apus_container_of(wait, struct sleeper, wait)->timer);
-	return false;
-}
-
-int apus_sleep_until(int64_t deadline_ns)
-{
-	static const struct apus_wait_type sleeping = {.cancel = cancel_sleep};
-	struct sleeper sleeper;
-
-	if (deadline_ns <= apus_now())
-		return apus_yield();
-
-	apus_timer_init(&sleeper.timer, wake_sleeper);
-	apus_wait_init(&sleeper.wait, &sleeping, "sleep", NULL);
-	apus_timer_arm(&sleeper.timer, deadline_ns);
-	return (int)apus_park(&sleeper.wait);
-}
-
-int apus_sleep(int64_t ns)
-{
-	if (ns <= 0)
-		return apus_yield();
-
-	/* Of this moment, not of the turn: a task that computed for long must still sleep its span. */
-	int64_t now_ns = apus_clock_read(apus_shard_current->clock);
-
-	return apus_sleep_until(ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns);
 }

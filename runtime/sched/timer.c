@@ -25,7 +25,7 @@ void apus_timer_arm(struct apus_timer *t, int64_t deadline_ns)
 
 	disarm(s, t);
 	s->laps_in_place = 0; /* the loop must look at the clock again */
-	t->work.vars = apus_vars_get(*apus_vars_current(s));
+	t->work.vars = apus_vars_snapshot(s);
 	apus_wheel_arm(&s->wheel, t, deadline_ns);
 }
 

@@ -12,7 +12,7 @@ void apus_call_soon(struct apus_work *work)
 
 	if (work->where != APUS_READY_NOWHERE)
 		return;
-	work->vars = apus_vars_get(*apus_vars_current(s));
+	work->vars = apus_vars_snapshot(s);
 	apus_ready_push(&s->ready, work, 0);
 }
 
