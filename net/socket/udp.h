@@ -16,7 +16,7 @@ struct apus_udp;
  * @local:  address (any: all of the stack's) and port (0: one is chosen)
  * @remote: NULL, or the only peer: others' datagrams are not seen, and ICMP errors are reported
  *
- * Context: any, on a shard. Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, -ENOMEM.
+ * Context: any, on a shard. Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, -ENETUNREACH (no way to @remote), -ENOMEM.
  */
 APUS_MUST_CHECK int apus_udp_open(struct apus_endpoint local, const struct apus_endpoint *remote,
 				  struct apus_udp **out);
