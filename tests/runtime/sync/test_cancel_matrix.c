@@ -2,11 +2,11 @@
 /*
  * tests/runtime/sync/test_cancel_matrix.c: every call that waits, cancelled at every moment.
  *
- * A row (cancel_rows.h) says how to make the call wait and how to complete it. Each is cancelled before its task
- * begins, before the call, while it waits, right before and some laps after its completion, and
- * twice. Whenever the cancel was taken, the outcome is -ECANCELED and the result is lost, but not
- * what it stood for: one completion serves exactly one, so the next waiter has it. After each
- * round nobody is linked, no timer is armed, and the heap has as many objects as before.
+ * A row (cancel_rows.h) says how to make the call wait and how to complete it. Each is cancelled
+ * before its task begins, before the call, while it waits, right before and some laps after its
+ * completion, and twice. Whenever the cancel was taken, the outcome is -ECANCELED and the result is
+ * lost, but not what it stood for: one completion serves exactly one, so the next waiter has it.
+ * After each round nobody is linked, no timer is armed, and the heap has as many objects as before.
  */
 #include "tests/runtime/sync/cancel_rows.h"
 

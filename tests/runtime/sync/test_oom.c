@@ -252,7 +252,6 @@ static int64_t put_to_getter(void *arg)
 	return rc;
 }
 
-/* A select that would put. */
 static int64_t select_put(void *arg)
 {
 	struct apus_queue q;
@@ -406,7 +405,6 @@ static int64_t group_of_many(void *arg)
 	memory_is_back();
 	ok(apus_group_end(&g, 0));
 	assert_int_equal(gathered, spawned);
-	assert_int_equal(g.errors, 0);
 	apus_group_fini(&g);
 	return rc;
 }
