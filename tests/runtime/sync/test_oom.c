@@ -3,9 +3,9 @@
  * tests/runtime/sync/test_oom.c: every call that allocates or spawns, without memory.
  *
  * Each scenario runs again and again, with the 1st, 2nd, 3rd... allocation and all later ones
- * failing, until none is left that could; then the same with tasks. What a call says must be success
- * or -ENOMEM, and what it is about must be whole. It does so on a shard that has run nothing, and on
- * one that has, where the heap must then hold as many objects as before.
+ * failing, until none is left that could; then the same with tasks. What a call says must be
+ * success or -ENOMEM, and what it is about must be whole. It does so on a shard that has run
+ * nothing, and on one that has, where the heap must then hold as many objects as before.
  */
 #include "tests/runtime/runtime_test.h"
 
