@@ -17,6 +17,7 @@
  */
 #include "net/tcp/segment.h"
 
+#include "net/ip/mbuf.h"
 #include "runtime/base/check.h"
 
 #include <errno.h>
@@ -63,39 +64,6 @@ static uint32_t load_32(const uint8_t *p)
 	return (uint32_t)load_16(p) << 16 | load_16(p + 2);
 }
 
-static uint16_t fold(uint32_t sum)
-{
-	sum = (sum >> 16) + (sum & 0xffff);
-	return (uint16_t)((sum >> 16) + sum);
-}
-
-/*
- * The sum, in memory order, of all bytes of a chain from `offset` on. rte_raw_cksum_mbuf of DPDK
- * 22.11 is not used: it swaps the sum of an mbuf that begins at an odd byte before folding it, and
- * so loses the carries.
- */
-static uint16_t sum_chain(const struct rte_mbuf *m, uint32_t offset)
-{
-	uint32_t sum = 0;
-	bool odd = false;
-
-	for (; m; m = m->next) {
-		uint32_t bytes = m->data_len;
-		uint16_t part;
-
-		if (offset >= bytes) {
-			offset -= bytes;
-			continue;
-		}
-		bytes -= offset;
-		part = rte_raw_cksum(rte_pktmbuf_mtod_offset(m, const uint8_t *, offset), bytes);
-		offset = 0;
-		sum += odd ? rte_bswap16(part) : part;
-		odd ^= bytes & 1;
-	}
-	return fold(sum);
-}
-
 /* The sum of the pseudo header (RFC 9293 §3.1); addresses in network order. */
 static uint16_t sum_pseudo_header(uint32_t src, uint32_t dst, uint32_t tcp_bytes)
 {
@@ -116,9 +84,9 @@ static bool checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *i
 		return true;
 	case RTE_MBUF_F_RX_L4_CKSUM_BAD: /* drivers err: look ourselves */
 	default:
-		return fold((uint32_t)sum_chain(m, m->l3_len) +
-			    sum_pseudo_header(ip->src_addr, ip->dst_addr,
-					      m->pkt_len - m->l3_len)) == 0xffff;
+		return apus_sum_fold((uint32_t)apus_mbuf_sum(m, m->l3_len, m->pkt_len - m->l3_len) +
+				     sum_pseudo_header(ip->src_addr, ip->dst_addr,
+						       m->pkt_len - m->l3_len)) == 0xffff;
 	}
 }
 
@@ -381,6 +349,6 @@ int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg, uint6
 		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4;
 		return 0;
 	}
-	tcp->cksum = (uint16_t)~fold((uint32_t)sum_chain(m, 0) + pseudo);
+	tcp->cksum = (uint16_t)~apus_sum_fold((uint32_t)apus_mbuf_sum(m, 0, m->pkt_len) + pseudo);
 	return 0;
 }
