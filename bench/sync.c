@@ -473,7 +473,7 @@ const struct apus_bench apus_bench_sync[] = {
 	{"lock/uncontended", lock_uncontended, 0, 100000000, 100000},
 	{"lock/contended/4", lock_contended, 4, 10000000, 100000},
 	{"semaphore/uncontended", semaphore_uncontended, 0, 20000000, 100000},
-	{"event/set_wait", event_set_wait, 0, 10000000, 100000},
+	{"event/ping_pong", event_set_wait, 0, 10000000, 100000},
 	{"future/await", future_await, 0, 10000000, 100000},
 	{"group/spawn/10", group_spawn, 10, 5000000, 50000},
 	{"gather/10", gather, 10, 5000000, 50000},

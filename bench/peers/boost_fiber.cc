@@ -208,7 +208,7 @@ int main(int argc, char **argv)
 		{"queue/one_way/128", queue_one_way, 128, 100000},
 		{"lock/uncontended", lock_uncontended, 0, 100000},
 		{"lock/contended/4", lock_contended, 4, 100000},
-		{"event/set_wait", event_set_wait, 0, 100000},
+		{"event/ping_pong", event_set_wait, 0, 100000},
 		{"future/await", future_await, 0, 100000},
 		{"gather/10", spawn_await, 10, 100000},
 		{nullptr, nullptr, 0, 0},

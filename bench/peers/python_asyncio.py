@@ -234,7 +234,7 @@ OPERATIONS = {
     "lock/uncontended": lock_uncontended,
     "lock/contended/4": lock_contended,
     "semaphore/uncontended": semaphore_uncontended,
-    "event/set_wait": event_set_wait,
+    "event/ping_pong": event_set_wait,
     "future/await": future_await,
     "group/spawn/10": group_spawn,
     "gather/10": gather,

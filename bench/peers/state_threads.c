@@ -205,7 +205,7 @@ int main(int argc, char **argv)
 		{"queue/ping_pong", queue_ping_pong, 1, 100000},
 		{"queue/one_way/128", queue_one_way, 128, 100000},
 		{"lock/uncontended", lock_uncontended, 0, 100000},
-		{"event/set_wait", event_set_wait, 0, 100000},
+		{"event/ping_pong", event_set_wait, 0, 100000},
 		{"gather/10", spawn_await, 10, 100000},
 		{NULL, NULL, 0, 0},
 	};
