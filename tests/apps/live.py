@@ -76,6 +76,7 @@ def left_behind():
     for folder in folders:
         with contextlib.suppress(OSError):
             found |= {f'{folder}/{name}' for name in os.listdir(folder) if not of_others(name)}
+    found |= {f'/tmp/{name}' for name in os.listdir('/tmp') if name.startswith('dpdk')}
     return found
 
 
