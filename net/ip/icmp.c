@@ -82,6 +82,9 @@ static void answer_echo(struct apus_icmp *icmp, struct rte_mbuf *m, int64_t now_
 	h->icmp_cksum = (uint16_t)~apus_sum_fold(
 		(uint16_t)~h->icmp_cksum +
 		(uint32_t)(uint16_t)~rte_cpu_to_be_16(APUS_ICMP_ECHO_REQUEST << 8));
+	/* Of nothing but zeros the sum is minus zero, which only 0xffff says (RFC 1624 §3). */
+	if (!h->icmp_cksum)
+		h->icmp_cksum = 0xffff;
 	icmp->counters[APUS_ICMP_TX_ECHO_REPLIES]++;
 	apus_ipv4_output(icmp->ip, m, us, them, IPPROTO_ICMP, tos, now_ns);
 	return;

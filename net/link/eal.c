@@ -32,6 +32,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -344,6 +345,18 @@ static APUS_NOINLINE int check_tap(const char *vdev, char *why, size_t why_bytes
 
 /* --- The runtime directory ----------------------------------------------------------------- */
 
+/*
+ * Can EAL keep its directory where root's is? Root of a user namespace cannot, and then telemetry's
+ * socket would be one name in /tmp for everybody, which a killed run leaves taken.
+ */
+static bool have_runtime_dir(void)
+{
+	if (getuid() || getenv("RUNTIME_DIRECTORY"))
+		return true;
+	return (!mkdir("/var/run/dpdk", 0700) || errno == EEXIST) &&
+	       !access("/var/run/dpdk", W_OK | X_OK);
+}
+
 /* Does a process listen at this socket? */
 static bool answers(const char *path)
 {
@@ -573,6 +586,8 @@ static APUS_NOINLINE int make_args(struct args *args, const struct apus_eal_opti
 		if (!has_any(&extra, iova_options))
 			add(args, "--iova-mode=va");
 	}
+	if (!have_runtime_dir())
+		add(args, "--no-telemetry");
 	if (!o->debug)
 		add(args, "--log-level=error");
 	if (o->vdev)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""tests/apps/live_debug.py: a running application asked who its tasks are, over DPDK's telemetry."""
+"""tests/apps/live_debug.py: ask a running application for its tasks, over DPDK's telemetry."""
 
 import json
 import os
