@@ -2,7 +2,7 @@
 /*
  * runtime/sync/lock.c: the slow half of the lock.
  *
- * Invariant: while it is neither locked nor promised, nobody waits.
+ * Invariants: while it is neither locked nor promised, nobody waits; it is never both.
  */
 #include "runtime/sync/lock.h"
 
@@ -13,7 +13,7 @@
 
 void apus_lock_wake_first(struct apus_lock *l)
 {
-	l->is_promised = apus_waitq_wake_one(&l->waiters, 0);
+	l->state = apus_waitq_wake_one(&l->waiters, 0) ? APUS_LOCK_PROMISED : 0;
 }
 
 int apus_lock_acquire_slow(struct apus_lock *l)
@@ -23,8 +23,8 @@ int apus_lock_acquire_slow(struct apus_lock *l)
 
 	if (rc)
 		return rc;
-	if (!l->is_locked && !l->is_promised && apus_waitq_empty(&l->waiters)) {
-		l->is_locked = true;
+	if (!l->state && apus_waitq_empty(&l->waiters)) {
+		l->state = APUS_LOCK_LOCKED;
 		return 0;
 	}
 	rc = apus_wait_check(&l->waiters.waiters);
@@ -33,14 +33,12 @@ int apus_lock_acquire_slow(struct apus_lock *l)
 	apus_wait_init(&wait, NULL, "lock", l);
 	apus_list_push_back(&l->waiters.waiters, &wait.link);
 	rc = (int)apus_park(&wait);
-	if (wait.rc == 0) /* it was promised to us, cancelled since or not */
-		l->is_promised = false;
 	if (rc) {
-		if (wait.rc == 0 && !l->is_locked)
+		if (wait.rc == 0) /* it was promised to us, and cancelled since */
 			apus_lock_wake_first(l);
 		return rc;
 	}
-	apus_assert(!l->is_locked);
-	l->is_locked = true;
+	apus_assert(l->state == APUS_LOCK_PROMISED);
+	l->state = APUS_LOCK_LOCKED;
 	return 0;
 }

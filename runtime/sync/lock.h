@@ -19,20 +19,23 @@ APUS_BEGIN_DECLS
 /* Embedded by the user; written by the calls below. */
 struct apus_lock {
 	struct apus_waitq waiters;
-	bool is_locked;
-	bool is_promised; /* to a waiter that was woken and has not run yet */
+	uint8_t state; /* enum apus_lock_state; one byte, so that both are looked at in one load */
+};
+
+enum apus_lock_state {
+	APUS_LOCK_LOCKED = 1 << 0,
+	APUS_LOCK_PROMISED = 1 << 1, /* to a waiter that was woken and has not run yet */
 };
 
 static inline void apus_lock_init(struct apus_lock *l)
 {
 	apus_waitq_init(&l->waiters);
-	l->is_locked = false;
-	l->is_promised = false;
+	l->state = 0;
 }
 
 static inline bool apus_lock_is_locked(const struct apus_lock *l)
 {
-	return l->is_locked;
+	return l->state & APUS_LOCK_LOCKED;
 }
 
 APUS_MUST_CHECK int apus_lock_acquire_slow(struct apus_lock *l);
@@ -45,19 +48,18 @@ void apus_lock_wake_first(struct apus_lock *l);
  */
 APUS_MUST_CHECK static inline int apus_lock_acquire(struct apus_lock *l)
 {
-	if (apus_unlikely(l->is_locked || l->is_promised || !apus_waitq_empty(&l->waiters) ||
-			  --apus_task_budget <= 0))
+	if (apus_unlikely(l->state || !apus_waitq_empty(&l->waiters) || --apus_task_budget <= 0))
 		return apus_lock_acquire_slow(l);
-	l->is_locked = true;
+	l->state = APUS_LOCK_LOCKED;
 	return 0;
 }
 
 /** apus_lock_release - Return: 0; -EPERM if it is not locked. Context: any, on the shard. Source: Lock.release */
 static inline int apus_lock_release(struct apus_lock *l)
 {
-	if (apus_unlikely(!l->is_locked))
+	if (apus_unlikely(!apus_lock_is_locked(l)))
 		return -EPERM;
-	l->is_locked = false;
+	l->state = 0;
 	if (apus_unlikely(!apus_waitq_empty(&l->waiters)))
 		apus_lock_wake_first(l);
 	return 0;

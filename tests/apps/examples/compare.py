@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""compare.py PROGRAM FILE: does the program, in virtual time, print what the file says?"""
+"""compare.py: does a program, in virtual time, print what a file says?
+
+usage: compare.py PROGRAM FILE
+"""
 
 import difflib
 import pathlib

@@ -75,7 +75,7 @@ static void assert_nobody_is_linked(void)
 		if (!apus_waitq_empty(all[i]))
 			fail_msg("%s: somebody is linked in queue %zu", row->name, i);
 	}
-	assert_false(world.lock.is_promised);
+	assert_false(world.lock.state & APUS_LOCK_PROMISED);
 	assert_int_equal(world.semaphore.promised, 0);
 }
 

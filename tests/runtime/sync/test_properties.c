@@ -66,17 +66,17 @@ static int64_t lock_step(struct worker *w)
 static void lock_check(bool is_quiet)
 {
 	check_waitq(&lock.waiters);
-	assert_int_equal(owner != NULL, lock.is_locked);
-	if (is_quiet && !lock.is_locked)
+	assert_int_equal(owner != NULL, apus_lock_is_locked(&lock));
+	if (is_quiet && !apus_lock_is_locked(&lock))
 		assert_true(apus_waitq_empty(&lock.waiters));
 	if (is_quiet)
-		assert_false(lock.is_promised);
+		assert_false(lock.state & APUS_LOCK_PROMISED);
 }
 
 static void lock_close(void)
 {
 	lock_check(true);
-	assert_false(lock.is_locked);
+	assert_false(apus_lock_is_locked(&lock));
 	assert_true(apus_waitq_empty(&lock.waiters));
 	assert_int_equal(apus_lock_release(&lock), -EPERM);
 }
@@ -190,7 +190,7 @@ static int64_t take_token(struct worker *w)
 	int64_t rc = apus_condition_wait_for(&condition, has_token, NULL);
 
 	assert_null(owner);
-	assert_true(lock.is_locked); /* whatever it returned */
+	assert_true(apus_lock_is_locked(&lock)); /* whatever it returned */
 	if (rc == 0) {
 		assert_true(made > taken);
 		taken++;
@@ -232,10 +232,10 @@ static void condition_check(bool is_quiet)
 {
 	check_waitq(&lock.waiters);
 	check_waitq(&condition.waiters);
-	if (is_quiet && !lock.is_locked)
+	if (is_quiet && !apus_lock_is_locked(&lock))
 		assert_true(apus_waitq_empty(&lock.waiters));
 	/* The lost wake-up: a token, nobody under way to it, and somebody who waits for it. */
-	if (is_quiet && !lock.is_locked && made > taken)
+	if (is_quiet && !apus_lock_is_locked(&lock) && made > taken)
 		assert_true(apus_waitq_empty(&condition.waiters));
 	assert_true(taken <= made);
 }
