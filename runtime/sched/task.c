@@ -191,6 +191,15 @@ static inline bool failed(int64_t result)
 	return result < 0 && result != -ECANCELED;
 }
 
+/* The next one is read before its neighbour is unlinked: nothing waits for that store. */
+static inline void wake_awaiters(struct apus_task *t, int64_t result)
+{
+	struct apus_list *it, *next;
+
+	apus_list_for_each_safe(it, next, &t->awaiters)
+		apus_wake(apus_list_entry(it, struct apus_wait, link), result);
+}
+
 static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t result)
 {
 	t->result = result;
@@ -199,8 +208,7 @@ static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t
 	s->tasks_live--;
 	if (t == s->until)
 		s->laps_in_place = 0;
-	while (!apus_list_empty(&t->awaiters))
-		apus_wake(apus_list_entry(t->awaiters.next, struct apus_wait, link), result);
+	wake_awaiters(t, result);
 	apus_vars_put(t->vars);
 
 	struct apus_task *next = choose_next(s, t);
@@ -507,18 +515,22 @@ static inline bool take_cancel(struct apus_task *t)
 	return true;
 }
 
-int64_t apus_park(struct apus_wait *wait)
+static inline int64_t park(struct apus_shard *s, struct apus_task *t, struct apus_wait *wait)
 {
-	struct apus_task *t = wait->task;
-	struct apus_shard *s = t->shard;
-
-	apus_assert(t == s->current);
 	t->wait = wait;
 	t->state = APUS_TASK_PARKED;
 	if (apus_unlikely(take_cancel(t)))
 		cancel_wait(wait);
 	suspend(s, t);
 	return apus_unlikely(take_cancel(t)) ? -ECANCELED : wait->rc;
+}
+
+int64_t apus_park(struct apus_wait *wait)
+{
+	struct apus_shard *s = apus_shard_current;
+
+	apus_assert(wait->task == s->current);
+	return park(s, s->current, wait);
 }
 
 /* Out of what it waits in, but not into the ready queue: it runs next. */
@@ -609,12 +621,13 @@ static bool pass_cancel_on(struct apus_wait *wait)
 int64_t apus_await(struct apus_task *t)
 {
 	static const struct apus_wait_type await_task = {.cancel = pass_cancel_on};
-	struct apus_task *self = apus_shard_current->current;
+	struct apus_shard *s = apus_shard_current;
+	struct apus_task *self = s->current;
 	int64_t rc;
 
 	if (apus_unlikely(!t))
 		return -ENOMEM;
-	if (apus_unlikely(t->shard != apus_shard_current))
+	if (apus_unlikely(t->shard != s))
 		return apus_wrong_shard(t, "await", __builtin_return_address(0));
 	t->result_seen = true;
 	if (apus_unlikely(t == self)) {
@@ -630,7 +643,7 @@ int64_t apus_await(struct apus_task *t)
 
 		init_wait(&wait, &await_task, "task", t);
 		apus_list_push_back(&t->awaiters, &wait.link);
-		rc = apus_park(&wait);
+		rc = park(s, self, &wait);
 	}
 	put(t);
 	return rc;
