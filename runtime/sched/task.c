@@ -200,6 +200,32 @@ static inline void wake_awaiters(struct apus_task *t, int64_t result)
 		apus_wake(apus_list_entry(it, struct apus_wait, link), result);
 }
 
+/*
+ * When nothing else is ready, the one task that waits for this one would be pushed and popped at
+ * once, as the only entry of a lap in place: it is next, without the queue. NULL if it is not so.
+ */
+static inline struct apus_task *only_awaiter(struct apus_shard *s, struct apus_task *t,
+					     int64_t result)
+{
+	const struct apus_list *node = t->awaiters.next;
+
+	if (node == &t->awaiters || node->next != &t->awaiters || !s->laps_in_place ||
+	    s->ready.head != s->ready.tail || s->ready.overflow || t->is_eager)
+		return NULL;
+
+	struct apus_wait *wait = apus_list_entry(node, struct apus_wait, link);
+	struct apus_task *waiter = wait->task;
+
+	if (apus_unlikely(!waiter || waiter->shard != s))
+		return NULL;
+	s->laps_in_place--;
+	s->counters[APUS_SHARD_LAPS]++;
+	wait->rc = result; /* its link dies with the list it is in */
+	waiter->wait = NULL;
+	waiter->state = APUS_TASK_READY;
+	return waiter;
+}
+
 static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t result)
 {
 	t->result = result;
@@ -208,10 +234,14 @@ static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t
 	s->tasks_live--;
 	if (t == s->until)
 		s->laps_in_place = 0;
-	wake_awaiters(t, result);
-	apus_vars_put(t->vars);
 
-	struct apus_task *next = choose_next(s, t);
+	struct apus_task *next = only_awaiter(s, t, result);
+
+	if (!next) {
+		wake_awaiters(t, result);
+		next = choose_next(s, t);
+	}
+	apus_vars_put(t->vars);
 
 	if (apus_unlikely(!t->refs)) {
 		if (failed(result))
@@ -577,14 +607,6 @@ bool apus_task_is_inside(void)
 	return apus_shard_current->current->is_eager;
 }
 
-bool apus_task_cancel_because(struct apus_task *t, const char *reason)
-{
-	if (!apus_task_cancel(t))
-		return false;
-	t->cancel_reason = reason;
-	return true;
-}
-
 bool apus_task_cancel(struct apus_task *t)
 {
 	if (!t || t->state == APUS_TASK_DONE)
@@ -600,15 +622,6 @@ bool apus_task_cancel(struct apus_task *t)
 	else
 		t->must_cancel = true;
 	return true;
-}
-
-uint32_t apus_task_uncancel(struct apus_task *t)
-{
-	if (!t || !t->cancelling)
-		return 0;
-	if (--t->cancelling == 0)
-		t->must_cancel = false;
-	return t->cancelling;
 }
 
 /* ------------------------------------------------------------------------- await, yield, sleep */

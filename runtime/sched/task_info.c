@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * runtime/sched/task_info.c: what a task can be asked.
+ * runtime/sched/task_info.c: what a task can be asked and told, beside its cancel.
  */
 #include "runtime/sched/internal.h"
 #include "runtime/sched/task.h"
@@ -70,4 +70,21 @@ const char *apus_task_cancel_reason(const struct apus_task *t)
 uint32_t apus_task_cancelling(const struct apus_task *t)
 {
 	return t ? t->cancelling : 0;
+}
+
+bool apus_task_cancel_because(struct apus_task *t, const char *reason)
+{
+	if (!apus_task_cancel(t))
+		return false;
+	t->cancel_reason = reason;
+	return true;
+}
+
+uint32_t apus_task_uncancel(struct apus_task *t)
+{
+	if (!t || !t->cancelling)
+		return 0;
+	if (--t->cancelling == 0)
+		t->must_cancel = false;
+	return t->cancelling;
 }
