@@ -8,13 +8,12 @@
 #include "runtime/io/thread.h"
 
 #include "runtime/base/check.h"
+#include "runtime/base/thread.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sched/wait.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 
 enum {
 	THREADS_MAX = 4
@@ -47,22 +46,11 @@ struct pool {
 
 #define POOL_SLOT (APUS_SHARD_SLOTS - 1) /* of apus_shard_slot(); the runtime counts from the top */
 
-/* A shard's thread is pinned and its workers inherit that; they must not compete with it. */
-static void leave_the_shards_core(void)
-{
-	cpu_set_t all;
-
-	CPU_ZERO(&all);
-	for (int core = 0; core < CPU_SETSIZE; core++)
-		CPU_SET(core, &all);
-	(void)sched_setaffinity(0, sizeof(all), &all);
-}
-
 static void *work(void *arg)
 {
 	struct pool *pool = arg;
 
-	leave_the_shards_core();
+	apus_thread_leave_core();
 	pthread_mutex_lock(&pool->lock);
 	while (!pool->closing) {
 		struct apus_list *node = apus_list_pop_front(&pool->jobs);
@@ -122,21 +110,12 @@ static struct pool *pool_of(struct apus_shard *shard)
 	return pool;
 }
 
-/* Signals are the shard's thread's business: the workers block them all. */
 static int start_thread(struct pool *pool)
 {
-	sigset_t all, old;
+	int rc = apus_thread_start(&pool->threads[pool->started], work, pool, "apus-worker");
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-
-	int rc = pthread_create(&pool->threads[pool->started], NULL, work, pool);
-
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc)
-		return -EAGAIN;
-	pthread_setname_np(pool->threads[pool->started++], "apus-worker");
-	return 0;
+	pool->started += !rc;
+	return rc;
 }
 
 static void answer(struct apus_work *w)

@@ -12,6 +12,7 @@
  * shard's thread, looks again.
  */
 #include "runtime/base/log.h"
+#include "runtime/base/thread.h"
 #include "runtime/sched/backtrace.h"
 #include "runtime/sched/debug.h"
 #include "runtime/sched/internal.h"
@@ -196,22 +197,11 @@ static void watch(struct apus_slow *slow)
 		     cpu_ns(slow->shard->thread) - slow->cpu_since_ns);
 }
 
-/* The shard's thread may be pinned, and the watchdog must not wait for it. */
-static void leave_the_shards_core(void)
-{
-	cpu_set_t all;
-
-	CPU_ZERO(&all);
-	for (int core = 0; core < CPU_SETSIZE; core++)
-		CPU_SET(core, &all);
-	(void)sched_setaffinity(0, sizeof(all), &all);
-}
-
 static void *run(void *arg)
 {
 	struct apus_slow *slow = arg;
 
-	leave_the_shards_core();
+	apus_thread_leave_core();
 
 	pthread_mutex_lock(&slow->lock);
 	while (!slow->is_closing) {
@@ -254,23 +244,6 @@ static void uninstall(void)
 	pthread_mutex_unlock(&handler.lock);
 }
 
-/* Its own signals are none of its business. */
-static int start_thread(struct apus_slow *slow)
-{
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-
-	int rc = pthread_create(&slow->thread, NULL, run, slow);
-
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc)
-		return -EAGAIN;
-	pthread_setname_np(slow->thread, "apus-watchdog");
-	return 0;
-}
-
 int apus_slow_open(struct apus_shard *s, int64_t limit_ns)
 {
 	struct apus_slow *slow = apus_heap_zalloc(&s->heap, sizeof(*slow));
@@ -288,7 +261,7 @@ int apus_slow_open(struct apus_shard *s, int64_t limit_ns)
 	pthread_condattr_destroy(&monotonic);
 	install();
 
-	int rc = start_thread(slow);
+	int rc = apus_thread_start(&slow->thread, run, slow, "apus-watchdog");
 
 	if (rc) {
 		uninstall();
