@@ -3,70 +3,10 @@
  * tests/net/ip/test_udp.c: datagrams in and out: lengths, checksums, sockets, queues.
  */
 #include "net/socket/udp.h"
-#include "tests/net/ip/frames.h"
+#include "tests/net/ip/udp_test.h"
 
 #include <errno.h>
 #include <rte_ethdev.h>
-
-static struct net net;
-
-static int setup(void **state)
-{
-	net_open(&net);
-	net_meet(&net, PEER, &mac_peer);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	net_close(&net);
-	return 0;
-}
-
-/* 0 is any. */
-static struct apus_endpoint at(uint32_t addr, uint16_t port)
-{
-	struct apus_endpoint e = {.port = port};
-
-	if (addr)
-		e.addr = apus_addr_v4(addr);
-	return e;
-}
-
-static struct apus_udp *open_at(uint32_t addr, uint16_t port)
-{
-	struct apus_udp *u;
-
-	assert_int_equal(apus_udp_open(at(addr, port), NULL, &u), 0);
-	return u;
-}
-
-static struct apus_udp *open_to(uint16_t port, uint32_t remote, uint16_t remote_port)
-{
-	struct apus_endpoint to = at(remote, remote_port);
-	struct apus_udp *u;
-
-	assert_int_equal(apus_udp_open(at(0, port), &to, &u), 0);
-	return u;
-}
-
-static APUS_NOINLINE void receive(uint16_t port, const void *data, size_t bytes)
-{
-	struct frame f;
-
-	frame_udp(&f, PEER, 5353, US, port, data, bytes);
-	net_receive(&net, &f);
-}
-
-/* What is next in the queue of @u; -1 if nothing. */
-static int64_t pop(struct apus_udp *u)
-{
-	struct rte_mbuf *m = apus_udp_pop(u);
-	int64_t bytes = m ? (int64_t)m->pkt_len - m->l3_len - 8 : -1;
-
-	rte_pktmbuf_free(m);
-	return bytes;
-}
 
 static void assert_dropped(const struct frame *f, enum apus_udp_counter reason)
 {
