@@ -7,7 +7,7 @@
  * one increment of a plain integer: only the owning shard writes.
  *
  *	#define APUS_ARP_COUNTERS(X) X(REQUESTS_IN, "requests_in") X(DROP_SHORT, "drop_short")
- *	enum apus_arp_counter { APUS_ARP_COUNTERS(APUS_COUNTER_ENUM_ARP) ... };
+ *	static const char *const counter_names[] = {APUS_ARP_COUNTERS(APUS_COUNTER_NAME)};
  */
 #ifndef APUS_RUNTIME_BASE_METRICS_H
 #define APUS_RUNTIME_BASE_METRICS_H
