@@ -262,16 +262,6 @@ static const struct argp_option echo_options[] = {
 	{0},
 };
 
-static long number(const char *option, const char *text, long max)
-{
-	char *end;
-	long value = strtol(text, &end, 10);
-
-	if (end == text || *end || value < 1 || value > max)
-		apus_main_refuse("--%s %s: give a whole number from 1 to %ld", option, text, max);
-	return value;
-}
-
 static error_t parse(int key, char *text, struct argp_state *state)
 {
 	switch (key) {
@@ -279,13 +269,14 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		options.l2 = true;
 		return 0;
 	case KEY_PORT:
-		options.port = (uint16_t)number("port", text, UINT16_MAX);
+		options.port = (uint16_t)apus_main_number("port", text, 1, UINT16_MAX);
 		return 0;
 	case KEY_CONNECTIONS:
-		options.connections_max = (uint32_t)number("connections", text, 1000000);
+		options.connections_max =
+			(uint32_t)apus_main_number("connections", text, 1, 1000000);
 		return 0;
 	case KEY_REPORT:
-		options.report_ns = number("report", text, 86400) * APUS_SEC;
+		options.report_ns = (int64_t)apus_main_number("report", text, 1, 86400) * APUS_SEC;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

@@ -171,16 +171,6 @@ static const struct argp_option httpd_options[] = {
 	{0},
 };
 
-static int64_t number(const char *name, const char *text, int64_t most)
-{
-	char *end;
-	long long n = strtoll(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end || n < 1 || n > most)
-		apus_main_refuse("--%s: '%s' is not a number from 1 to %" PRId64, name, text, most);
-	return n;
-}
-
 static const char *directory(const char *name, const char *text)
 {
 	struct stat st;
@@ -196,13 +186,14 @@ static error_t parse(int key, char *text, struct argp_state *state)
 {
 	switch (key) {
 	case KEY_PORT:
-		options.port = (uint16_t)number("port", text, UINT16_MAX);
+		options.port = (uint16_t)apus_main_number("port", text, 1, UINT16_MAX);
 		return 0;
 	case KEY_ROOT:
 		options.root = directory("root", text);
 		return 0;
 	case KEY_CONNECTIONS:
-		options.connections_max = (uint32_t)number("connections", text, 1000000);
+		options.connections_max =
+			(uint32_t)apus_main_number("connections", text, 1, 1000000);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

@@ -132,8 +132,7 @@ void apus_main_refuse(const char *fmt, ...)
 	exit(STATUS_OPTION);
 }
 
-/* A whole number from @min to @max, or the end of the process. */
-static uint64_t number(const char *option, const char *text, uint64_t min, uint64_t max)
+uint64_t apus_main_number(const char *option, const char *text, uint64_t min, uint64_t max)
 {
 	char *end;
 	uint64_t value;
@@ -209,7 +208,7 @@ static void parse_cores(struct options *o, const char *text)
 			"--cores %s: more than one core is not there yet; give one CPU, such "
 			"as --cores 0",
 			text);
-	o->core = allowed_cpu((int)number("cores", text, 0, CPU_SETSIZE - 1));
+	o->core = allowed_cpu((int)apus_main_number("cores", text, 0, CPU_SETSIZE - 1));
 	if (o->core < 0)
 		apus_main_refuse(
 			"--cores %s: this process may not run on that CPU; `taskset -pc $$` "
@@ -255,12 +254,12 @@ static void check_options(struct options *o)
 static void parse_number(struct options *o, int key, const char *text)
 {
 	if (key == KEY_MTU)
-		o->stack.mtu = (uint16_t)number("mtu", text, 68, UINT16_MAX);
+		o->stack.mtu = (uint16_t)apus_main_number("mtu", text, 68, UINT16_MAX);
 	else if (key == KEY_MBUFS)
-		o->mbufs =
-			(uint32_t)number("mbufs", text, APUS_ETHDEV_MBUFS_MIN, UINT64_C(1) << 28);
+		o->mbufs = (uint32_t)apus_main_number("mbufs", text, APUS_ETHDEV_MBUFS_MIN,
+						      UINT64_C(1) << 28);
 	else
-		o->seed = number("seed", text, 1, UINT64_MAX);
+		o->seed = apus_main_number("seed", text, 1, UINT64_MAX);
 }
 
 static APUS_NORETURN void help(struct argp_state *state, int key)

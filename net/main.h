@@ -55,6 +55,9 @@ APUS_MUST_CHECK int apus_main_with(const struct apus_app *app, int argc, char **
  */
 APUS_NORETURN APUS_COLD void apus_main_refuse(const char *fmt, ...) APUS_PRINTF(1, 2);
 
+/** apus_main_number - @text, given to --@option, as a whole number from @min to @max; else apus_main_refuse() */
+uint64_t apus_main_number(const char *option, const char *text, uint64_t min, uint64_t max);
+
 /** apus_main_link - the outermost link; NULL outside of apus_main(). Borrowed. Context: any, on the shard */
 struct apus_link *apus_main_link(void);
 
