@@ -54,6 +54,7 @@ void apus_ipv4_init(struct apus_ipv4 *ip, struct apus_shard *shard, struct apus_
 		.broadcast = has_broadcast ? arp->addr | ~arp->mask : 0,
 		.mtu = mtu,
 	};
+	apus_pmtu_init(&ip->pmtu, shard);
 	apus_metrics_register(apus_shard_metrics(shard), &ip->metrics, "ipv4", counter_names,
 			      ip->counters, APUS_IPV4_COUNTER_COUNT);
 }
@@ -61,6 +62,7 @@ void apus_ipv4_init(struct apus_ipv4 *ip, struct apus_shard *shard, struct apus_
 void apus_ipv4_fini(struct apus_ipv4 *ip)
 {
 	apus_metrics_unregister(&ip->metrics);
+	apus_pmtu_fini(&ip->pmtu);
 }
 
 /* --- what an address is --------------------------------------------------------------------- */

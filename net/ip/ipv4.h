@@ -11,6 +11,7 @@
 
 #include "net/ip/addr.h"
 #include "net/ip/arp.h"
+#include "net/ip/pmtu.h"
 #include "net/ip/route.h"
 
 #include <rte_ip.h>
@@ -70,6 +71,7 @@ struct apus_ipv4 {
 	uint32_t mask;      /* of the connected prefix */
 	uint32_t broadcast; /* of it; 0: it has none */
 	uint16_t mtu;
+	struct apus_pmtu pmtu; /* of destinations that are reached by smaller packets only */
 	uint64_t counters[APUS_IPV4_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 };
@@ -128,6 +130,15 @@ bool apus_ipv4_is_unicast(const struct apus_ipv4 *ip, struct apus_addr addr);
 static inline uint16_t apus_ipv4_mtu(const struct apus_ipv4 *ip)
 {
 	return ip->mtu;
+}
+
+/** apus_ipv4_path_mtu - the largest packet that gets to @dst, header included, as far as is known. Context: any */
+static inline uint16_t apus_ipv4_path_mtu(struct apus_ipv4 *ip, struct apus_addr dst,
+					  int64_t now_ns)
+{
+	uint16_t known = apus_pmtu_find(&ip->pmtu, dst, now_ns);
+
+	return known ? (uint16_t)apus_min(known, ip->mtu) : ip->mtu;
 }
 
 /* The header of a packet that apus_ipv4_input() let through. */
