@@ -46,26 +46,42 @@ static void want_retransmit(struct apus_tcp *c)
 	apus_tcp_mark(c);
 }
 
-static void act(struct apus_tcp *c, enum apus_cc_act what, int64_t now_ns)
+static void act(struct apus_tcp *c, enum apus_recovery_act what, int64_t now_ns)
 {
 	switch (what) {
-	case APUS_CC_RETRANSMIT_AND_ARM:
+	case APUS_RECOVERY_RETRANSMIT_AND_ARM:
 		apus_tcp_restart_rexmit(c, now_ns);
 		want_retransmit(c);
 		break;
-	case APUS_CC_RETRANSMIT:
+	case APUS_RECOVERY_RETRANSMIT:
 		want_retransmit(c);
 		break;
-	case APUS_CC_NOTHING:
+	case APUS_RECOVERY_NOTHING:
 		break;
 	}
+}
+
+struct apus_cc_sample apus_tcp_sample(const struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t flight_bytes = c->snd.nxt - c->snd.una;
+
+	return (struct apus_cc_sample){
+		.now_ns = now_ns,
+		.una = c->snd.una,
+		.nxt = c->snd.nxt,
+		.flight_bytes = flight_bytes,
+		.prior_flight_bytes = flight_bytes,
+		.rtt_ns = -1,
+		.srtt_ns = apus_rtt_srtt_ns(&c->rtt),
+	};
 }
 
 bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
 {
 	bool fin_acked = apus_tcp_fin_due(c) && seg->ack == apus_tcp_text_end(c) + 1;
 	uint32_t text_bytes = seg->ack - c->snd.una - fin_acked;
-	bool was_in_recovery = c->cc.in_recovery;
+	bool was_in_recovery = c->recovery.in_recovery;
+	int64_t rtt_ns = -1;
 
 	apus_sndq_ack(&c->sndq, text_bytes);
 	c->snd.una = seg->ack;
@@ -74,27 +90,27 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 	c->progress_tick = apus_tcp_tick(now_ns);
 	/* Karn (RFC 6298 §3): is_timing ends when anything is sent again. */
 	if (c->is_timing && apus_seq_gt(seg->ack, c->rtt_seq)) {
-		apus_rtt_sample(&c->rtt, now_ns - c->rtt_at_ns);
+		rtt_ns = now_ns - c->rtt_at_ns;
+		apus_rtt_sample(&c->rtt, rtt_ns);
 		c->is_timing = false;
 	} else {
 		apus_rtt_progress(&c->rtt);
 	}
 
-	struct apus_cc_ack news = {
-		.ack = seg->ack,
-		.acked_bytes = text_bytes,
-		.flight_bytes = c->snd.nxt - c->snd.una,
-		.now_ns = now_ns,
-		.srtt_ns = apus_rtt_srtt_ns(&c->rtt),
-	};
-	enum apus_cc_act what = apus_cc_acked(&c->cc, &news);
+	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
+
+	news.acked_bytes = text_bytes;
+	news.prior_flight_bytes += text_bytes;
+	news.rtt_ns = rtt_ns;
+
+	enum apus_recovery_act what = apus_recovery_acked(&c->recovery, &c->cc, &news);
 
 	/* RFC 6298 (5.2), (5.3); in recovery only the first partial ACK restarts (RFC 6582 §3.2). */
 	if (c->snd.una == c->snd.nxt)
 		c->rexmit_at_ns = APUS_NEVER;
-	else if (!was_in_recovery || !c->cc.in_recovery)
+	else if (!was_in_recovery || !c->recovery.in_recovery)
 		apus_tcp_restart_rexmit(c, now_ns);
-	if (was_in_recovery && c->cc.in_recovery)
+	if (was_in_recovery && c->recovery.in_recovery)
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_PARTIAL_ACKS);
 	act(c, what, now_ns);
 	if (!apus_waitq_empty(&c->writers) &&
@@ -106,7 +122,8 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 
 void apus_tcp_take_same_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
 {
-	enum apus_cc_act what;
+	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
+	enum apus_recovery_act what;
 
 	if (!is_duplicate_ack(c, seg))
 		return;
@@ -114,8 +131,8 @@ void apus_tcp_take_same_ack(struct apus_tcp *c, const struct apus_segment *seg, 
 	/* While all is being sent again after a timeout, duplicates tell nothing new. */
 	if (c->snd.rxt != c->snd.nxt)
 		return;
-	what = apus_cc_duplicate(&c->cc, c->snd.una, c->snd.nxt);
-	if (what != APUS_CC_NOTHING)
+	what = apus_recovery_duplicate(&c->recovery, &c->cc, &news);
+	if (what != APUS_RECOVERY_NOTHING)
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_FAST_RETRANSMITS);
 	act(c, what, now_ns);
 	apus_tcp_mark(c); /* limited transmit, or the inflated window of recovery */

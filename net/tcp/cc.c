@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * net/tcp/cc.c: loss by duplicate ACKs, and fast recovery around any algorithm.
+ * net/tcp/cc.c: what all algorithms of congestion control share: their memory, the validation of
+ * the window, slow start, the loss window, undo and the restart after idleness.
  *
- * RFC 5681 §3.2 (fast retransmit), RFC 3042 (limited transmit), RFC 6582 §3.2 (the recovery point
- * `recover`, partial ACKs, of which only the first restarts the retransmission timer) with the
- * heuristic of its §4.1.
+ * RFC 5681 §3.1 and §4.1, RFC 6928 §2, RFC 3465, RFC 4015 §3.2. Invariants: apus_cc_check().
  *
- * Invariants: apus_cc_check().
- *
- * Where we differ: RFC 6582 §3.2 (1) initialises `recover` to the initial send sequence number,
- * which would forbid the fast retransmit of the first segment; we have no recovery point before the
- * first recovery or timeout, and none once it has been passed, so that an old one cannot seem to
- * lie ahead after the sequence space has wrapped.
+ * Where we differ: the initial window is 10 segments of any size (RFC 6928 §2 has also an upper
+ * limit of 14600 bytes), and slow start adds all bytes that an ACK covers (RFC 3465 has a limit of
+ * two segments), both as Linux does; but while a timeout's losses are being repaired it adds one
+ * segment per ACK at most, as RFC 3465 demands, since such an ACK may cover what left the network
+ * long ago.
  */
 #include "net/tcp/cc.h"
 
+#include "net/tcp/reno.h"
 #include "net/tcp/seq.h"
 #include "runtime/base/check.h"
+
+#include <string.h>
+
+static const struct apus_cc_type *const types[] = {
+	&apus_reno,
+};
 
 void apus_cc_check(const struct apus_cc *cc)
 {
@@ -24,22 +29,86 @@ void apus_cc_check(const struct apus_cc *cc)
 	apus_must_op(cc->cwnd_bytes, >=, cc->mss);
 	apus_must_op(cc->cwnd_bytes, <=, APUS_CC_CWND_MAX);
 	apus_must_op(cc->ssthresh_bytes, >=, 2 * (uint64_t)cc->mss);
-	apus_must(!cc->in_recovery || cc->has_recover);
-	apus_must(!cc->in_recovery || !cc->timed_out);
-	apus_must(!cc->in_recovery || !cc->duplicates);
+	apus_must(!cc->is_attached || cc->state);
+}
+
+/* ---- memory ---- */
+
+static void start_type(struct apus_cc *cc, const struct apus_cc_type *type)
+{
+	apus_must_op(type->state_bytes, <=, APUS_CC_STATE_BYTES_MAX);
+	cc->type = type;
+	cc->is_attached = false;
+	cc->kept[0] = cc->kept[1] = 0;
+	if (type->init)
+		type->init(cc);
 }
 
 void apus_cc_init(struct apus_cc *cc, const struct apus_cc_type *type, uint32_t mss, uint32_t una)
 {
 	apus_must(mss > 0 && mss <= UINT16_MAX);
 	*cc = (struct apus_cc){
-		.type = type,
 		.mss = (uint16_t)mss,
 		.cwnd_bytes = APUS_CC_INITIAL_MSS * mss,
 		.ssthresh_bytes = APUS_CC_SSTHRESH_NONE,
 		.usage_seq = una,
 	};
-	type->init(cc);
+	start_type(cc, type);
+}
+
+void apus_cc_attach(struct apus_cc *cc, void *state)
+{
+	uint32_t kept[2] = {cc->kept[0], cc->kept[1]};
+
+	apus_assert(!cc->is_attached);
+	if (!cc->type->state_bytes)
+		return;
+	memset(state, 0, cc->type->state_bytes);
+	cc->state = state;
+	cc->is_attached = true;
+	cc->type->restore(cc, kept);
+}
+
+void apus_cc_detach(struct apus_cc *cc)
+{
+	uint32_t kept[2] = {0, 0};
+
+	if (!cc->is_attached)
+		return;
+	cc->type->save(cc, kept);
+	cc->is_attached = false;
+	cc->kept[0] = kept[0];
+	cc->kept[1] = kept[1];
+}
+
+void apus_cc_set_type(struct apus_cc *cc, const struct apus_cc_type *type)
+{
+	void *state = cc->is_attached ? cc->state : NULL;
+
+	start_type(cc, type);
+	if (state)
+		apus_cc_attach(cc, state);
+}
+
+const struct apus_cc_type *apus_cc_find(const char *name)
+{
+	for (size_t i = 0; i < apus_countof(types); i++)
+		if (!strcmp(types[i]->name, name))
+			return types[i];
+	return NULL;
+}
+
+/* ---- the window ---- */
+
+void apus_cc_set_cwnd(struct apus_cc *cc, uint64_t bytes)
+{
+	bytes = apus_min(bytes, APUS_CC_CWND_MAX);
+	cc->cwnd_bytes = (uint32_t)apus_max(bytes, cc->mss);
+}
+
+static void set_ssthresh(struct apus_cc *cc, uint32_t bytes)
+{
+	cc->ssthresh_bytes = apus_max(bytes, 2U * cc->mss);
 }
 
 void apus_cc_handshake_lost(struct apus_cc *cc)
@@ -51,11 +120,11 @@ void apus_cc_set_mss(struct apus_cc *cc, uint32_t mss)
 {
 	apus_must(mss > 0 && mss <= UINT16_MAX);
 	cc->mss = (uint16_t)mss;
-	cc->cwnd_bytes = apus_max(cc->cwnd_bytes, mss);
-	cc->ssthresh_bytes = apus_max(cc->ssthresh_bytes, 2 * mss);
+	apus_cc_set_cwnd(cc, cc->cwnd_bytes);
+	set_ssthresh(cc, cc->ssthresh_bytes);
 }
 
-/* Once per window, or when cwnd holds data back, or when more is in flight than before. */
+/* Once per window, or when cwnd holds data back, or when more is outstanding than before. */
 void apus_cc_sent(struct apus_cc *cc, uint32_t una, uint32_t nxt, bool limited)
 {
 	uint32_t flight_bytes = nxt - una;
@@ -68,97 +137,69 @@ void apus_cc_sent(struct apus_cc *cc, uint32_t una, uint32_t nxt, bool limited)
 	}
 }
 
-/* TCP.md §2: in slow start, double what was used may be had; else only what was asked for. */
-static bool window_in_use(const struct apus_cc *cc)
+bool apus_cc_may_grow(const struct apus_cc *cc, const struct apus_cc_sample *s)
 {
+	if (s->in_recovery || !s->acked_bytes)
+		return false;
 	if (cc->is_limited)
 		return true;
-	return cc->cwnd_bytes < cc->ssthresh_bytes && cc->cwnd_bytes < 2 * cc->flight_max_bytes;
+	return apus_cc_in_slow_start(cc) && cc->cwnd_bytes < 2 * cc->flight_max_bytes;
 }
 
-static enum apus_cc_act acked_in_recovery(struct apus_cc *cc, const struct apus_cc_ack *ack)
+uint32_t apus_cc_used(const struct apus_cc *cc, const struct apus_cc_sample *s)
 {
-	bool first = !cc->saw_partial_ack;
+	uint32_t flight_bytes = apus_max(cc->flight_max_bytes, s->nxt - s->una);
 
-	if (apus_seq_geq(ack->ack, cc->recover)) { /* RFC 6582 §3.2 (3), full acknowledgment */
-		cc->in_recovery = false;
-		cc->type->exit_recovery(cc, ack->flight_bytes);
-		return APUS_CC_NOTHING;
-	}
-	cc->saw_partial_ack = true;
-	cc->type->partial_ack(cc, ack);
-	return first ? APUS_CC_RETRANSMIT_AND_ARM : APUS_CC_RETRANSMIT;
+	return cc->is_limited ? cc->cwnd_bytes : apus_min(cc->cwnd_bytes, flight_bytes);
 }
 
-enum apus_cc_act apus_cc_acked(struct apus_cc *cc, const struct apus_cc_ack *ack)
+uint32_t apus_cc_slow_start(struct apus_cc *cc, const struct apus_cc_sample *s)
 {
-	enum apus_cc_act act = APUS_CC_NOTHING;
+	uint32_t room = cc->ssthresh_bytes - cc->cwnd_bytes;
+	uint32_t acked_bytes = s->acked_bytes;
 
-	cc->duplicates = 0;
-	cc->timed_out = false;
-	cc->step_bytes = ack->acked_bytes;
-	if (cc->in_recovery)
-		act = acked_in_recovery(cc, ack);
-	else if (ack->acked_bytes > 0 && window_in_use(cc))
-		cc->type->acked(cc, ack);
-	if (!cc->in_recovery && cc->has_recover && apus_seq_gt(ack->ack, cc->recover))
-		cc->has_recover = false;
-	return act;
+	if (s->is_after_timeout)
+		acked_bytes = apus_min(acked_bytes, cc->mss);
+
+	uint32_t step = apus_min(acked_bytes, room);
+
+	apus_cc_set_cwnd(cc, (uint64_t)cc->cwnd_bytes + step);
+	return acked_bytes - step;
 }
 
-/*
- * Do three duplicate ACKs of `una` mean a loss? Not when they may be echoes of segments that the
- * last recovery or timeout sent twice (RFC 6582 §3.2 (2)); unless, §4.1, the last ACK moved so
- * little that the peer cannot have held what was sent again.
- */
-static bool duplicates_mean_loss(const struct apus_cc *cc, uint32_t una)
+/* ---- what happened ---- */
+
+void apus_cc_acked(struct apus_cc *cc, const struct apus_cc_sample *s)
 {
-	if (!cc->has_recover || apus_seq_gt(una, cc->recover))
-		return true;
-	return cc->cwnd_bytes > cc->mss && cc->step_bytes <= 4U * cc->mss;
+	cc->type->acked(cc, s);
 }
 
-enum apus_cc_act apus_cc_duplicate(struct apus_cc *cc, uint32_t una, uint32_t nxt)
+void apus_cc_congested(struct apus_cc *cc, const struct apus_cc_sample *s, enum apus_cc_signal why)
 {
-	uint32_t flight_bytes;
-
-	if (cc->in_recovery) {
-		cc->type->duplicate(cc);
-		return APUS_CC_NOTHING;
-	}
-	if (!cc->duplicates)
-		cc->duplicate_nxt = nxt;
-	if (cc->duplicates <= APUS_CC_DUPLICATES_MAX)
-		cc->duplicates++;
-	if (cc->duplicates != APUS_CC_DUPLICATES_MAX || !duplicates_mean_loss(cc, una))
-		return APUS_CC_NOTHING;
-
-	/* RFC 5681 §3.2 (2): what limited transmit sent is not in FlightSize. */
-	flight_bytes = apus_seq_min(cc->duplicate_nxt, nxt) - una;
-	cc->duplicates = 0;
-	cc->recover = nxt;
-	cc->has_recover = true;
-	cc->in_recovery = true;
-	cc->saw_partial_ack = false;
-	cc->timed_out = false;
-	cc->type->enter_recovery(cc, flight_bytes);
-	return APUS_CC_RETRANSMIT;
+	set_ssthresh(cc, cc->type->congestion(cc, s, why));
+	if (why == APUS_CC_TIMEOUT && !(cc->type->flags & APUS_CC_OWNS_CWND))
+		apus_cc_set_cwnd(cc, cc->mss); /* RFC 5681 §3.1: the loss window */
 }
 
-void apus_cc_timeout(struct apus_cc *cc, uint32_t una, uint32_t nxt)
+void apus_cc_recovered(struct apus_cc *cc, const struct apus_cc_sample *s)
 {
-	bool first = !cc->timed_out;
-
-	/* RFC 6582 §3.2 (4): the highest sequence number sent, which a second timeout does not lower. */
-	cc->recover = cc->has_recover ? apus_seq_max(cc->recover, nxt) : nxt;
-	cc->has_recover = true;
-	cc->in_recovery = false;
-	cc->duplicates = 0;
-	cc->timed_out = true;
-	cc->type->timeout(cc, nxt - una, first);
+	if (cc->type->recovered)
+		cc->type->recovered(cc, s);
 }
 
-void apus_cc_idle_restart(struct apus_cc *cc)
+void apus_cc_undo(struct apus_cc *cc, uint32_t cwnd_bytes, uint32_t ssthresh_bytes)
 {
-	cc->type->idle_restart(cc);
+	apus_cc_set_cwnd(cc, apus_max(cc->cwnd_bytes, cwnd_bytes));
+	set_ssthresh(cc, apus_max(cc->ssthresh_bytes, ssthresh_bytes));
+	if (cc->type->undone)
+		cc->type->undone(cc);
+}
+
+/* RFC 5681 §4.1: the restart window, unless the algorithm knows better. */
+void apus_cc_idle_restart(struct apus_cc *cc, int64_t now_ns)
+{
+	if (cc->type->idle_restart)
+		cc->type->idle_restart(cc, now_ns);
+	else
+		apus_cc_set_cwnd(cc, apus_min(cc->cwnd_bytes, APUS_CC_INITIAL_MSS * cc->mss));
 }

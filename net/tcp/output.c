@@ -391,7 +391,7 @@ static struct allowance allow(const struct apus_tcp *c)
 {
 	uint32_t seq = c->snd.rxt, end = apus_tcp_text_end(c);
 	uint32_t left = apus_seq_lt(seq, end) ? end - seq : 0;
-	uint32_t flight = seq - c->snd.una, cwnd = apus_cc_window(&c->cc);
+	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc);
 	uint32_t bytes = apus_min(left, c->cc.mss);
 	uint32_t usable = usable_window(c, seq);
 	bool fin = apus_tcp_fin_due(c) && bytes == left && apus_seq_leq(seq, end);
@@ -432,7 +432,7 @@ static void check_idle(struct apus_tcp *c, int64_t now_ns)
 	if (silent < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS) || c->snd.una != c->snd.nxt)
 		return;
 	if (apus_tcp_tick_ns(silent) > apus_rtt_rto_ns(&c->rtt))
-		apus_cc_idle_restart(&c->cc);
+		apus_cc_idle_restart(&c->cc, now_ns);
 }
 
 /* What is to be sent, for the first time or again, ends here. */

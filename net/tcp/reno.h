@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * net/tcp/reno.h: NewReno: RFC 5681 §3.1 and the window of RFC 6582 §3.2.
+ * net/tcp/reno.h: NewReno: the window of RFC 5681 §3.1.
  */
 #ifndef APUS_NET_TCP_RENO_H
 #define APUS_NET_TCP_RENO_H

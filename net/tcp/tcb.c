@@ -142,6 +142,7 @@ void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 	c->snd.rxt = c->snd.una;
 	c->rexmit_at_ns = APUS_NEVER;
 	apus_cc_init(&c->cc, &apus_reno, c->cc.mss, c->snd.una);
+	apus_recovery_init(&c->recovery);
 	if (c->syn_resent)
 		apus_cc_handshake_lost(&c->cc);
 	c->progress_tick = apus_tcp_tick(now_ns);
@@ -166,6 +167,7 @@ static void check_synchronized(const struct apus_tcp *c)
 	if (c->snd.una != c->snd.nxt && !c->is_marked)
 		apus_must(c->rexmit_at_ns != APUS_NEVER);
 	apus_cc_check(&c->cc);
+	apus_recovery_check(&c->recovery);
 }
 
 void apus_tcp_check(const struct apus_tcp *c)

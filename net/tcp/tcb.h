@@ -23,6 +23,7 @@
 #include "net/tcp/layer.h"
 #include "net/tcp/numbers.h"
 #include "net/tcp/rcvq.h"
+#include "net/tcp/recovery.h"
 #include "net/tcp/rtt.h"
 #include "net/tcp/segment.h"
 #include "net/tcp/seq.h"
@@ -116,6 +117,7 @@ struct apus_tcp {
 	struct apus_waitq writers; /* and who waits for the handshake */
 	struct apus_rtt rtt;
 	struct apus_cc cc;
+	struct apus_recovery recovery;
 	struct apus_rcvq rcvq;
 	struct apus_sndq sndq;
 };
@@ -197,6 +199,8 @@ bool apus_tcp_challenge_limited(uint32_t challenge_tick, int64_t now_ns);
 bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
 /** apus_tcp_take_same_ack - SEG.ACK = SND.UNA: a duplicate, by RFC 5681's definition, or nothing */
 void apus_tcp_take_same_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
+/** apus_tcp_sample - what congestion control is told of this moment; nothing was delivered */
+struct apus_cc_sample apus_tcp_sample(const struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_take_window - SND.WND <- SEG.WND, SND.WL1 <- SEG.SEQ, SND.WL2 <- SEG.ACK */
 void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg);
 

@@ -140,7 +140,10 @@ static void data_timeout(struct apus_tcp *c, int64_t now_ns)
 	}
 	c->retries++;
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_RTO);
-	apus_cc_timeout(&c->cc, c->snd.una, c->snd.nxt);
+
+	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
+
+	apus_recovery_timeout(&c->recovery, &c->cc, &news);
 	c->snd.rxt = c->snd.una;
 	c->is_timing = false;
 	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
