@@ -235,7 +235,8 @@ int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
 
 	apus_poller_register(shard, &s->poller, &stack_poller);
 	apus_shard_set_slot(shard, APUS_STACK_SLOT, s);
-	apus_arp_announce(&s->arp, apus_now());
+	if (!link->is_l3)
+		apus_arp_announce(&s->arp, apus_now());
 	*out = s;
 	return 0;
 

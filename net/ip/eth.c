@@ -64,12 +64,30 @@ static enum apus_eth_verdict by_ethertype(struct apus_eth *eth, uint16_t etherty
 	}
 }
 
+/* A bare IP packet says by its first four bits what it is. */
+static APUS_COLD enum apus_eth_verdict input_l3(struct apus_eth *eth, struct rte_mbuf *m)
+{
+	if (!apus_mbuf_pull(m, 1))
+		return drop(eth, APUS_ETH_DROP_SHORT);
+	m->l2_len = 0;
+	switch (*rte_pktmbuf_mtod(m, const uint8_t *) >> 4) {
+	case 4:
+		return APUS_ETH_IPV4;
+	case 6:
+		return drop(eth, APUS_ETH_DROP_IPV6);
+	default:
+		return drop(eth, APUS_ETH_DROP_ETHERTYPE);
+	}
+}
+
 enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m)
 {
 	uint16_t header_bytes = RTE_ETHER_HDR_LEN;
 	uint16_t vlan_id = 0;
 
 	eth->counters[APUS_ETH_RX_FRAMES]++;
+	if (apus_unlikely(eth->link->is_l3))
+		return input_l3(eth, m);
 	if (apus_unlikely(!apus_mbuf_pull(m, RTE_ETHER_HDR_LEN)))
 		return drop(eth, APUS_ETH_DROP_SHORT);
 
@@ -105,6 +123,20 @@ enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m)
 	return by_ethertype(eth, ethertype);
 }
 
+static void push(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
+{
+	eth->tx_burst[eth->tx_count++] = m;
+	if (eth->tx_count == APUS_LINK_BURST_MAX)
+		apus_eth_flush(eth, now_ns);
+}
+
+int apus_eth_output_l3(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
+{
+	m->l2_len = 0;
+	push(eth, m, now_ns);
+	return 0;
+}
+
 int apus_eth_output(struct apus_eth *eth, struct rte_mbuf *m, const struct rte_ether_addr *dst,
 		    uint16_t ethertype, int64_t now_ns)
 {
@@ -128,9 +160,7 @@ int apus_eth_output(struct apus_eth *eth, struct rte_mbuf *m, const struct rte_e
 		tag->eth_proto = rte_cpu_to_be_16(ethertype);
 	}
 
-	eth->tx_burst[eth->tx_count++] = m;
-	if (eth->tx_count == APUS_LINK_BURST_MAX)
-		apus_eth_flush(eth, now_ns);
+	push(eth, m, now_ns);
 	return 0;
 }
 

@@ -4,7 +4,8 @@
  *
  * On the way up the header (and a VLAN tag) is taken off and m->l2_len says how much that was; the
  * bytes stay before the data, where apus_eth_header() finds them. On the way down frames gather in
- * a burst, which goes to the link when it is full and at flush.
+ * a burst, which goes to the link when it is full and at flush. On a link of bare IP packets
+ * (is_l3) there is no header either way, and l2_len is 0.
  */
 #ifndef APUS_NET_IP_ETH_H
 #define APUS_NET_IP_ETH_H
@@ -77,6 +78,8 @@ APUS_MUST_CHECK enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struc
  */
 int apus_eth_output(struct apus_eth *eth, struct rte_mbuf *m, const struct rte_ether_addr *dst,
 		    uint16_t ethertype, int64_t now_ns);
+/** apus_eth_output_l3 - an IP packet into the burst of a link without Ethernet; consumes @m. Context: any. Return: 0 */
+int apus_eth_output_l3(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns);
 /** apus_eth_flush - send what has gathered. Context: any */
 void apus_eth_flush(struct apus_eth *eth, int64_t now_ns);
 
@@ -84,6 +87,12 @@ void apus_eth_flush(struct apus_eth *eth, int64_t now_ns);
 static inline const struct rte_ether_hdr *apus_eth_header(const struct rte_mbuf *m)
 {
 	return (const void *)(rte_pktmbuf_mtod(m, const char *) - m->l2_len);
+}
+
+/* Was it sent to a broadcast or group address of the link? Its data is where apus_eth_input() left it. */
+static inline bool apus_eth_is_group(const struct rte_mbuf *m)
+{
+	return m->l2_len && rte_is_multicast_ether_addr(&apus_eth_header(m)->dst_addr);
 }
 
 APUS_END_DECLS

@@ -153,7 +153,7 @@ static enum apus_ipv4_counter check_source(const struct apus_ipv4 *ip, uint32_t 
 static enum apus_ipv4_counter check_destination(const struct apus_ipv4 *ip,
 						const struct rte_mbuf *m, uint32_t dst)
 {
-	bool link_group = rte_is_multicast_ether_addr(&apus_eth_header(m)->dst_addr);
+	bool link_group = apus_eth_is_group(m);
 
 	if (apus_likely(dst == ip->addr)) /* RFC 1122 §3.3.6: nobody broadcasts to one host */
 		return apus_unlikely(link_group) ? APUS_IPV4_DROP_LINK_BROADCAST : FINE;
@@ -333,6 +333,8 @@ int apus_ipv4_output(struct apus_ipv4 *ip, struct rte_mbuf *m, struct apus_addr 
 	h->src_addr = apus_addr_to_v4(src);
 	h->dst_addr = to;
 	write_header(ip, m, proto, tos);
+	if (apus_unlikely(ip->link->is_l3))
+		return apus_eth_output_l3(ip->arp->eth, m, now_ns);
 	if (apus_unlikely(group))
 		return output_group(ip, m, to, now_ns);
 	return apus_arp_output(ip->arp, m, next_hop, now_ns);

@@ -30,6 +30,7 @@
 #define BLOCK_PACKET     6u
 #define BYTE_ORDER_MAGIC 0x1a2b3c4du
 #define LINKTYPE_ETHER   1u
+#define LINKTYPE_RAW     101u /* IP packets */
 #define OPTION_END       0u
 #define OPTION_USERAPPL  4u /* of the section */
 #define OPTION_NAME      2u /* of the interface */
@@ -165,7 +166,7 @@ static void put_head(struct capture *c)
 	end_block(c, start);
 
 	start = begin_block(c, BLOCK_INTERFACE);
-	put_u32(c, LINKTYPE_ETHER); /* 16 bits, and 16 reserved ones */
+	put_u32(c, c->inner->is_l3 ? LINKTYPE_RAW : LINKTYPE_ETHER); /* 16 bits, and 16 reserved ones */
 	put_u32(c, FRAME_MAX);
 	put_option(c, OPTION_NAME, name, (uint16_t)strlen(name));
 	put_option(c, OPTION_MACADDR, c->inner->mac.addr_bytes, RTE_ETHER_ADDR_LEN);

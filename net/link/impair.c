@@ -153,7 +153,7 @@ static bool is_private(const struct rte_mbuf *m)
 }
 
 /*
- * Flips one bit behind the Ethernet header. ARP is spared: it has no checksum, because on a wire the
+ * Flips one bit behind the Ethernet header, if there is one. ARP is spared: it has no checksum, because on a wire the
  * frame's guards it. The damage meant here is the other kind, done inside a router.
  *
  * Consumes @m. Return: @m or a copy of it; NULL without memory.
@@ -161,11 +161,12 @@ static bool is_private(const struct rte_mbuf *m)
 static struct rte_mbuf *corrupt(struct impair *im, struct way *way, struct rte_mbuf *m)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	uint32_t l2_bytes = im->link.is_l3 ? 0 : sizeof(*eth);
 	uint64_t bit;
 	uint32_t at;
 
-	if (m->pkt_len <= sizeof(*eth) || m->data_len < sizeof(*eth) ||
-	    eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_ARP))
+	if (m->pkt_len <= l2_bytes || m->data_len < l2_bytes ||
+	    (l2_bytes && eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_ARP)))
 		return m;
 	if (!is_private(m)) {
 		/* The bytes are also TCP's, which will send them again. */
@@ -179,8 +180,8 @@ static struct rte_mbuf *corrupt(struct impair *im, struct way *way, struct rte_m
 		m = copy;
 	}
 
-	bit = apus_random_below(&way->random, 8 * (uint64_t)(m->pkt_len - sizeof(*eth)));
-	at = sizeof(*eth) + (uint32_t)(bit / 8);
+	bit = apus_random_below(&way->random, 8 * (uint64_t)(m->pkt_len - l2_bytes));
+	at = l2_bytes + (uint32_t)(bit / 8);
 	for (struct rte_mbuf *seg = m; seg; at -= seg->data_len, seg = seg->next) {
 		if (at >= seg->data_len)
 			continue;

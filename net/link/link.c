@@ -27,6 +27,7 @@ void apus_link_wrap(struct apus_link *link, const struct apus_link_type *type,
 	apus_link_init(link, type);
 	link->mac = inner->mac;
 	link->mtu = inner->mtu;
+	link->is_l3 = inner->is_l3;
 	link->tx_offloads = inner->tx_offloads;
 	link->rx_offloads = inner->rx_offloads;
 	link->pool = inner->pool;

@@ -3,8 +3,9 @@
  * net/link/link.h: the one seam to devices.
  *
  * A link takes and gives bursts of Ethernet frames as mbufs. Kinds: ethdev (any DPDK port, one
- * queue pair of it), sim (a wire in a simulated world); wrappers that are links around a link:
- * impair (loss, delay, ...) and capture (pcapng). One indirect call per burst.
+ * queue pair of it), sim (a wire in a simulated world), l3 (bare IP packets, to and from whoever
+ * drives it); wrappers that are links around a link: impair (loss, delay, ...) and capture (pcapng).
+ * One indirect call per burst.
  */
 #ifndef APUS_NET_LINK_LINK_H
 #define APUS_NET_LINK_LINK_H
@@ -53,11 +54,12 @@ enum apus_link_counter {
 	APUS_LINK_COUNTER_COUNT,
 };
 
-/* First member of every kind of link. A wrapper copies mac, mtu, offloads and pool from the one it wraps. */
+/* First member of every kind of link. A wrapper copies mac, mtu, is_l3, offloads and pool from the one it wraps. */
 struct apus_link {
 	const struct apus_link_type *type;
 	struct rte_ether_addr mac;
 	uint16_t mtu;             /* largest IP packet */
+	bool is_l3;               /* frames are bare IP packets: no Ethernet, so no ARP */
 	uint64_t tx_offloads;     /* RTE_ETH_TX_OFFLOAD_*: granted; what is not, software does */
 	uint64_t rx_offloads;     /* RTE_ETH_RX_OFFLOAD_*: granted */
 	struct rte_mempool *pool; /* where frames to send come from */

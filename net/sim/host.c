@@ -172,16 +172,13 @@ int apus_sim_host_close(struct apus_sim_host *h)
 
 /* --- Wires --------------------------------------------------------------------------------- */
 
-/* The next end of @wire, impaired, as the link of @h's stack. The host is entered. */
-static int host_attach(struct apus_sim_host *h, struct apus_sim_wire *wire,
-		       const struct apus_impair_options *impair)
+int apus_sim_host_attach(struct apus_sim_host *h, struct apus_link *end,
+			 const struct apus_impair_options *impair)
 {
 	struct apus_impair_options o = *impair;
 	int rc;
 
-	rc = apus_sim_end_open(wire, h->pool, &h->end);
-	if (rc < 0)
-		return rc;
+	h->end = end;
 	o.directions = APUS_IMPAIR_TX;
 	rc = apus_impair_open(h->end, &o, apus_shard_random(h->shard), &h->impair);
 	if (rc == 0)
@@ -191,6 +188,16 @@ static int host_attach(struct apus_sim_host *h, struct apus_sim_wire *wire,
 		return rc;
 	}
 	return 0;
+}
+
+/* The next end of @wire, impaired, as the link of @h's stack. The host is entered. */
+static int attach_to_wire(struct apus_sim_host *h, struct apus_sim_wire *wire,
+			  const struct apus_impair_options *impair)
+{
+	struct apus_link *end;
+	int rc = apus_sim_end_open(wire, h->pool, &end);
+
+	return rc < 0 ? rc : apus_sim_host_attach(h, end, impair);
 }
 
 /* Words of eight bytes, each mixed in by a multiplication: quick, and no secret. */
@@ -210,15 +217,22 @@ static uint64_t digest_bytes(uint64_t digest, const void *data, size_t bytes)
 	return digest ^ digest >> 29;
 }
 
-static void trace_frame(void *arg, unsigned int end, const struct rte_mbuf *m, int64_t now_ns)
+void apus_sim_digest_frame(struct apus_sim_world *world, uint64_t place, const struct rte_mbuf *m,
+			   int64_t now_ns)
 {
-	const struct apus_sim_cable *cable = arg;
-	uint64_t where[2] = {(uint64_t)now_ns, (uint64_t)cable->number << 32 | end};
-	uint64_t digest = digest_bytes(cable->world->digest, where, sizeof(where));
+	uint64_t where[2] = {(uint64_t)now_ns, place};
+	uint64_t digest = digest_bytes(world->digest, where, sizeof(where));
 
 	for (; m; m = m->next)
 		digest = digest_bytes(digest, rte_pktmbuf_mtod(m, const void *), m->data_len);
-	cable->world->digest = digest;
+	world->digest = digest;
+}
+
+static void trace_frame(void *arg, unsigned int end, const struct rte_mbuf *m, int64_t now_ns)
+{
+	const struct apus_sim_cable *cable = arg;
+
+	apus_sim_digest_frame(cable->world, (uint64_t)cable->number << 32 | end, m, now_ns);
 }
 
 static int cable_open(struct apus_sim_world *world, const struct apus_sim_wire_options *options,
@@ -264,7 +278,7 @@ int apus_sim_switch(struct apus_sim_world *world, struct apus_sim_host *const *h
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		struct apus_shard *before = apus_shard_enter(hosts[i]->shard);
 
-		rc = host_attach(hosts[i], cable->wire, &options->impair);
+		rc = attach_to_wire(hosts[i], cable->wire, &options->impair);
 		apus_shard_enter(before);
 	}
 	return rc;
@@ -346,21 +360,21 @@ int apus_sim_host_impair(struct apus_sim_host *h, const struct apus_impair_optio
 void apus_sim_host_unplug(struct apus_sim_host *h)
 {
 	h->unplugged = true;
-	if (h->end)
+	if (h->end && !h->is_driven)
 		apus_sim_end_set_up(h->end, false);
 }
 
 void apus_sim_host_plug(struct apus_sim_host *h)
 {
 	h->unplugged = false;
-	if (h->end && !h->killed)
+	if (h->end && !h->is_driven && !h->killed)
 		apus_sim_end_set_up(h->end, true);
 }
 
 void apus_sim_host_kill(struct apus_sim_host *h)
 {
 	h->killed = true;
-	if (h->end)
+	if (h->end && !h->is_driven)
 		apus_sim_end_set_up(h->end, false);
 }
 

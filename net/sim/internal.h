@@ -50,6 +50,7 @@ struct apus_sim_host {
 	uint32_t starved_count;
 	uint32_t starved_free_max; /* more than that are taken out, while `starved` is there */
 	bool own_pool, killed, paused, unplugged;
+	bool is_driven; /* end is of net/link/l3.h, not of a wire */
 	char name[APUS_SIM_NAME_BYTES];
 };
 
@@ -60,12 +61,21 @@ struct apus_sim_task {
 	apus_task_fn fn;
 	void *arg;
 	int64_t result; /* of fn, once it returned */
+	int64_t ended_at_ns;
 	bool ended;     /* fn returned: false for ever if it was cancelled before it began */
 	char name[APUS_SIM_NAME_BYTES];
 };
 
 /** apus_sim_pool_create - @context: makes the name unique. Return: NULL without memory */
 struct rte_mempool *apus_sim_pool_create(const void *context, uint32_t mbufs, uint32_t bytes);
+
+/** apus_sim_host_attach - @end, consumed, impaired, becomes the link of @host's new stack. Context: host entered. Return: 0, -errno */
+APUS_MUST_CHECK int apus_sim_host_attach(struct apus_sim_host *host, struct apus_link *end,
+					 const struct apus_impair_options *impair);
+
+/** apus_sim_digest_frame - mix a frame into the world's digest; @place: where it was seen */
+void apus_sim_digest_frame(struct apus_sim_world *world, uint64_t place, const struct rte_mbuf *m,
+			   int64_t now_ns);
 
 /** apus_sim_host_close - its tasks have ended; its link and its stack are gone. Return: 0, -EUCLEAN */
 APUS_MUST_CHECK int apus_sim_host_close(struct apus_sim_host *host);

@@ -50,6 +50,7 @@ static int64_t task_body(void *arg)
 	struct apus_sim_task *t = arg;
 
 	t->result = t->fn(t->arg);
+	t->ended_at_ns = t->host->world->clock.virtual_ns;
 	t->ended = true;
 	apus_list_remove(&t->link);
 	apus_list_push_back(&t->host->ended, &t->link);
@@ -93,6 +94,25 @@ int64_t apus_sim_task_result(const struct apus_sim_task *t)
 	if (!t)
 		return -ENOMEM;
 	return t->ended ? t->result : apus_task_result(t->task);
+}
+
+int64_t apus_sim_task_ended_at(const struct apus_sim_task *t)
+{
+	return t && t->ended ? t->ended_at_ns : APUS_NEVER;
+}
+
+void apus_sim_task_forget(struct apus_sim_task *t)
+{
+	struct apus_shard *before;
+
+	if (!t)
+		return;
+	apus_must(apus_task_done(t->task));
+	before = apus_shard_enter(t->host->shard);
+	apus_detach(t->task);
+	apus_shard_enter(before);
+	apus_list_remove(&t->link);
+	apus_heap_free(&t->host->world->heap, t);
 }
 
 bool apus_sim_task_cancel(struct apus_sim_task *t)
@@ -317,7 +337,8 @@ int apus_sim_world_open(uint64_t seed, const struct apus_sim_world_options *opti
 	if (!world->pool)
 		goto err_free_world;
 	world->pool_free = rte_mempool_avail_count(world->pool);
-	apus_clock_init_virtual(&world->clock, START_NS);
+	apus_clock_init_virtual(&world->clock,
+				world->options.start_ns ? world->options.start_ns : START_NS);
 	apus_random_init_seed(&world->random, seed);
 	apus_list_init(&world->hosts);
 	apus_list_init(&world->wires);

@@ -44,6 +44,7 @@ struct apus_sim_world_options {
 	struct rte_mempool *pool; /* of all hosts; borrowed until close; NULL: one of its own */
 	uint32_t mbufs;           /* in that one; 0: 16383 */
 	uint32_t turns_max;       /* turns without the clock moving: more is -ELOOP; 0: 100000 */
+	int64_t start_ns;         /* the time at which it begins, > 0; 0: one second */
 	bool quiet;               /* do not print reports of deadlocks and leaks to stderr */
 };
 
@@ -64,7 +65,7 @@ struct apus_sim_link_options {
 /* --- The world ----------------------------------------------------------------------------- */
 
 /**
- * apus_sim_world_open - an empty world, at one second past zero
+ * apus_sim_world_open - an empty world, at one second past zero if not told otherwise
  * @seed:    of all chance in it
  * @options: borrowed until return; NULL: all zero
  *
@@ -177,6 +178,10 @@ struct apus_sim_task *apus_sim_spawn(struct apus_sim_host *host, const char *nam
 bool apus_sim_task_done(const struct apus_sim_task *t);
 /** apus_sim_task_result - what it returned; -EINPROGRESS while it runs; -ENOMEM for NULL. Context: any */
 int64_t apus_sim_task_result(const struct apus_sim_task *t);
+/** apus_sim_task_ended_at - the world's time at which it returned; APUS_NEVER if it did not. Context: any */
+int64_t apus_sim_task_ended_at(const struct apus_sim_task *t);
+/** apus_sim_task_forget - give back a task that has ended (or NULL), before the world is closed. Context: thread, not in a task */
+void apus_sim_task_forget(struct apus_sim_task *t);
 /** apus_sim_task_cancel - as apus_task_cancel(). Context: thread, not in a task */
 bool apus_sim_task_cancel(struct apus_sim_task *t);
 
