@@ -27,6 +27,7 @@ struct apus_bench {
 extern const struct apus_bench apus_bench_runtime[];
 extern const struct apus_bench apus_bench_sync[];
 extern const struct apus_bench apus_bench_net[];
+extern const struct apus_bench apus_bench_connections[];
 
 /** apus_bench_at - all tables as one: the @index-th benchmark; NULL after the last */
 const struct apus_bench *apus_bench_at(size_t index);
@@ -40,6 +41,9 @@ struct apus_bench_job {
 
 /** apus_bench_in_shard - run @fn in a shard of its own, with a job of @n and @arg. Return: its elapsed_ns */
 int64_t apus_bench_in_shard(apus_task_fn fn, uint64_t n, int64_t arg);
+
+/** apus_bench_start_dpdk - its memory, without a device, once; or the end */
+void apus_bench_start_dpdk(void);
 
 /** apus_bench_allocate - zeroed memory of the C library's, or the end */
 void *apus_bench_allocate(size_t count, size_t bytes);

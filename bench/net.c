@@ -41,7 +41,7 @@ struct job {
 
 static const struct apus_endpoint any = {.port = 80};
 
-static void start_dpdk(void)
+void apus_bench_start_dpdk(void)
 {
 	static bool started;
 	char why[APUS_EAL_WHY_BYTES];
@@ -61,7 +61,7 @@ static int64_t in_world(apus_task_fn server, apus_task_fn client, struct job *jo
 	struct apus_sim_world *world;
 	struct apus_sim_host *a, *b;
 
-	start_dpdk();
+	apus_bench_start_dpdk();
 	apus_must(apus_sim_world_open(1, NULL, &world) == 0);
 	apus_must(apus_sim_host_open(world, "server",
 				     &(struct apus_sim_host_options){.ip = "10.0.0.1/24"},

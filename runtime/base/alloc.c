@@ -182,7 +182,11 @@ void apus_heap_free(struct apus_heap *heap, void *p)
 
 /* ------------------------------------------------------------------------------------ slabs */
 
-static const uint32_t chunk_objects_max = 64;
+/*
+ * With its head: size classes of jemalloc's, so that nothing is lost at a chunk's end. Each costs a
+ * page beside; a slab of many objects therefore grows by large ones.
+ */
+static const size_t chunk_bytes = 32768, chunk_bytes_large = 262144;
 
 struct chunk {
 	struct chunk *next;
@@ -228,7 +232,10 @@ static void chain(struct apus_slab *slab, void *object)
 
 static APUS_COLD bool grow(struct apus_slab *slab)
 {
-	uint32_t n = apus_min(chunk_objects_max, slab->limit - slab->made);
+	bool is_large = slab->made * slab->bytes >= chunk_bytes_large;
+	size_t room = (is_large ? chunk_bytes_large : chunk_bytes) - APUS_CACHE_LINE;
+	uint32_t fit = (uint32_t)apus_max(room / slab->bytes, 1U);
+	uint32_t n = apus_min(fit, slab->limit - slab->made);
 
 	if (!n)
 		return false;

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench/idle.c: how much memory connections take that are open and idle.
+ *
+ *	idle [COUNT]	opens so many (1,000,000) between two hosts of a simulated world
+ *
+ * Prints, for each end by itself, the resident bytes of its heap, which holds all that a stack
+ * allocates: connections, tables, timers. The process's resident set, in which mbufs, page tables
+ * and the world are too, is printed beside it, so that nothing hides elsewhere.
+ */
+#include "net/link/eal.h"
+#include "net/sim/world.h"
+#include "net/socket/tcp.h"
+#include "runtime/base/check.h"
+#include "runtime/base/clock.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sync/group.h"
+
+#include <jemalloc/jemalloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COUNT_DEFAULT 1000000
+#define PORTS         48 /* of 28232 four-tuples each, from the one address of the client */
+#define PORT_FIRST    1000
+#define OPENERS       256
+#define MEGABYTE      1e6
+
+static struct {
+	uint64_t count, opened, accepted;
+	struct apus_tcp **client, **server;
+} job;
+
+static int64_t accept_all(void *arg)
+{
+	struct apus_tcp_listener *listener;
+	struct apus_endpoint at = {.port = *(uint16_t *)arg};
+	struct apus_tcp *c;
+
+	apus_must(apus_tcp_listen(at, 0, &listener) == 0);
+	while (apus_tcp_accept(listener, &c) == 0)
+		job.server[job.accepted++] = c;
+	apus_tcp_listener_close(listener);
+	return 0;
+}
+
+static int64_t serve(void *arg)
+{
+	struct apus_group g;
+
+	apus_group_begin(&g, APUS_GROUP_FAIL_FAST);
+	for (uint16_t i = 0; i < PORTS; i++) {
+		uint16_t port = PORT_FIRST + i;
+
+		apus_must(apus_group_spawn(&g, NULL, accept_all, &port, sizeof(port)) == 0);
+	}
+
+	int64_t rc = apus_group_end(&g, 0);
+
+	apus_group_fini(&g);
+	return rc;
+}
+
+static int64_t open_some(void *arg)
+{
+	struct apus_endpoint to = {0};
+
+	apus_must(apus_addr_parse("10.0.0.1", &to.addr) == 0);
+	while (job.opened < job.count) {
+		uint64_t i = job.opened++;
+
+		to.port = (uint16_t)(PORT_FIRST + i % PORTS);
+		apus_must(apus_tcp_connect(to, &job.client[i]) == 0);
+	}
+	return 0;
+}
+
+static int64_t open_all(void *arg)
+{
+	struct apus_group g;
+
+	apus_group_begin(&g, APUS_GROUP_FAIL_FAST);
+	for (int i = 0; i < OPENERS; i++)
+		apus_must(apus_group_spawn(&g, NULL, open_some, NULL, 0) == 0);
+
+	int64_t rc = apus_group_end(&g, 0);
+
+	apus_group_fini(&g);
+	return rc;
+}
+
+/* ---------------------------------------------------------------------------------- what it took */
+
+static size_t process_bytes(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	apus_must(f && fscanf(f, "%*u %lu", &pages) == 1);
+	fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t heap_bytes(const struct apus_sim_host *host)
+{
+	const struct apus_heap *heap = apus_shard_heap(apus_sim_host_shard(host));
+	uint64_t epoch = 1;
+	size_t resident = 0, size = sizeof(resident);
+	char name[64];
+
+	apus_must(mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) == 0);
+	snprintf(name, sizeof(name), "stats.arenas.%u.resident", heap->arena);
+	apus_must(mallctl(name, &resident, &size, NULL, 0) == 0);
+	return resident;
+}
+
+static void print_end(const char *name, size_t before, size_t after)
+{
+	printf("%-8s %8.1f MB resident, %6.1f bytes per connection\n", name,
+	       (double)(after - before) / MEGABYTE, (double)(after - before) / (double)job.count);
+}
+
+static void run(void)
+{
+	struct apus_sim_host_options a_options = {.ip = "10.0.0.1/24"};
+	struct apus_sim_host_options b_options = {.ip = "10.0.0.2/24"};
+	struct apus_sim_link_options link = {.wire.delay_ns = APUS_US};
+	struct apus_sim_world *world;
+	struct apus_sim_host *a, *b;
+
+	a_options.connections_max = b_options.connections_max = (uint32_t)job.count;
+	apus_must(apus_sim_world_open(1, NULL, &world) == 0);
+	apus_must(apus_sim_host_open(world, "server", &a_options, &a) == 0);
+	apus_must(apus_sim_host_open(world, "client", &b_options, &b) == 0);
+	apus_must(apus_sim_link(world, a, b, &link) == 0);
+
+	struct apus_sim_task *serving = apus_sim_spawn(a, "server", serve, NULL);
+
+	apus_must(apus_sim_advance(world, APUS_MS) == 0);
+
+	size_t all = process_bytes(), server = heap_bytes(a), client = heap_bytes(b);
+	int64_t begin_ns = apus_clock_host_ns();
+	struct apus_sim_task *opening = apus_sim_spawn(b, "client", open_all, NULL);
+
+	while (!apus_sim_task_done(opening))
+		apus_must(apus_sim_advance(world, 10 * APUS_MS) == 0);
+	apus_must(apus_sim_task_result(opening) == 0);
+	apus_must(apus_sim_advance(world, APUS_SEC) == 0); /* delayed ACKs, idle timers */
+	apus_must(job.accepted == job.count);
+	apus_must(apus_sim_host_connections(a) == job.count);
+	apus_must(apus_sim_host_connections(b) == job.count);
+	printf("%llu connections in %.2f s\n", (unsigned long long)job.count,
+	       (double)(apus_clock_host_ns() - begin_ns) / APUS_SEC);
+	print_end("server", server, heap_bytes(a));
+	print_end("client", client, heap_bytes(b));
+	print_end("process", all, process_bytes());
+
+	apus_shard_enter(apus_sim_host_shard(a));
+	for (uint64_t i = 0; i < job.count; i++)
+		apus_tcp_abort(job.server[i]);
+	apus_shard_enter(apus_sim_host_shard(b));
+	for (uint64_t i = 0; i < job.count; i++)
+		apus_tcp_abort(job.client[i]);
+	apus_shard_enter(NULL);
+	apus_sim_task_cancel(serving);
+	apus_must(apus_sim_run(world, 60 * APUS_SEC) == 0);
+	apus_must(apus_sim_world_close(world) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	char why[APUS_EAL_WHY_BYTES];
+
+	job.count = argc > 1 ? strtoull(argv[1], NULL, 10) : COUNT_DEFAULT;
+	if (!job.count || job.count > PORTS * 28232) {
+		fprintf(stderr, "idle: between 1 and %d connections\n", PORTS * 28232);
+		return 1;
+	}
+	if (apus_eal_open(&(struct apus_eal_options){.core = -1, .memory_bytes = 128 << 20}, why,
+			  sizeof(why))) {
+		fprintf(stderr, "idle: %s\n", why);
+		return 1;
+	}
+	job.client = calloc(job.count, sizeof(struct apus_tcp *));
+	job.server = calloc(job.count, sizeof(struct apus_tcp *));
+	apus_must(job.client && job.server);
+	memset(job.client, 0xff,
+	       job.count * sizeof(struct apus_tcp *)); /* resident from the start */
+	memset(job.server, 0xff, job.count * sizeof(struct apus_tcp *));
+	run();
+	free(job.client);
+	free(job.server);
+	return 0;
+}
