@@ -195,7 +195,7 @@ static int init_rooms(struct apus_stack *s, const struct apus_stack_options *o)
 	rc = apus_udp_layer_init(&s->udp, s->shard, &s->ipv4, &s->icmp, APUS_UDP_SOCKETS_MAX);
 	if (rc)
 		goto err_icmp;
-	rc = apus_tcp_layer_init(&s->tcp, s->shard, &s->ipv4, connections);
+	rc = apus_tcp_layer_init(&s->tcp, s->shard, &s->ipv4, &o->tcp, connections);
 	if (rc)
 		goto err_udp;
 	return 0;

@@ -10,6 +10,7 @@
 
 #include "net/ip/addr.h"
 #include "net/link/link.h"
+#include "net/tcp/options.h"
 #include "runtime/sched/shard.h"
 
 APUS_BEGIN_DECLS
@@ -22,6 +23,7 @@ struct apus_stack_options {
 	struct apus_addr gateway; /* any: none */
 	uint16_t mtu;             /* 0: the link's */
 	uint32_t connections_max; /* 0: 65536 */
+	struct apus_tcp_options tcp;
 };
 
 /**

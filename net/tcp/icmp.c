@@ -45,7 +45,7 @@ static void lower_mss(struct apus_tcp *c, uint16_t mtu)
 {
 	uint32_t mss = mtu > HEADERS_BYTES ? mtu - HEADERS_BYTES : 0;
 
-	mss = apus_max(mss, APUS_TCP_MSS_LEAST_ICMP);
+	mss = apus_tcp_path_mss(c, apus_max(mss, APUS_TCP_MSS_LEAST_ICMP));
 	if (mss >= c->cc.mss)
 		return; /* a stale or forged one can only lower it */
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_MSS_LOWERED);

@@ -18,6 +18,7 @@
  */
 #include "net/ip/ipv4.h"
 #include "net/tcp/listen.h"
+#include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
 #include "runtime/sched/shard.h"
 
@@ -289,7 +290,10 @@ static void syn_sent_check_syn(struct apus_tcp *c, struct apus_tcp_arrival *a)
 	c->rcv.irs = seg->seq;
 	c->rcv.nxt = c->rcv.acked = seg->seq + 1;
 	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
-	apus_tcp_set_peer(c, seg->mss, seg->wscale);
+
+	struct apus_tcp_peer peer = apus_tcp_peer_of(c->layer, seg);
+
+	apus_tcp_set_peer(c, &peer);
 	if (!seg->has_ack) { /* simultaneous open: RFC 9293 §3.5 (MUST-10) */
 		apus_tcp_take_window(c, seg);
 		apus_tcp_enter(c, APUS_TCP_SYN_RECEIVED);
@@ -357,6 +361,23 @@ static void answer_unacceptable(struct apus_tcp *c, const struct apus_tcp_arriva
 		apus_tcp_challenge(c, a->now_ns);
 }
 
+/* RFC 7323 §5.3 (R1): PAWS comes before the sequence number, which may be right again by chance. */
+static enum check check_timestamp(struct apus_tcp *c, const struct apus_tcp_arrival *a)
+{
+	switch (apus_tcp_ts_check(c, &a->seg, a->now_ns)) {
+	case APUS_TCP_TS_FINE:
+		return NEXT;
+	case APUS_TCP_TS_ABSENT:
+		drop(c, APUS_TCP_COUNT_DROP_NO_TIMESTAMP);
+		return DONE;
+	case APUS_TCP_TS_OLD:
+		drop(c, APUS_TCP_COUNT_PAWS_REJECTED);
+		answer_unacceptable(c, a);
+		return DONE;
+	}
+	return DONE;
+}
+
 /* First, check sequence number. */
 static enum check first_check_sequence(struct apus_tcp *c, struct apus_tcp_arrival *a)
 {
@@ -374,6 +395,8 @@ static enum check first_check_sequence(struct apus_tcp *c, struct apus_tcp_arriv
 		/* Without ACK the peer is in SYN-SENT still: only our SYN helps it on. */
 		want(c, seg->has_ack ? APUS_TCP_WANT_ACK_NOW : APUS_TCP_WANT_SYN);
 	}
+	if (check_timestamp(c, a) == DONE)
+		return DONE;
 	if (is_acceptable(c, seg)) {
 		trim_to_window(seg, c->rcv.adv);
 		return NEXT;
@@ -554,6 +577,7 @@ static void arrives_other(struct apus_tcp *c, struct apus_tcp_arrival *a)
 		return;
 	if (fifth_check_ack(c, a) == DONE)
 		return;
+	apus_tcp_ts_note(c, &a->seg, a->now_ns);
 	/* Sixth, check the URG bit: urgent text stays in line, as RFC 6093 advises. */
 	if (seventh_process_text(c, a) == DONE)
 		return;

@@ -33,7 +33,8 @@ static uint16_t mss_of_mtu(uint16_t mtu)
 }
 
 int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
-			struct apus_ipv4 *ip, uint32_t connections_max)
+			struct apus_ipv4 *ip, const struct apus_tcp_options *options,
+			uint32_t connections_max)
 {
 	struct apus_heap *heap = apus_shard_heap(shard);
 	struct apus_random *random = apus_shard_random(shard);
@@ -43,6 +44,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 		.link = ip->link,
 		.shard = shard,
 		.mss = mss_of_mtu(apus_ipv4_mtu(ip)),
+		.options = *options,
 	};
 	/* One table for three kinds, each of which has a limit of its own. */
 	int rc = apus_tcp_demux_init(&layer->demux, heap, random, 3 * connections_max);
@@ -58,10 +60,10 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 	apus_slab_init(&layer->time_waits, heap, sizeof(struct apus_tcp_time_wait),
 		       connections_max);
 	apus_slab_init(&layer->gap_nodes, heap, APUS_RCVQ_NODE_BYTES, APUS_TCP_GAP_NODES_MAX);
-	apus_list_init(&layer->time_wait_fifo);
 	apus_timer_init(&layer->time_wait_timer, apus_tcp_time_wait_timer_fired);
 	apus_random_secret(random, &layer->isn_key, sizeof(layer->isn_key));
 	apus_random_secret(random, &layer->port_key, sizeof(layer->port_key));
+	apus_random_secret(random, &layer->ts_key, sizeof(layer->ts_key));
 	apus_metrics_register(apus_shard_metrics(shard), &layer->metrics, "tcp", counter_names,
 			      layer->counters, APUS_TCP_COUNTER_COUNT);
 	return 0;

@@ -13,6 +13,7 @@
 
 #include "net/ip/addr.h"
 #include "net/tcp/demux.h"
+#include "net/tcp/options.h"
 #include "runtime/base/alloc.h"
 #include "runtime/base/list.h"
 #include "runtime/base/metrics.h"
@@ -25,6 +26,7 @@ struct apus_ipv4;
 struct apus_link;
 struct apus_shard;
 struct apus_tcp;
+struct apus_tcp_time_wait;
 struct rte_mbuf;
 
 /* Every event and every drop, by name. */
@@ -85,6 +87,8 @@ struct rte_mbuf;
  X(DROP_BAD_ACK, "drop_bad_ack")                     \
  X(DROP_AFTER_CLOSE, "drop_after_close")             \
  X(DROP_RCV_FULL, "drop_rcv_full")                   \
+ X(DROP_NO_TIMESTAMP, "drop_no_timestamp")           \
+ X(PAWS_REJECTED, "paws_rejected")                   \
  X(DROP_TIME_WAIT, "drop_time_wait")
 
 enum apus_tcp_counter {
@@ -110,24 +114,29 @@ struct apus_tcp_layer {
 	struct apus_list marked;     /* struct apus_tcp.link: they have something to say */
 	struct apus_list detached;   /* struct apus_tcp.link: over, but held by the user */
 	struct apus_list listener_heads[APUS_TCP_LISTENER_HEADS]; /* by local port */
-	uint32_t alive;                  /* connections in the demux, not in TIME-WAIT */
-	struct apus_slab connections;    /* struct apus_tcp */
-	struct apus_slab requests;       /* struct apus_tcp_request */
-	struct apus_slab time_waits;     /* struct apus_tcp_time_wait */
-	struct apus_list time_wait_fifo; /* oldest first: all wait equally long */
+	uint32_t alive;               /* connections in the demux, not in TIME-WAIT */
+	struct apus_slab connections; /* struct apus_tcp */
+	struct apus_slab requests;    /* struct apus_tcp_request */
+	struct apus_slab time_waits;  /* struct apus_tcp_time_wait */
+	struct apus_tcp_time_wait *time_wait_oldest; /* a FIFO: all wait equally long */
+	struct apus_tcp_time_wait *time_wait_newest;
 	struct apus_timer time_wait_timer;
 	struct apus_slab gap_nodes; /* out-of-order text, of all connections (rcvq.h) */
 	struct apus_siphash_key isn_key;
 	struct apus_siphash_key port_key;
+	struct apus_siphash_key ts_key;
+	struct apus_tcp_options options;
 	uint16_t port_marks[APUS_TCP_PORT_MARKS];
 	uint16_t mss; /* what we can receive: MTU less headers (RFC 9293 §3.7.1) */
 	uint64_t counters[APUS_TCP_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 };
 
-/** apus_tcp_layer_init - @ip is borrowed while the layer lives. Return: 0, -ENOMEM */
+/** apus_tcp_layer_init - @ip is borrowed while the layer lives, @options until return. Return: 0, -ENOMEM */
 APUS_MUST_CHECK int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
-					struct apus_ipv4 *ip, uint32_t connections_max);
+					struct apus_ipv4 *ip,
+					const struct apus_tcp_options *options,
+					uint32_t connections_max);
 
 /** apus_tcp_layer_fini - every connection is freed in silence; no task may wait in one */
 void apus_tcp_layer_fini(struct apus_tcp_layer *layer);

@@ -14,6 +14,7 @@
 #include "net/tcp/listen.h"
 
 #include "net/ip/ipv4.h"
+#include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
 #include "net/tcp/user.h"
 #include "runtime/sched/shard.h"
@@ -86,8 +87,14 @@ static void request_close(struct apus_tcp_request *r)
  */
 static void request_refused(struct apus_tcp_request *r, int64_t now_ns)
 {
-	if (r->reopens && apus_tcp_time_wait_replace(r->listener->layer, &r->key, r->old_snd_nxt,
-						     r->old_rcv_nxt, now_ns))
+	struct apus_tcp_last old = {
+		.snd_nxt = r->old_snd_nxt,
+		.rcv_nxt = r->old_rcv_nxt,
+		.ts_recent = r->peer.ts_recent, /* not before the one that it had */
+		.has_ts = r->peer.has_ts,
+	};
+
+	if (r->reopens && apus_tcp_time_wait_replace(r->listener->layer, &r->key, &old, now_ns))
 		request_free(r);
 	else
 		request_close(r);
@@ -121,6 +128,13 @@ static void arm_timer(struct apus_tcp_listener *l)
 		apus_timer_arm(&l->timer, earliest_ns);
 }
 
+static void stamp(const struct apus_tcp_request *r, struct apus_segment *seg, int64_t now_ns)
+{
+	if (r->peer.has_ts)
+		apus_tcp_stamp(seg, apus_tcp_ts_offset(r->listener->layer, &r->key),
+			       r->peer.ts_recent, now_ns);
+}
+
 /* <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>, with those options that the SYN had (TCP.md §2). */
 static void send_syn_ack(const struct apus_tcp_request *r, int64_t now_ns)
 {
@@ -133,9 +147,11 @@ static void send_syn_ack(const struct apus_tcp_request *r, int64_t now_ns)
 		.syn = true,
 		.has_ack = true,
 		.mss = layer->mss,
-		.wscale = r->wscale < 0 ? -1 : APUS_TCP_WINDOW_SCALE,
+		.wscale = r->peer.wscale < 0 ? -1 : APUS_TCP_WINDOW_SCALE,
+		.sack_permitted = r->peer.has_sack,
 	};
 
+	stamp(r, &seg, now_ns);
 	apus_tcp_send_bare(layer, &r->key, &seg, now_ns);
 }
 
@@ -149,6 +165,7 @@ static void send_ack(const struct apus_tcp_request *r, int64_t now_ns)
 		.wscale = -1,
 	};
 
+	stamp(r, &seg, now_ns);
 	apus_tcp_send_bare(r->listener->layer, &r->key, &seg, now_ns);
 }
 
@@ -228,8 +245,8 @@ static uint32_t choose_iss(const struct apus_tcp_layer *layer, const struct apus
 {
 	uint32_t iss = apus_tcp_isn(layer, &r->key, a->now_ns);
 
-	if (a->reopens && apus_seq_leq(iss, a->old_snd_nxt))
-		return a->old_snd_nxt + UINT16_MAX + 2; /* Linux's distance */
+	if (a->reopens && apus_seq_leq(iss, a->old.snd_nxt))
+		return a->old.snd_nxt + UINT16_MAX + 2; /* Linux's distance */
 	return iss;
 }
 
@@ -251,13 +268,12 @@ void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_ar
 	*r = (struct apus_tcp_request){
 		.key = apus_tcp_key_of(seg),
 		.irs = seg->seq,
-		.challenge_tick = apus_tcp_tick(now_ns),
+		.peer = apus_tcp_peer_of(layer, seg),
+		.challenge_tick = (uint16_t)apus_tcp_tick(now_ns),
 		.listener = l,
-		.mss = seg->mss,
-		.wscale = seg->wscale,
 		.reopens = a->reopens,
-		.old_snd_nxt = a->reopens ? a->old_snd_nxt : 0,
-		.old_rcv_nxt = a->reopens ? a->old_rcv_nxt : 0,
+		.old_snd_nxt = a->reopens ? a->old.snd_nxt : 0,
+		.old_rcv_nxt = a->reopens ? a->old.rcv_nxt : 0,
 	};
 	r->iss = choose_iss(layer, r, a);
 	if (apus_tcp_demux_insert(&layer->demux, APUS_TCP_KIND_REQUEST, r)) {
@@ -270,6 +286,14 @@ void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_ar
 	request_schedule(r, now_ns);
 	send_syn_ack(r, now_ns);
 	arm_timer(l);
+}
+
+/* All of the tick: it is less than 2^15 away, or long past. */
+static uint32_t challenge_tick(const struct apus_tcp_request *r, int64_t now_ns)
+{
+	uint32_t now_tick = apus_tcp_tick(now_ns);
+
+	return now_tick + (uint32_t)(int16_t)(uint16_t)(r->challenge_tick - now_tick);
 }
 
 /* The handshake is about to end: a connection in SYN-RECEIVED takes the entry's place. */
@@ -288,11 +312,11 @@ static struct apus_tcp *promote(struct apus_tcp_request *r, int64_t now_ns)
 	c->rcv.irs = r->irs;
 	c->rcv.nxt = c->rcv.acked = r->irs + 1;
 	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
-	apus_tcp_set_peer(c, r->mss, r->wscale);
+	apus_tcp_set_peer(c, &r->peer);
 	c->syn_resent = r->retries > 0;
 	c->is_timing = !r->retries;
 	c->rtt_at_ns = r->deadline_ns - APUS_RTT_RTO_INITIAL_NS;
-	c->challenge_tick = r->challenge_tick;
+	c->challenge_tick = challenge_tick(r, now_ns);
 
 	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_CONNECTION, c);
 	c->in_demux = true;
@@ -327,11 +351,11 @@ static void request_challenge(struct apus_tcp_request *r, int64_t now_ns)
 {
 	struct apus_tcp_layer *layer = r->listener->layer;
 
-	if (apus_tcp_challenge_limited(r->challenge_tick, now_ns)) {
+	if (apus_tcp_challenge_limited(challenge_tick(r, now_ns), now_ns)) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_CHALLENGE_ACKS_LIMITED);
 		return;
 	}
-	r->challenge_tick = apus_tcp_challenge_next(layer, now_ns);
+	r->challenge_tick = (uint16_t)apus_tcp_challenge_next(layer, now_ns);
 	apus_tcp_count(layer, APUS_TCP_COUNT_CHALLENGE_ACKS);
 	send_ack(r, now_ns);
 }
@@ -345,6 +369,21 @@ static bool is_acceptable(const struct apus_tcp_request *r, const struct apus_se
 	       (seg->len && apus_seq_within(rcv_nxt, seg->seq + seg->len - 1, UINT16_MAX));
 }
 
+/* RFC 7323 §5.3 (R1). */
+static bool is_old(const struct apus_tcp_request *r, const struct apus_segment *seg)
+{
+	return r->peer.has_ts && seg->has_ts && !seg->rst &&
+	       apus_tcp_is_old(seg, r->peer.ts_recent);
+}
+
+static enum apus_tcp_counter refusal(const struct apus_tcp_request *r,
+				     const struct apus_segment *seg)
+{
+	if (seg->rst)
+		return APUS_TCP_COUNT_DROP_RST_SEQUENCE;
+	return is_old(r, seg) ? APUS_TCP_COUNT_PAWS_REJECTED : APUS_TCP_COUNT_DROP_SEQUENCE;
+}
+
 /*
  * RFC 9293 §3.10.7.4, in its order, for the one state SYN-RECEIVED, passive.
  */
@@ -356,12 +395,18 @@ void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arriva
 
 	/* First, check sequence number. The SYN again: our answer was lost. */
 	if (seg->syn && !seg->has_ack && !seg->rst && seg->seq == r->irs) {
+		if (seg->has_ts && !apus_tcp_is_old(seg, r->peer.ts_recent))
+			r->peer.ts_recent = seg->ts_val; /* RFC 7323 §5.3 (R3) */
 		send_syn_ack(r, a->now_ns);
 		return;
 	}
-	if (!is_acceptable(r, seg)) {
-		apus_tcp_count(layer, seg->rst ? APUS_TCP_COUNT_DROP_RST_SEQUENCE
-					       : APUS_TCP_COUNT_DROP_SEQUENCE);
+	/* RFC 7323 §3.2, as in input.c. */
+	if (r->peer.has_ts && !seg->has_ts && !seg->rst && !seg->syn) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_DROP_NO_TIMESTAMP);
+		return;
+	}
+	if (is_old(r, seg) || !is_acceptable(r, seg)) {
+		apus_tcp_count(layer, refusal(r, seg));
 		if (!seg->rst)
 			request_challenge(r, a->now_ns);
 		return;

@@ -20,14 +20,13 @@
 struct apus_tcp_request {
 	struct apus_tcp_key key; /* first: demux.h */
 	uint32_t iss, irs;
-	uint32_t challenge_tick; /* as in struct apus_tcp */
+	struct apus_tcp_peer peer; /* what its SYN said */
+	uint16_t challenge_tick;   /* as in struct apus_tcp, modulo 2^16: half a minute both ways */
+	uint8_t retries;           /* SYN-ACKs sent again by the timer */
+	bool reopens;              /* an entry in TIME-WAIT gave way, with the numbers below */
 	struct apus_tcp_listener *listener;
 	struct apus_list link; /* listener->requests[retries] */
 	int64_t deadline_ns;   /* of the next SYN-ACK, or of giving up */
-	uint16_t mss;          /* the peer's; 0: no option */
-	int8_t wscale;         /* the peer's; < 0: no option */
-	uint8_t retries;       /* SYN-ACKs sent again by the timer */
-	bool reopens;          /* an entry in TIME-WAIT gave way, with these numbers: */
 	uint32_t old_snd_nxt, old_rcv_nxt;
 };
 

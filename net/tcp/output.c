@@ -19,7 +19,7 @@
  * Entry points: apus_tcp_output; send_abort, send_reset, send_bare.
  */
 #include "net/ip/ipv4.h"
-#include "net/tcp/tcb.h"
+#include "net/tcp/timestamp.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -66,6 +66,12 @@ void apus_tcp_send_bare(struct apus_tcp_layer *layer, const struct apus_tcp_key 
 	(void)send_down(layer, m, seg, now_ns); /* lost, as on any link */
 }
 
+static void stamp(const struct apus_tcp *c, struct apus_segment *seg, int64_t now_ns)
+{
+	if (c->has_ts)
+		apus_tcp_stamp(seg, c->ts_offset, c->rcv.ts_recent, now_ns);
+}
+
 /* RFC 9293 §3.10.7.1, and wherever else "a reset should be formed". */
 void apus_tcp_send_reset(struct apus_tcp_layer *layer, const struct apus_segment *seg,
 			 int64_t now_ns)
@@ -92,6 +98,7 @@ void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns)
 		.wscale = -1,
 	};
 
+	stamp(c, &reset, now_ns); /* RFC 7323 §3.2: it "SHOULD be sent in an <RST> segment" */
 	apus_tcp_send_bare(c->layer, &c->key, &reset, now_ns);
 }
 
@@ -143,8 +150,7 @@ static uint16_t choose_window(struct apus_tcp *c)
 
 /* ---- one segment ---- */
 
-/* What every segment after the handshake says. */
-static struct apus_segment base_segment(struct apus_tcp *c, uint32_t seq)
+struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 {
 	struct apus_segment seg = {
 		.seq = seq,
@@ -154,6 +160,7 @@ static struct apus_segment base_segment(struct apus_tcp *c, uint32_t seq)
 		.wscale = -1,
 	};
 
+	stamp(c, &seg, now_ns);
 	set_addresses(&seg, &c->key);
 	return seg;
 }
@@ -184,7 +191,7 @@ static int send_ack(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 	if (!m)
 		return no_mbuf(c, now_ns);
 
-	struct apus_segment seg = base_segment(c, seq);
+	struct apus_segment seg = apus_tcp_base_segment(c, seq, now_ns);
 
 	acknowledged(c);
 	(void)send_down(c->layer, m, &seg, now_ns);
@@ -222,7 +229,7 @@ static int send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool fin,
 		return no_mbuf(c, now_ns);
 	}
 
-	struct apus_segment seg = base_segment(c, seq);
+	struct apus_segment seg = apus_tcp_base_segment(c, seq, now_ns);
 
 	seg.fin = fin;
 	seg.psh = psh;
@@ -267,8 +274,11 @@ static void output_syn(struct apus_tcp *c, int64_t now_ns)
 		.has_ack = is_answer,
 		.mss = c->layer->mss,
 		.wscale = is_answer && !c->rcv.wscale ? -1 : APUS_TCP_WINDOW_SCALE,
+		.sack_permitted = is_answer ? c->has_sack : !c->layer->options.no_sack,
 	};
 
+	if (is_answer ? c->has_ts : !c->layer->options.no_timestamps)
+		apus_tcp_stamp(&seg, c->ts_offset, is_answer ? c->rcv.ts_recent : 0, now_ns);
 	set_addresses(&seg, &c->key);
 	c->want = 0;
 	c->is_timing = c->snd.nxt == c->snd.una; /* Karn: the first one only */
@@ -318,6 +328,7 @@ static void output_stretch_acks(struct apus_tcp *c, int64_t now_ns)
 			.wscale = -1,
 		};
 
+		stamp(c, &seg, now_ns);
 		set_addresses(&seg, &c->key);
 		(void)send_down(c->layer, m, &seg, now_ns);
 	}

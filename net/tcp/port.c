@@ -25,9 +25,7 @@ static_assert(!(APUS_TCP_PORT_MARKS & (APUS_TCP_PORT_MARKS - 1)), "masked");
 static bool may_replace(const struct apus_tcp_layer *layer, const struct apus_tcp_time_wait *tw,
 			int64_t now_ns)
 {
-	uint32_t waited = apus_tcp_tick(now_ns) - tw->since_tick;
-
-	return waited >= apus_tcp_tick(APUS_SEC) &&
+	return apus_tcp_time_wait_waited(tw, now_ns) >= apus_tcp_tick(APUS_SEC) &&
 	       apus_seq_gt(apus_tcp_isn(layer, &tw->key, now_ns), tw->snd_nxt);
 }
 

@@ -50,6 +50,9 @@ enum option_bytes {
 
 #define OPTIONS_MAX (APUS_SEGMENT_HEADER_MAX - APUS_SEGMENT_HEADER_MIN)
 
+/* NOP, NOP, kind and length of TS */
+#define ONLY_TS ((uint32_t)KIND_NOP << 24 | KIND_NOP << 16 | KIND_TS << 8 | BYTES_TS)
+
 static_assert(sizeof(struct rte_tcp_hdr) == APUS_SEGMENT_HEADER_MIN, "RFC 9293 figure 1");
 
 /* ---- checksum ---- */
@@ -61,7 +64,16 @@ static uint16_t load_16(const uint8_t *p)
 
 static uint32_t load_32(const uint8_t *p)
 {
-	return (uint32_t)load_16(p) << 16 | load_16(p + 2);
+	uint32_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return rte_be_to_cpu_32(value);
+}
+
+static void store_32(uint8_t *p, uint32_t value)
+{
+	value = rte_cpu_to_be_32(value);
+	memcpy(p, &value, sizeof(value));
 }
 
 /* The sum of the pseudo header (RFC 9293 §3.1); addresses in network order. */
@@ -138,8 +150,24 @@ static bool parse_option(const uint8_t *option, uint32_t bytes, struct apus_segm
 	}
 }
 
+/*
+ * The layout that RFC 7323 A recommends and nearly every segment after the handshake has: NOP, NOP,
+ * TS. Asked in one comparison.
+ */
+static bool parse_only_ts(const uint8_t *option, uint32_t bytes, struct apus_segment *out)
+{
+	if (bytes != APUS_SEGMENT_TS_BYTES || load_32(option) != ONLY_TS)
+		return false;
+	out->has_ts = true;
+	out->ts_val = load_32(option + 4);
+	out->ts_ecr = load_32(option + 8);
+	return true;
+}
+
 static void parse_options(const uint8_t *option, uint32_t bytes, struct apus_segment *out)
 {
+	if (parse_only_ts(option, bytes, out))
+		return;
 	while (bytes > 0 && option[0] != KIND_EOL) {
 		uint32_t step = 1;
 
@@ -284,9 +312,30 @@ static void put_sack(struct option_writer *w, const struct apus_segment *seg)
 	}
 }
 
+/* Nothing but a timestamp, or nothing at all: all segments but a SYN or a report of gaps. */
+static bool is_plain(const struct apus_segment *seg)
+{
+	return !seg->mss && seg->wscale < 0 && !seg->sack_permitted && !seg->sack_count;
+}
+
+static uint32_t put_plain(uint8_t *at, const struct apus_segment *seg)
+{
+	if (!seg->has_ts)
+		return 0;
+	if (at) {
+		store_32(at, ONLY_TS);
+		store_32(at + 4, seg->ts_val);
+		store_32(at + 8, seg->ts_ecr);
+	}
+	return APUS_SEGMENT_TS_BYTES;
+}
+
 /* At most 40 bytes, a multiple of 4. */
 static uint32_t put_options(uint8_t *at, const struct apus_segment *seg)
 {
+	if (is_plain(seg))
+		return put_plain(at, seg);
+
 	struct option_writer w = {.at = at};
 
 	if (seg->mss) {

@@ -19,6 +19,7 @@ APUS_BEGIN_DECLS
 #define APUS_SEGMENT_WSCALE_MAX 14 /* RFC 7323 §2.3: a greater one is taken as 14 */
 #define APUS_SEGMENT_HEADER_MAX 60 /* bytes: 20 and at most 40 of options */
 #define APUS_SEGMENT_HEADER_MIN 20
+#define APUS_SEGMENT_TS_BYTES   12 /* of header, with the NOPs before it */
 
 /* What the parser found; all but OK are reasons to drop, and names of counters. */
 #define APUS_SEGMENT_VERDICTS(X)                                                  \

@@ -10,6 +10,7 @@
 
 #include "net/link/link.h"
 #include "net/tcp/reno.h"
+#include "net/tcp/timestamp.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -30,7 +31,10 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 		.state = APUS_TCP_CLOSED,
 		.is_nodelay = true,
 		.layer = layer,
-		.rcv = {.mss = APUS_TCP_MSS_DEFAULT, .quick = APUS_TCP_QUICK_ACKS},
+		.ts_offset = apus_tcp_ts_offset(layer, key),
+		.rcv = {.mss = APUS_TCP_MSS_DEFAULT,
+			.quick = APUS_TCP_QUICK_ACKS,
+			.ts_age = apus_tcp_ts_age(now_ns)},
 		.rexmit_at_ns = APUS_NEVER,
 		.ack_at_ns = APUS_NEVER,
 		.idle_at_ns = APUS_NEVER,
@@ -116,17 +120,37 @@ void apus_tcp_delete(struct apus_tcp *c, int error)
 	apus_tcp_detach(c);
 }
 
-void apus_tcp_set_peer(struct apus_tcp *c, uint16_t mss, int wscale)
+struct apus_tcp_peer apus_tcp_peer_of(const struct apus_tcp_layer *layer,
+				      const struct apus_segment *syn)
 {
-	uint32_t effective = mss ? mss : APUS_TCP_MSS_DEFAULT;
+	return (struct apus_tcp_peer){
+		.ts_recent = syn->ts_val,
+		.mss = syn->mss,
+		.wscale = syn->wscale,
+		.has_ts = syn->has_ts && !layer->options.no_timestamps,
+		.has_sack = syn->sack_permitted && !layer->options.no_sack,
+	};
+}
+
+uint32_t apus_tcp_path_mss(const struct apus_tcp *c, uint32_t mss)
+{
+	return mss - (c->has_ts ? APUS_SEGMENT_TS_BYTES : 0);
+}
+
+void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer)
+{
+	uint32_t effective = peer->mss ? peer->mss : APUS_TCP_MSS_DEFAULT;
 
 	/* RFC 9293 §3.7.1 (MUST-16): the lesser of what the peer takes and what the path does. */
 	effective = apus_min(effective, c->layer->mss);
 	effective = apus_max(effective, APUS_TCP_MSS_LEAST);
-	apus_cc_init(&c->cc, &apus_reno, effective, c->snd.una);
+	c->has_sack = peer->has_sack;
+	c->has_ts = peer->has_ts;
+	c->rcv.ts_recent = peer->ts_recent;
+	apus_cc_init(&c->cc, &apus_reno, apus_tcp_path_mss(c, effective), c->snd.una);
 	/* RFC 7323 §2.2: only if both SYNs had the option; §2.3: 14 at most, seen to by the parser. */
-	if (wscale >= 0) {
-		c->snd.wscale = (uint8_t)wscale;
+	if (peer->wscale >= 0) {
+		c->snd.wscale = (uint8_t)peer->wscale;
 		c->rcv.wscale = APUS_TCP_WINDOW_SCALE;
 	}
 }
@@ -160,7 +184,7 @@ static void check_synchronized(const struct apus_tcp *c)
 
 	/* Nothing was sent that is not queued, but for a FIN. */
 	apus_must(apus_seq_leq(c->snd.nxt, end + apus_tcp_fin_due(c)));
-	apus_must_op(c->cc.mss, >=, APUS_TCP_MSS_LEAST);
+	apus_must_op(c->cc.mss, >=, apus_tcp_path_mss(c, APUS_TCP_MSS_LEAST));
 	apus_must(apus_seq_leq(c->rcv.acked, c->rcv.nxt));
 	apus_must_op(c->rcvq.bytes, <=, APUS_TCP_RCV_BUFFER_BYTES + (1U << APUS_TCP_WINDOW_SCALE));
 	/* What is in flight is watched by a timer. */

@@ -18,6 +18,7 @@
 #ifndef APUS_NET_TCP_TCB_H
 #define APUS_NET_TCP_TCB_H
 
+#include "net/tcp/arrival.h"
 #include "net/tcp/cc.h"
 #include "net/tcp/demux.h"
 #include "net/tcp/layer.h"
@@ -70,6 +71,8 @@ struct apus_tcp {
 	bool is_writing : 1;      /* a task is in a write or a connect */
 	bool is_close_queued : 1; /* CLOSE was called in SYN-RECEIVED */
 	bool syn_resent : 1;      /* more than one of our SYNs went out */
+	bool has_ts : 1;          /* timestamps in every segment (Snd.TS.OK of RFC 7323) */
+	bool has_sack : 1;        /* the peer understands SACK (RFC 2018 §2) */
 	struct apus_tcp_layer *layer;
 	struct apus_list link; /* layer->marked, or layer->detached once it is CLOSED */
 
@@ -85,10 +88,12 @@ struct apus_tcp {
 		uint32_t irs;
 		uint32_t adv;   /* right edge offered: RCV.NXT + RCV.WND */
 		uint32_t acked; /* RCV.NXT as last told to the peer, or wanted to be told at once */
-		uint16_t mss;   /* largest text that came, up to ours: what a full segment is */
-		uint8_t wscale; /* Rcv.Wind.Shift of RFC 7323 */
-		uint8_t quick;  /* ACKs still to be sent at once */
+		uint32_t ts_recent; /* TS.Recent of RFC 7323: echoed */
+		uint16_t mss;       /* largest text that came, up to ours: what a full segment is */
+		uint8_t wscale;     /* Rcv.Wind.Shift of RFC 7323 */
+		uint8_t quick;      /* ACKs still to be sent at once */
 		uint8_t duplicates; /* of this burst: segments that came out of order */
+		uint16_t ts_age;    /* when ts_recent was set, in units of 2^42 ns: 73 minutes */
 	} rcv;
 
 	/* Deadlines; the timer is armed for the earliest, and late is found out when it fires. */
@@ -97,6 +102,7 @@ struct apus_tcp {
 	int64_t idle_at_ns;   /* keepalive; or the end of FIN-WAIT-2 */
 	int64_t rtt_at_ns;    /* when rtt_seq was sent */
 	uint32_t rtt_seq;
+	uint32_t ts_offset;     /* TSval is the clock's milliseconds and this */
 	uint32_t heard_tick;    /* anything acceptable came */
 	uint32_t sent_tick;     /* text or FIN went out */
 	uint32_t progress_tick; /* SND.UNA moved, or there began to be something to acknowledge */
@@ -126,16 +132,6 @@ static_assert(offsetof(struct apus_tcp, key) == 0, "the demux finds the key firs
 static_assert(offsetof(struct apus_tcp, holds) <= 3 * APUS_CACHE_LINE, "the hot part");
 static_assert(sizeof(struct apus_tcp) <= 512, "TCP.md §3");
 
-/* A segment on its way through the checks. */
-struct apus_tcp_arrival {
-	struct apus_segment seg;
-	struct rte_mbuf *m; /* NULL once its text is queued */
-	int64_t now_ns;
-	bool reopens;         /* a SYN to which an entry in TIME-WAIT gave way, */
-	uint32_t old_snd_nxt; /* which had sent up to here, */
-	uint32_t old_rcv_nxt; /* and received up to here */
-};
-
 /* ---- tcb.c ---- */
 
 /** apus_tcp_create - a TCB in @state CLOSED or LISTEN, not in the demux. Return: it; NULL without memory */
@@ -157,8 +153,13 @@ void apus_tcp_unhold(struct apus_tcp *c);
 void apus_tcp_delete(struct apus_tcp *c, int error);
 /** apus_tcp_detach - no lookup finds it any more (the caller has seen to that): timers end, users wake */
 void apus_tcp_detach(struct apus_tcp *c);
-/** apus_tcp_set_peer - the peer's SYN options: MSS, window scale */
-void apus_tcp_set_peer(struct apus_tcp *c, uint16_t mss, int wscale);
+/** apus_tcp_peer_of - the options of a SYN, without those that we do not want */
+struct apus_tcp_peer apus_tcp_peer_of(const struct apus_tcp_layer *layer,
+				      const struct apus_segment *syn);
+/** apus_tcp_set_peer - the peer's SYN is here */
+void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer);
+/** apus_tcp_path_mss - bytes of text where @mss bytes are text and options (RFC 6691 §2) */
+uint32_t apus_tcp_path_mss(const struct apus_tcp *c, uint32_t mss);
 /** apus_tcp_established - the handshake is over: windows and estimators start */
 void apus_tcp_established(struct apus_tcp *c, int64_t now_ns);
 
@@ -207,6 +208,8 @@ void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg);
 /* ---- output.c ---- */
 
 void apus_tcp_output(struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_base_segment - at @seq, with what every segment after the handshake says: ACK, window, timestamp, ports */
+struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns);
 /** apus_tcp_send_abort - <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, at once */
 void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_send_reset - answer @seg with a reset in the right form (RFC 9293 §3.10.7.1) */

@@ -8,17 +8,68 @@
  */
 #include "net/tcp/timewait.h"
 
+#include "net/tcp/timestamp.h"
 #include "runtime/sched/shard.h"
+
+/* ---- the FIFO: user space ends below 2^47 (x86-64) or 2^48 (aarch64) ---- */
+
+static struct apus_tcp_time_wait *unpack(uint16_t high, uint32_t low)
+{
+	return (struct apus_tcp_time_wait *)((uintptr_t)high << 32 | low);
+}
+
+static void set_older(struct apus_tcp_time_wait *tw, const struct apus_tcp_time_wait *older)
+{
+	tw->older_high = (uint16_t)((uintptr_t)older >> 32);
+	tw->older_low = (uint32_t)(uintptr_t)older;
+}
+
+static void set_newer(struct apus_tcp_time_wait *tw, const struct apus_tcp_time_wait *newer)
+{
+	tw->newer_high = (uint16_t)((uintptr_t)newer >> 32);
+	tw->newer_low = (uint32_t)(uintptr_t)newer;
+}
+
+static void fifo_push(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw)
+{
+	struct apus_tcp_time_wait *newest = layer->time_wait_newest;
+
+	apus_must(!((uintptr_t)tw >> 48));
+	set_older(tw, newest);
+	set_newer(tw, NULL);
+	if (newest)
+		set_newer(newest, tw);
+	else
+		layer->time_wait_oldest = tw;
+	layer->time_wait_newest = tw;
+}
+
+static void fifo_remove(struct apus_tcp_layer *layer, const struct apus_tcp_time_wait *tw)
+{
+	struct apus_tcp_time_wait *older = unpack(tw->older_high, tw->older_low);
+	struct apus_tcp_time_wait *newer = unpack(tw->newer_high, tw->newer_low);
+
+	if (older)
+		set_newer(older, newer);
+	else
+		layer->time_wait_oldest = newer;
+	if (newer)
+		set_older(newer, older);
+	else
+		layer->time_wait_newest = older;
+}
+
+/* ---- entries ---- */
 
 static void arm_timer(struct apus_tcp_layer *layer)
 {
-	if (apus_timer_armed(&layer->time_wait_timer) || apus_list_empty(&layer->time_wait_fifo))
+	const struct apus_tcp_time_wait *oldest = layer->time_wait_oldest;
+
+	if (apus_timer_armed(&layer->time_wait_timer) || !oldest)
 		return;
 
-	const struct apus_tcp_time_wait *oldest =
-		apus_list_entry(layer->time_wait_fifo.next, struct apus_tcp_time_wait, link);
 	int64_t now_ns = apus_now();
-	uint32_t waited = apus_tcp_tick(now_ns) - oldest->since_tick;
+	uint32_t waited = apus_tcp_time_wait_waited(oldest, now_ns);
 
 	apus_timer_arm(&layer->time_wait_timer,
 		       now_ns + APUS_TCP_TIME_WAIT_NS - apus_tcp_tick_ns(waited));
@@ -27,7 +78,7 @@ static void arm_timer(struct apus_tcp_layer *layer)
 void apus_tcp_time_wait_close(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw)
 {
 	apus_tcp_demux_remove(&layer->demux, tw);
-	apus_list_remove(&tw->link);
+	fifo_remove(layer, tw);
 	apus_slab_put(&layer->time_waits, tw);
 }
 
@@ -35,13 +86,12 @@ void apus_tcp_time_wait_timer_fired(struct apus_work *work)
 {
 	struct apus_tcp_layer *layer =
 		apus_container_of(apus_timer_of(work), struct apus_tcp_layer, time_wait_timer);
-	uint32_t now_tick = apus_tcp_tick(apus_now());
+	struct apus_tcp_time_wait *oldest;
+	int64_t now_ns = apus_now();
 
-	while (!apus_list_empty(&layer->time_wait_fifo)) {
-		struct apus_tcp_time_wait *oldest = apus_list_entry(
-			layer->time_wait_fifo.next, struct apus_tcp_time_wait, link);
-
-		if (now_tick - oldest->since_tick < apus_tcp_tick(APUS_TCP_TIME_WAIT_NS))
+	while ((oldest = layer->time_wait_oldest)) {
+		if (apus_tcp_time_wait_waited(oldest, now_ns) <
+		    apus_tcp_tick(APUS_TCP_TIME_WAIT_NS))
 			break;
 		apus_tcp_time_wait_close(layer, oldest);
 	}
@@ -53,16 +103,15 @@ static struct apus_tcp_time_wait *get_entry(struct apus_tcp_layer *layer)
 {
 	struct apus_tcp_time_wait *tw = apus_slab_get(&layer->time_waits);
 
-	if (tw || apus_list_empty(&layer->time_wait_fifo))
+	if (tw || !layer->time_wait_oldest)
 		return tw;
 	apus_tcp_count(layer, APUS_TCP_COUNT_TIME_WAIT_EVICTED);
-	apus_tcp_time_wait_close(layer, apus_list_entry(layer->time_wait_fifo.next,
-							struct apus_tcp_time_wait, link));
+	apus_tcp_time_wait_close(layer, layer->time_wait_oldest);
 	return apus_slab_get(&layer->time_waits);
 }
 
 bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
-				uint32_t snd_nxt, uint32_t rcv_nxt, int64_t now_ns)
+				const struct apus_tcp_last *last, int64_t now_ns)
 {
 	struct apus_tcp_time_wait *tw = get_entry(layer);
 
@@ -72,11 +121,13 @@ bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer, const struct apus_
 	}
 	*tw = (struct apus_tcp_time_wait){
 		.key = *key,
-		.snd_nxt = snd_nxt,
-		.rcv_nxt = rcv_nxt,
-		.since_tick = apus_tcp_tick(now_ns),
+		.snd_nxt = last->snd_nxt,
+		.rcv_nxt = last->rcv_nxt,
+		.ts_recent = last->ts_recent,
+		.since_tick = apus_tcp_tick(now_ns) & INT32_MAX,
+		.has_ts = last->has_ts,
 	};
-	apus_list_push_back(&layer->time_wait_fifo, &tw->link);
+	fifo_push(layer, tw);
 	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_TIME_WAIT, tw);
 	arm_timer(layer);
 	return true;
@@ -85,7 +136,15 @@ bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer, const struct apus_
 void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns)
 {
 	apus_must_op(c->state, ==, APUS_TCP_TIME_WAIT);
-	if (apus_tcp_time_wait_replace(c->layer, &c->key, c->snd.nxt, c->rcv.nxt, now_ns))
+
+	struct apus_tcp_last last = {
+		.snd_nxt = c->snd.nxt,
+		.rcv_nxt = c->rcv.nxt,
+		.ts_recent = c->rcv.ts_recent,
+		.has_ts = c->has_ts,
+	};
+
+	if (apus_tcp_time_wait_replace(c->layer, &c->key, &last, now_ns))
 		apus_tcp_detach(c);
 	else /* out of memory: without a quiet time rather than not at all */
 		apus_tcp_delete(c, 0);
@@ -112,6 +171,8 @@ static void answer(struct apus_tcp_layer *layer, const struct apus_tcp_time_wait
 		.wscale = -1,
 	};
 
+	if (tw->has_ts)
+		apus_tcp_stamp(&ack, apus_tcp_ts_offset(layer, &tw->key), tw->ts_recent, now_ns);
 	apus_tcp_send_bare(layer, &tw->key, &ack, now_ns);
 }
 
@@ -120,12 +181,17 @@ bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer, struct apus_tcp_ti
 {
 	const struct apus_segment *seg = &a->seg;
 	bool is_old = seg->seq != tw->rcv_nxt && apus_seq_leq(seg->seq + seg->len, tw->rcv_nxt);
+	bool has_both_ts = tw->has_ts && seg->has_ts;
 
 	if (is_newer_syn(tw, seg)) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_TIME_WAIT_REUSED);
 		a->reopens = true;
-		a->old_snd_nxt = tw->snd_nxt;
-		a->old_rcv_nxt = tw->rcv_nxt;
+		a->old = (struct apus_tcp_last){
+			.snd_nxt = tw->snd_nxt,
+			.rcv_nxt = tw->rcv_nxt,
+			.ts_recent = tw->ts_recent,
+			.has_ts = tw->has_ts,
+		};
 		apus_tcp_time_wait_close(layer, tw);
 		return false;
 	}
@@ -133,14 +199,25 @@ bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer, struct apus_tcp_ti
 	/* RFC 1337 §3 (F1): a reset ends nothing here. */
 	if (seg->rst)
 		return true;
+	/* RFC 7323 §3.2: one without is dropped, §5.3 (R1): an old one is answered and dropped. */
+	if (tw->has_ts && !seg->has_ts && !seg->syn)
+		return true;
+	if (has_both_ts && apus_tcp_is_old(seg, tw->ts_recent)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_PAWS_REJECTED);
+		if (seg->len)
+			answer(layer, tw, a->now_ns);
+		return true;
+	}
+	if (has_both_ts && apus_seq_leq(seg->seq, tw->rcv_nxt))
+		tw->ts_recent = seg->ts_val;
 	/* First: what lies before the window is answered. Fifth: the rest only if it has an ACK. */
 	if (!is_old && (!seg->len || !(seg->has_ack || seg->syn)))
 		return true;
 	/* Eighth: the peer's FIN again; its ACK was lost. "Restart the 2 MSL time-wait timeout." */
 	if (seg->fin && seg->seq + seg->len == tw->rcv_nxt) {
-		tw->since_tick = apus_tcp_tick(a->now_ns);
-		apus_list_remove(&tw->link);
-		apus_list_push_back(&layer->time_wait_fifo, &tw->link);
+		tw->since_tick = apus_tcp_tick(a->now_ns) & INT32_MAX;
+		fifo_remove(layer, tw);
+		fifo_push(layer, tw);
 	}
 	answer(layer, tw, a->now_ns);
 	return true;

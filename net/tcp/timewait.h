@@ -14,8 +14,12 @@
 struct apus_tcp_time_wait {
 	struct apus_tcp_key key; /* first: demux.h */
 	uint32_t snd_nxt, rcv_nxt;
-	uint32_t since_tick;   /* the 60 s count from here */
-	struct apus_list link; /* layer->time_wait_fifo, oldest first */
+	uint32_t ts_recent;       /* TS.Recent of RFC 7323, for RFC 6191 */
+	uint32_t since_tick : 31; /* the 60 s count from here */
+	uint32_t has_ts : 1;      /* timestamps were in use */
+	/* Neighbours in the layer's FIFO: pointers of 48 bits, with no padding. */
+	uint16_t older_high, newer_high;
+	uint32_t older_low, newer_low;
 };
 
 static_assert(sizeof(struct apus_tcp_time_wait) <= 64, "TCP.md §3");
@@ -25,8 +29,15 @@ void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns);
 
 /** apus_tcp_time_wait_replace - what the demux has at @key (the caller's to free) gives way to an entry. Return: false without memory */
 APUS_MUST_CHECK bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer,
-						const struct apus_tcp_key *key, uint32_t snd_nxt,
-						uint32_t rcv_nxt, int64_t now_ns);
+						const struct apus_tcp_key *key,
+						const struct apus_tcp_last *last, int64_t now_ns);
+
+/** apus_tcp_time_wait_waited - ticks since it began to wait */
+static inline uint32_t apus_tcp_time_wait_waited(const struct apus_tcp_time_wait *tw,
+						 int64_t now_ns)
+{
+	return (apus_tcp_tick(now_ns) - tw->since_tick) & INT32_MAX;
+}
 
 /** apus_tcp_time_wait_close - forget the entry */
 void apus_tcp_time_wait_close(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw);

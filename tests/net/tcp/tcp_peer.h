@@ -276,12 +276,14 @@ static inline void peer_forget(struct peer *p)
 
 /* ---- open and close ---- */
 
-static inline struct peer *peer_open(void)
+static inline struct peer *peer_open_with(struct apus_tcp_options tcp)
 {
 	static struct peer peer;
 	struct peer *p = &peer;
-	struct apus_stack_options options = {
-		.addr = apus_addr_v4(htonl(0x0a000001)), .prefix_bits = 24, .connections_max = 64};
+	struct apus_stack_options options = {.addr = apus_addr_v4(htonl(0x0a000001)),
+					     .prefix_bits = 24,
+					     .connections_max = 64,
+					     .tcp = tcp};
 
 	memset(p, 0, sizeof(*p));
 	p->irs = 1000;
@@ -298,6 +300,11 @@ static inline struct peer *peer_open(void)
 	apus_must(apus_stack_open(p->shard, &p->link, &options, &p->stack) == 0);
 	peer_introduce(p);
 	return p;
+}
+
+static inline struct peer *peer_open(void)
+{
+	return peer_open_with((struct apus_tcp_options){0});
 }
 
 /* The connection and the listener go first, and what they say in the end is forgotten. */

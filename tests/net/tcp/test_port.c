@@ -71,25 +71,19 @@ static void use_all_ports(void)
 static void wait_at(uint16_t port, uint32_t snd_nxt)
 {
 	struct apus_tcp_layer *layer = &p->stack->tcp;
-	struct apus_tcp_time_wait *tw = apus_slab_get(&layer->time_waits);
+	struct apus_tcp_last last = {.snd_nxt = snd_nxt};
+	struct apus_tcp_key key = key_to(80);
+	uint32_t i = 0;
 
-	assert_non_null(tw);
-	*tw = (struct apus_tcp_time_wait){
-		.key = key_to(80),
-		.snd_nxt = snd_nxt,
-		.since_tick = apus_tcp_tick(apus_clock_read(&p->clock)),
-	};
-	tw->key.local_port = port;
-	apus_list_push_back(&layer->time_wait_fifo, &tw->link);
-	for (uint32_t i = 0; i < user_count; i++) {
-		if (users[i].key.local_port != port)
-			continue;
-		apus_tcp_demux_remove(&layer->demux, &users[i]);
-		users[i] = users[--user_count];
+	key.local_port = port;
+	if (apus_tcp_demux_find(&layer->demux, &key).kind == APUS_TCP_KIND_NONE)
+		use(key);
+	assert_true(apus_tcp_time_wait_replace(layer, &key, &last, apus_clock_read(&p->clock)));
+	while (users[i].key.local_port != port)
+		i++;
+	users[i] = users[--user_count];
+	if (i < user_count)
 		apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_CONNECTION, &users[i]);
-		break;
-	}
-	assert_int_equal(apus_tcp_demux_insert(&layer->demux, APUS_TCP_KIND_TIME_WAIT, tw), 0);
 }
 
 static void ports_to_one_peer_follow_each_other(void **state)

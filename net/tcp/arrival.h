@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/arrival.h: values that are handed from one of this room's files to another: a segment on
+ * its way through the checks, what a peer's SYN said, what is left of a connection that is over.
+ */
+#ifndef APUS_NET_TCP_ARRIVAL_H
+#define APUS_NET_TCP_ARRIVAL_H
+
+#include "net/tcp/segment.h"
+
+/* What remains to be known of a connection that is over. */
+struct apus_tcp_last {
+	uint32_t snd_nxt, rcv_nxt; /* it had sent, and received, up to here */
+	uint32_t ts_recent;
+	bool has_ts;
+};
+
+/* What the peer's SYN has said, as far as both ends want it. */
+struct apus_tcp_peer {
+	uint32_t ts_recent;
+	uint16_t mss;  /* 0: no option */
+	int8_t wscale; /* < 0: no option */
+	bool has_ts : 1;
+	bool has_sack : 1;
+};
+
+/* A segment on its way through the checks. */
+struct apus_tcp_arrival {
+	struct apus_segment seg;
+	struct rte_mbuf *m; /* NULL once its text is queued */
+	int64_t now_ns;
+	bool reopens;             /* a SYN to which an entry in TIME-WAIT gave way, */
+	struct apus_tcp_last old; /* which was this */
+};
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/timestamp.h: the timestamps option (RFC 7323 §3 to §5): a clock of milliseconds with an
+ * offset per four-tuple, TS.Recent, and protection against wrapped sequence numbers (PAWS).
+ */
+#ifndef APUS_NET_TCP_TIMESTAMP_H
+#define APUS_NET_TCP_TIMESTAMP_H
+
+#include "net/tcp/tcb.h"
+
+/** apus_tcp_ts_offset - of @key's timestamps (RFC 7323 §5.4): the next incarnation goes on where the last one was */
+uint32_t apus_tcp_ts_offset(const struct apus_tcp_layer *layer, const struct apus_tcp_key *key);
+
+/* What a timestamp, or its absence, says about a segment of a connection. */
+enum apus_tcp_ts {
+	APUS_TCP_TS_FINE,
+	APUS_TCP_TS_ABSENT, /* agreed on, and not there: to be dropped in silence */
+	APUS_TCP_TS_OLD,    /* an old duplicate: not acceptable, whatever its number */
+};
+
+/** apus_tcp_ts_check - PAWS. TS.Recent is forgotten when it is too old to mean anything */
+enum apus_tcp_ts apus_tcp_ts_check(struct apus_tcp *c, const struct apus_segment *seg,
+				   int64_t now_ns);
+/** apus_tcp_ts_note - @seg was acceptable: TS.Recent <- SEG.TSval, if that is due */
+void apus_tcp_ts_note(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
+
+/** apus_tcp_ts_age - a time as RCV.TS_AGE counts it, modulo 9 years */
+static inline uint16_t apus_tcp_ts_age(int64_t now_ns)
+{
+	return (uint16_t)(now_ns >> 42);
+}
+/** apus_tcp_is_old - RFC 7323 §5.3 (R1): SEG.TSval < TS.Recent, modulo 2^32 */
+static inline bool apus_tcp_is_old(const struct apus_segment *seg, uint32_t ts_recent)
+{
+	return (int32_t)(seg->ts_val - ts_recent) < 0;
+}
+/** apus_tcp_stamp - put a timestamp into @seg (RFC 7323 §3.2): milliseconds, and what was last heard */
+static inline void apus_tcp_stamp(struct apus_segment *seg, uint32_t ts_offset, uint32_t ts_recent,
+				  int64_t now_ns)
+{
+	seg->has_ts = true;
+	seg->ts_val = (uint32_t)((uint64_t)now_ns / APUS_MS) + ts_offset;
+	seg->ts_ecr = ts_recent;
+}
+
+#endif
