@@ -29,7 +29,7 @@ static void tick(struct apus_work *work)
 
 	printf("tick at %.0f s\n", seconds());
 	if (apus_now() + APUS_SEC < d->end_ns)
-		apus_timer_arm(&d->timer, apus_now() + APUS_SEC);
+		apus_call_later(&d->timer, APUS_SEC);
 	else
 		(void)!apus_future_set(&d->done, 3);
 }
@@ -42,7 +42,7 @@ static int64_t callbacks(void *arg)
 	seconds();
 	apus_future_init(&d.done);
 	apus_timer_init(&d.timer, tick);
-	apus_timer_arm(&d.timer, apus_now() + APUS_SEC);
+	apus_call_later(&d.timer, APUS_SEC);
 	apus_work_init(&soon, hello);
 	apus_call_soon(&soon);
 	printf("main waits\n");

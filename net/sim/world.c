@@ -201,7 +201,7 @@ static int64_t host_turn(struct apus_sim_host *h, int64_t now_ns)
 		return APUS_NEVER;
 	apus_shard_enter(h->shard);
 	next_ns = apus_shard_next_ns(h->shard);
-	if (next_ns > now_ns)
+	if (next_ns > now_ns && !apus_shard_wait_outside(h->shard))
 		return next_ns;
 	if (h->starved)
 		apus_sim_host_starve_more(h);

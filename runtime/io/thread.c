@@ -164,7 +164,7 @@ static int submit(struct pool *pool, struct job *job)
 
 int64_t apus_to_thread(apus_thread_fn fn, void *arg)
 {
-	static const struct apus_wait_type call = {.cancel = cancel_job, .is_outside = true};
+	static const struct apus_wait_type call = {.cancel = cancel_job};
 	struct pool *pool = pool_of(apus_shard_self());
 	struct job job = {.fn = fn, .arg = arg, .pool = pool};
 
@@ -176,5 +176,12 @@ int64_t apus_to_thread(apus_thread_fn fn, void *arg)
 
 	int rc = submit(pool, &job);
 
-	return rc ? rc : apus_park(&job.wait);
+	if (rc)
+		return rc;
+	apus_outside_begin();
+
+	int64_t result = apus_park(&job.wait);
+
+	apus_outside_end();
+	return result;
 }

@@ -148,24 +148,10 @@ void apus_debug_wakes_elsewhere(const struct apus_task *t, const void *place)
 
 /* ------------------------------------------------------------------------------------- deadlock */
 
-/* Does a task wait for what comes from outside of the shard? */
-static bool awaits_others(const struct apus_shard *s)
-{
-	const struct apus_list *it;
-
-	apus_list_for_each(it, &s->tasks) {
-		const struct apus_task *t = apus_list_entry(it, struct apus_task, all);
-
-		if (t->state == APUS_TASK_PARKED && t->wait->type && t->wait->type->is_outside)
-			return true;
-	}
-	return false;
-}
-
 void apus_debug_sleeps(struct apus_shard *s)
 {
 	if (s->said_deadlock || !s->tasks_live || s->wheel.armed || s->watched ||
-	    !apus_list_empty(&s->pollers) || awaits_others(s))
+	    !apus_list_empty(&s->pollers) || s->outside)
 		return;
 	s->said_deadlock = true;
 	apus_log(WARN,

@@ -167,20 +167,40 @@ static void sleep_armed(struct apus_shard *s)
 	atomic_store(&s->asleep, false);
 }
 
-/* Nothing can happen before the next event: the clock jumps to it. */
-static void jump(struct apus_shard *s)
+/* Only another thread or a signal can bring news. */
+static void wait_for_others(struct apus_shard *s)
 {
-	int64_t next_ns = apus_shard_next_ns(s);
+	int64_t until_ns = APUS_NEVER;
 
-	if (next_ns != APUS_NEVER) {
-		apus_clock_set(s->clock, apus_max(next_ns, s->clock->virtual_ns));
-		return;
-	}
-	/* Only another thread or a signal can bring news. */
+	if (s->outside && s->outside_until_ns != APUS_NEVER)
+		until_ns = apus_clock_read(s->clock) + s->outside_until_ns - apus_clock_host_ns();
 	atomic_store(&s->asleep, true);
 	if (!atomic_load(&s->inbox))
-		wait_for_news(s, APUS_NEVER);
+		wait_for_news(s, until_ns);
 	atomic_store(&s->asleep, false);
+}
+
+bool apus_shard_wait_outside(struct apus_shard *s)
+{
+	if (!s->outside)
+		return false;
+	if (apus_shard_next_ns(s) > apus_shard_now(s))
+		wait_for_others(s);
+	return true;
+}
+
+/* Nothing can happen before the next event: the clock jumps to it, unless an answer is due. */
+static void jump(struct apus_shard *s)
+{
+	if (apus_shard_wait_outside(s))
+		return;
+
+	int64_t next_ns = apus_shard_next_ns(s);
+
+	if (next_ns == APUS_NEVER)
+		wait_for_others(s);
+	else
+		apus_clock_set(s->clock, apus_max(next_ns, s->clock->virtual_ns));
 }
 
 void apus_shard_idle(struct apus_shard *s)

@@ -37,6 +37,7 @@ struct apus_task {
 	bool result_seen;          /* somebody awaits it, or took the result */
 	bool cancel_passing;       /* a cancel is on its way to what it awaits */
 	bool is_eager;             /* it runs inside of the call that spawned it */
+	bool is_inner;             /* a part of another: the body of a generator */
 	uint32_t refs;             /* handles */
 	uint32_t cancelling;       /* cancels asked for and not taken back */
 	struct apus_list awaiters; /* struct apus_wait.link, oldest first: tasks and callbacks */
@@ -101,9 +102,11 @@ struct apus_shard {
 	struct apus_stack_pool *default_pool;
 	struct apus_list tasks; /* struct apus_task.all, oldest first */
 	size_t tasks_live;
+	size_t inner_live; /* of them, with is_inner */
 	size_t tasks_max;
 	struct apus_list pollers;
 	struct apus_list closers; /* struct apus_closer.link, last registered first */
+	struct apus_list enders;  /* struct apus_ender.link, oldest first */
 	struct apus_heap heap;
 	struct apus_random random;
 	struct apus_clock own_clock;
@@ -125,6 +128,10 @@ struct apus_shard {
 	size_t watched;         /* file descriptors, beside the bell */
 	struct apus_slow *slow; /* in debug mode */
 	bool said_deadlock;
+	bool is_abandoned;        /* a thread may still use its memory: it is never closed */
+	uint32_t outside;         /* answers due from other threads */
+	int64_t outside_until_ns; /* of the host's clock: waited for them no longer */
+	int64_t executor_wait_ns;
 };
 
 extern apus_thread_local struct apus_shard *apus_shard_current;
@@ -163,6 +170,12 @@ void apus_task_run(struct apus_shard *s, struct apus_task *t);
 void apus_shard_idle(struct apus_shard *s);
 APUS_MUST_CHECK int apus_idle_open(struct apus_shard *s);
 void apus_idle_close(struct apus_shard *s);
+
+/* end.c: tells the hook, or the log. */
+APUS_COLD void apus_report_unhandled(struct apus_shard *s, const struct apus_unhandled *what);
+/* end.c: has an answer from outside been waited for too long? Then the shard is left as it is. */
+bool apus_shard_is_late(struct apus_shard *s);
+void apus_shard_abandon(struct apus_shard *s);
 
 /* inbox.c: moves what other threads left to the ready queue. */
 bool apus_inbox_poll(struct apus_shard *s);

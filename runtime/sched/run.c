@@ -64,7 +64,7 @@ static void unlisten(struct apus_shard *shard, const struct sigaction old[])
 
 /*
  * Each left-over task is asked once, so that it may take its time to clean up; what they spawn
- * meanwhile is asked too.
+ * meanwhile is asked too. Then, with nobody left but this one, open generators are closed.
  */
 static int64_t sweep(void *arg)
 {
@@ -88,17 +88,24 @@ static int64_t run_to_end(struct apus_shard *shard, struct apus_task *t)
 	return result;
 }
 
+/* A call on a thread can be neither cancelled nor waited for without end. */
 static void end_left_over_tasks(struct apus_shard *shard)
 {
-	struct apus_task *sweeper = apus_spawn(sweep, shard);
+	bool sweeps = false;
 
-	if (sweeper)
-		run_to_end(shard, sweeper);
-	else /* no memory: they are asked once, and waited for */
-		apus_shard_cancel_all(shard);
-	while (apus_shard_tasks(shard))
+	shard->outside_until_ns = apus_clock_host_ns() + shard->executor_wait_ns;
+	while (apus_shard_tasks(shard)) {
+		if (!sweeps)
+			sweeps = apus_spawn_detached(NULL, sweep, shard, 0) == 0;
+		if (!sweeps) /* no memory yet */
+			apus_shard_cancel_all(shard);
 		if (!apus_shard_turn(shard))
 			apus_shard_idle(shard);
+		if (apus_shard_is_late(shard)) {
+			apus_shard_abandon(shard);
+			break;
+		}
+	}
 }
 
 int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg)

@@ -13,7 +13,9 @@ APUS_BEGIN_DECLS
  * apus_run_task - run @fn as the main task of an open shard, until it and all it left behind ended
  *
  * The first SIGINT or SIGTERM cancels the main task, the second ends the process at once. When the
- * main task has ended, left-over tasks are cancelled and awaited.
+ * main task has ended, left-over tasks are cancelled and awaited, then the generators that they left
+ * open closed; errors of either are told to apus_on_unhandled(). What waits for a call on a thread
+ * that does not return is abandoned after apus_shard_options.executor_wait_ns.
  *
  * Context: thread, @shard entered.
  * Return:  what @fn returned.

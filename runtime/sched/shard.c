@@ -23,6 +23,7 @@
 static const size_t tasks_max_default = 4 * 1024 * 1024;
 static const size_t stack_bytes_default = 64 * 1024;
 static const uint32_t laps_in_place_max = 64;
+static const int64_t executor_wait_default = 300 * APUS_SEC; /* asyncio's */
 
 apus_thread_local struct apus_shard *apus_shard_current;
 
@@ -232,6 +233,9 @@ int apus_shard_open(const struct apus_shard_options *options, struct apus_shard 
 	apus_list_init(&s->tasks);
 	apus_list_init(&s->pollers);
 	apus_list_init(&s->closers);
+	apus_list_init(&s->enders);
+	s->outside_until_ns = APUS_NEVER;
+	s->executor_wait_ns = o->executor_wait_ns > 0 ? o->executor_wait_ns : executor_wait_default;
 	apus_metrics_init(&s->metrics);
 	apus_metrics_register(&s->metrics, &s->metrics_block, "shard", counter_names, s->counters,
 			      APUS_SHARD_COUNTER_COUNT);
@@ -286,6 +290,12 @@ void apus_shard_close(struct apus_shard *s)
 
 	if (!s)
 		return;
+	if (s->is_abandoned) {
+		apus_debug_close(s);
+		if (apus_shard_current == s)
+			apus_shard_current = NULL;
+		return;
+	}
 	while ((node = apus_list_pop_front(&s->closers))) {
 		struct apus_closer *closer = apus_list_entry(node, struct apus_closer, link);
 
@@ -326,26 +336,16 @@ struct apus_shard *apus_shard_enter(struct apus_shard *shard)
 	return before;
 }
 
-size_t apus_shard_cancel_all(struct apus_shard *s)
-{
-	size_t asked = 0;
-	struct apus_list *it;
-
-	apus_list_for_each(it, &s->tasks) {
-		struct apus_task *t = apus_list_entry(it, struct apus_task, all);
-
-		if (t != s->current && !t->cancelling)
-			asked += apus_task_cancel(t);
-	}
-	return asked;
-}
-
 void apus_all_tasks(struct apus_shard *s, apus_task_visit_fn visit, void *arg)
 {
 	struct apus_list *it, *tmp;
 
-	apus_list_for_each_safe(it, tmp, &s->tasks)
-		visit(apus_list_entry(it, struct apus_task, all), arg);
+	apus_list_for_each_safe(it, tmp, &s->tasks) {
+		struct apus_task *t = apus_list_entry(it, struct apus_task, all);
+
+		if (!t->is_inner)
+			visit(t, arg);
+	}
 }
 
 void apus_on_unhandled(struct apus_shard *s, apus_unhandled_fn fn, void *arg)

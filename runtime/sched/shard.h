@@ -32,12 +32,18 @@ struct apus_shard_options {
 	size_t stack_bytes;       /* default address space of a task's stack; 0: 64 KiB */
 	bool debug;               /* debug mode: look for mistakes; also by APUS_DEBUG=1 */
 	int64_t slow_ns;          /* in debug mode: report a step that runs longer; 0: 25 ms */
+	int64_t executor_wait_ns; /* after main ended, for calls on threads to return; 0: 5 minutes */
 };
 
 /** apus_shard_open - a shard, not entered. Context: thread. Return: 0, -ENOMEM, -EINVAL, -errno of pinning */
 APUS_MUST_CHECK int apus_shard_open(const struct apus_shard_options *options,
 				    struct apus_shard **out);
-/** apus_shard_close - every task must have ended and every poller be gone */
+/**
+ * apus_shard_close - every task must have ended and every poller be gone
+ *
+ * A shard that apus_run_task() had to abandon, since a call on a thread did not return, is not given
+ * back: the thread may still use it. Context: thread, not in a task.
+ */
 void apus_shard_close(struct apus_shard *shard);
 
 /** apus_shard_self - the shard of this thread; NULL on a thread that is none. Context: any */
@@ -59,10 +65,17 @@ int64_t apus_shard_next_ns(struct apus_shard *shard);
 /** apus_shard_run - turn until @t has ended, sleeping when idle. Borrows @t. Context: thread, entered */
 void apus_shard_run(struct apus_shard *shard, const struct apus_task *t);
 
-/** apus_shard_cancel_all - ask every other task to stop that was not asked yet. Return: how many were asked */
+/**
+ * apus_shard_cancel_all - ask every other task to stop that was not asked yet
+ *
+ * When there is none any more, the generators that they left open are closed, each by a task of its
+ * own. Bodies of generators are never asked: they belong to who consumes them.
+ *
+ * Context: any, on the shard. Return: how many were asked, or are closed
+ */
 size_t apus_shard_cancel_all(struct apus_shard *shard);
 
-/** apus_all_tasks - visit every task that has not ended, oldest first; the visited one may be cancelled. Context: any. Source: asyncio.all_tasks */
+/** apus_all_tasks - visit every task that has not ended, oldest first, but for bodies of generators; the visited one may be cancelled. Context: any. Source: asyncio.all_tasks */
 typedef void (*apus_task_visit_fn)(struct apus_task *t, void *arg);
 void apus_all_tasks(struct apus_shard *shard, apus_task_visit_fn visit, void *arg);
 
@@ -77,6 +90,9 @@ typedef void (*apus_unhandled_fn)(const struct apus_unhandled *what, void *arg);
 /** apus_on_unhandled - who is told of errors that nobody sees; NULL: a line of the log. Source: loop.set_exception_handler */
 void apus_on_unhandled(struct apus_shard *shard, apus_unhandled_fn fn, void *arg);
 
+/** apus_unhandled_error - tell of the running task's @error < 0 that nobody will see. Context: any, on a shard */
+void apus_unhandled_error(const char *message, int64_t error);
+
 /** apus_shard_tasks - tasks that have not ended */
 size_t apus_shard_tasks(const struct apus_shard *shard);
 
@@ -89,6 +105,14 @@ struct apus_closer {
 	void (*close)(struct apus_closer *closer);
 };
 void apus_shard_at_close(struct apus_shard *shard, struct apus_closer *closer);
+
+/**
+ * apus_shard_wait_outside - while an answer of another thread is due: wait for it, in real time
+ *
+ * For who turns a shard on a virtual clock by itself: that clock must not jump meanwhile. Waits for
+ * nothing when the shard has something to do. Context: thread, @shard entered. Return: false if no answer is due.
+ */
+bool apus_shard_wait_outside(struct apus_shard *shard);
 
 /** apus_shard_watch - wake the sleeping shard when @fd is readable; until unwatch. Return: 0, -errno */
 APUS_MUST_CHECK int apus_shard_watch(struct apus_shard *shard, int fd);

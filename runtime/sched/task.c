@@ -171,19 +171,11 @@ static void free_task(struct apus_task *t)
 static APUS_COLD void report_unseen(struct apus_shard *s, struct apus_task *t)
 {
 	s->counters[APUS_SHARD_TASKS_FAILED_UNSEEN]++;
-	if (s->unhandled) {
-		const struct apus_unhandled what = {
-			.message = "a task ended in error and nobody awaited it",
-			.task = t,
-			.error = t->result,
-		};
-
-		s->unhandled(&what, s->unhandled_arg);
-		return;
-	}
-	apus_log(ERROR, "task: %s ended with %s (%lld) and nobody awaited it", apus_task_name(t),
-		 strerrordesc_np((int)-t->result) ? strerrordesc_np((int)-t->result) : "an error",
-		 (long long)t->result);
+	apus_report_unhandled(s, &(struct apus_unhandled){
+					 .message = "a task ended in error and nobody awaited it",
+					 .task = t,
+					 .error = t->result,
+				 });
 }
 
 static inline bool failed(int64_t result)
@@ -329,6 +321,7 @@ static inline struct apus_task *create(struct apus_shard *s, struct apus_stack_p
 	t->result_seen = false;
 	t->cancel_passing = false;
 	t->is_eager = false;
+	t->is_inner = false;
 	t->refs = 1;
 	t->cancelling = 0;
 	t->pool = pool;

@@ -37,6 +37,11 @@ void *apus_task_arg(const struct apus_task *t)
 	return t->arg;
 }
 
+bool apus_task_runs(const struct apus_task *t, apus_task_fn fn)
+{
+	return t && t->fn == fn;
+}
+
 struct apus_list *apus_task_awaiters(struct apus_task *t)
 {
 	return &t->awaiters;

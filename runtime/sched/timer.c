@@ -25,8 +25,22 @@ void apus_timer_arm(struct apus_timer *t, int64_t deadline_ns)
 
 	disarm(s, t);
 	s->laps_in_place = 0; /* the loop must look at the clock again */
-	t->work.vars = apus_vars_snapshot(s);
 	apus_wheel_arm(&s->wheel, t, deadline_ns);
+}
+
+void apus_call_at(struct apus_timer *t, int64_t deadline_ns)
+{
+	apus_timer_arm(t, deadline_ns);
+	t->work.vars = apus_vars_snapshot(apus_shard_current);
+}
+
+void apus_call_later(struct apus_timer *t, int64_t ns)
+{
+	/* Of this moment, not of the turn, as apus_sleep(). */
+	int64_t now_ns = apus_clock_read(apus_shard_current->clock);
+
+	ns = apus_max(ns, INT64_C(0));
+	apus_call_at(t, ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns);
 }
 
 bool apus_timer_cancel(struct apus_timer *t)

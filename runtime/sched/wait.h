@@ -14,13 +14,13 @@
 
 APUS_BEGIN_DECLS
 
+struct apus_shard;
 struct apus_task;
 struct apus_wait;
 
 struct apus_wait_type {
 	/* The waiting task was cancelled. Return: true if passed on, so that the wait goes on. NULL: never is. */
 	bool (*cancel)(struct apus_wait *wait);
-	bool is_outside; /* another thread ends it: never a deadlock */
 };
 
 struct apus_wait {
@@ -57,6 +57,31 @@ void apus_callback_now(struct apus_callback *callback, int64_t rc);
 
 /** apus_task_awaiters - the queue of who waits for the end of @t: struct apus_wait.link. Context: any, on the shard */
 struct apus_list *apus_task_awaiters(struct apus_task *t);
+
+/**
+ * apus_outside_begin, apus_outside_end - around a wait that another thread ends
+ *
+ * Meanwhile a virtual clock does not jump, nothing is called a deadlock, and the end of the run waits
+ * for it no longer than apus_shard_options.executor_wait_ns. Context: task.
+ */
+void apus_outside_begin(void);
+void apus_outside_end(void);
+
+/** apus_task_set_inner - the task is a part of another: it is not cancelled when all are. Context: on its shard */
+void apus_task_set_inner(struct apus_task *t, bool is_inner);
+
+/* What is to be closed when all tasks have ended that could do so; the room's memory. */
+struct apus_ender {
+	struct apus_list link;  /* in the shard's; written by at_end */
+	struct apus_task *task; /* that registered it */
+	int64_t (*end)(
+		struct apus_ender *ender); /* runs in a task, and may wait; unlinked by then */
+};
+/** apus_shard_at_end - keeps @ender until it is unlinked by apus_list_remove(). Context: task */
+void apus_shard_at_end(struct apus_shard *shard, struct apus_ender *ender);
+
+/** apus_task_runs - is @fn the body of @t, so that apus_task_arg() is what that was spawned with? Context: any */
+bool apus_task_runs(const struct apus_task *t, int64_t (*fn)(void *arg));
 
 /** apus_wait_init - for the running task */
 void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,

@@ -24,6 +24,13 @@
  * The body has a stack and a task of its own, but runs inside of the consumer's calls: asking for a
  * value that is there costs two switches and no lap. The body may suspend in any call; then
  * the consumer does. Context variables are those of the moment of the first value.
+ *
+ * One that is left open is closed when the run ends, after all tasks (apus_run_task()); one that is
+ * declared as
+ *
+ *	struct apus_generator g APUS_GENERATOR_CLOSE_AT_END;
+ *
+ * when its scope is left, however that happens; an error of the body is then unhandled.
  */
 #ifndef APUS_RUNTIME_SYNC_GENERATOR_H
 #define APUS_RUNTIME_SYNC_GENERATOR_H
@@ -46,23 +53,21 @@ enum apus_generator_state {
 	APUS_GENERATOR_ENDED,
 };
 
-/* Embedded by the user, not moved while open; written by the calls below. */
+/*
+ * Embedded by the user; written by the calls below. What the body works with lies on the body's own
+ * stack, so that one that was forgotten hurts nobody.
+ */
 struct apus_generator {
-	struct apus_task *task;     /* NULL before the first value */
-	struct apus_wait *body;     /* the body's, while it waits for a consumer */
-	struct apus_wait *consumer; /* the consumer's, while it is parked */
-	void *value;                /* on its way, to either side */
-	int64_t result;             /* of the body */
+	struct apus_generator_core *core; /* NULL: the body has not begun, or has ended */
 	apus_generator_fn fn;
 	void *arg;
-	enum apus_generator_state state;
-	bool is_closing;
+	bool has_ended;
 };
 
 /* What apus_generator_yield() returns in a generator that is being closed (GeneratorExit). */
 #define APUS_GENERATOR_EXIT (-ESHUTDOWN)
 
-/** apus_generator_open - nothing runs before the first value is asked for */
+/** apus_generator_open - nothing runs before the first value is asked for. Context: any */
 void apus_generator_open(struct apus_generator *g, apus_generator_fn fn, void *arg);
 /** apus_generator_next - run the body to its next value. Context: task, suspends when the body does. Return: 1 and *@value; 0 when the body returned; its error; -EBUSY: another task is in a call; -ECANCELED; -ENOMEM. Source: __anext__ */
 APUS_MUST_CHECK int64_t apus_generator_next(struct apus_generator *g, void **value);
@@ -73,7 +78,11 @@ APUS_MUST_CHECK int64_t apus_generator_throw(struct apus_generator *g, int64_t e
 /** apus_generator_close - let the body clean up and end: its yield returns APUS_GENERATOR_EXIT. Again: nothing. Context: task, suspends when the body does. Return: 0; the body's error; -EBUSY; -EPROTO: it yielded another value, and was cancelled. Source: aclose */
 APUS_MUST_CHECK int64_t apus_generator_close(struct apus_generator *g);
 
-/** apus_generator_yield - in the body: give @value, wait for the next call. @sent: what that sends, or NULL. Context: the body. Return: 0; the error thrown in; APUS_GENERATOR_EXIT; -ECANCELED */
+/** apus_generator_cleanup - apus_generator_close() whose result nobody sees: an error goes to apus_on_unhandled(). Context: task, suspends when the body does */
+void apus_generator_cleanup(struct apus_generator *g);
+#define APUS_GENERATOR_CLOSE_AT_END __attribute__((cleanup(apus_generator_cleanup)))
+
+/** apus_generator_yield - in the body: give @value, wait for the next call. @sent: what that sends, or NULL. Context: the body, suspends. Return: 0; the error thrown in; APUS_GENERATOR_EXIT; -ECANCELED; -EINVAL: not by the body */
 APUS_MUST_CHECK int64_t apus_generator_yield(struct apus_generator *g, void *value, void **sent);
 
 APUS_END_DECLS

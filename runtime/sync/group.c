@@ -12,13 +12,23 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #define ARG_MAX_BYTES 768
 
+/* Who waits in apus_group_start(); on its stack. */
+struct starter {
+	struct apus_wait wait;
+	struct apus_task *child;
+	bool is_cancelled; /* the child was, too, and is no more waited for than for its end */
+};
+
 struct APUS_ALIGNED(16) child {
-	struct apus_list link; /* in children or failed */
+	struct apus_list link; /* in children or failed; nowhere while it starts */
 	struct apus_group *group;
 	struct apus_task *task;
+	struct starter *starter; /* until it is started, or has ended without */
+	bool was_started;
 	struct apus_callback done;
 	apus_task_fn fn;
 	void *arg;
@@ -60,6 +70,14 @@ static void keep_error(struct apus_group *g, int64_t error)
 		g->first_error = error;
 }
 
+/* It was never a child of the group's: what it came to is its starter's. */
+static void tell_starter(struct starter *starter, int64_t result)
+{
+	if (result >= 0)
+		result = starter->is_cancelled ? -ECANCELED : -EPROTO;
+	apus_wake(&starter->wait, result);
+}
+
 static void child_done(struct apus_work *work)
 {
 	struct child *child = apus_container_of(apus_callback_of(work), struct child, done);
@@ -69,7 +87,9 @@ static void child_done(struct apus_work *work)
 	apus_list_remove(&child->link);
 	if (--g->live == 0)
 		apus_waitq_wake_all(&g->ended, 0);
-	if (result >= 0 || result == -ECANCELED) {
+	if (child->starter)
+		tell_starter(child->starter, result);
+	if (child->starter || result >= 0 || result == -ECANCELED) {
 		apus_detach(child->task); /* and the record with it */
 		return;
 	}
@@ -86,13 +106,15 @@ static int64_t run_child(void *arg)
 	return child->fn(child->arg);
 }
 
-int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *options,
-		     apus_task_fn fn, const void *arg, size_t bytes)
+/* With a starter the child is no member yet: an abort does not reach it. */
+static int spawn(struct apus_group *g, const struct apus_spawn_options *options, apus_task_fn fn,
+		 struct iovec arg, struct starter *starter)
 {
 	struct block {
 		struct child child;
 		char arg[ARG_MAX_BYTES];
-	} block = {.child = {.group = g, .fn = fn, .arg = (void *)(uintptr_t)arg}};
+	} block = {.child = {.group = g, .starter = starter, .fn = fn, .arg = arg.iov_base}};
+	size_t bytes = arg.iov_len;
 
 	if (bytes > ARG_MAX_BYTES || (options && options->flags & APUS_SPAWN_EAGER))
 		return -EINVAL;
@@ -101,7 +123,7 @@ int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *opti
 	if (g->is_aborting)
 		return -ECANCELED;
 	if (bytes)
-		memcpy(block.arg, arg, bytes);
+		memcpy(block.arg, arg.iov_base, bytes);
 
 	struct apus_task *t =
 		apus_spawn_with(options, run_child, &block, offsetof(struct block, arg) + bytes);
@@ -115,10 +137,68 @@ int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *opti
 		child->arg = child + 1;
 	child->task = t;
 	apus_callback_init(&child->done, child_done);
-	child->done.wait.object = &g->ended; /* what the parent waits for: a dump finds it so */
+	/* What its parent, or its starter, waits for: a dump finds it so. */
+	child->done.wait.object = starter ? (const void *)starter : &g->ended;
 	apus_task_on_done(t, &child->done);
-	apus_list_push_back(&g->children, &child->link);
+	apus_list_init(&child->link);
+	if (starter)
+		starter->child = t;
+	else
+		apus_list_push_back(&g->children, &child->link);
 	g->live++;
+	return 0;
+}
+
+int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *options,
+		     apus_task_fn fn, const void *arg, size_t bytes)
+{
+	return spawn(g, options, fn, (struct iovec){(void *)(uintptr_t)arg, bytes}, NULL);
+}
+
+/* The wait goes on until the child has ended, also when it has, and its callback is on the way. */
+static bool cancel_start(struct apus_wait *wait)
+{
+	struct starter *starter = apus_container_of(wait, struct starter, wait);
+
+	starter->is_cancelled = true;
+	(void)apus_task_cancel(starter->child);
+	return true;
+}
+
+int64_t apus_group_start(struct apus_group *g, const struct apus_spawn_options *options,
+			 apus_task_fn fn, const void *arg, size_t bytes)
+{
+	static const struct apus_wait_type starting = {.cancel = cancel_start};
+	struct starter starter = {.is_cancelled = false};
+	int rc = spawn(g, options, fn, (struct iovec){(void *)(uintptr_t)arg, bytes}, &starter);
+
+	if (rc)
+		return rc;
+	apus_wait_init(&starter.wait, &starting, "group start", &starter);
+	return apus_park(&starter.wait);
+}
+
+int apus_started(int64_t value)
+{
+	struct apus_task *self = apus_task_self();
+	struct child *child = apus_task_runs(self, run_child) ? apus_task_arg(self) : NULL;
+
+	if (!child || value < 0)
+		return -EINVAL;
+
+	struct starter *starter = child->starter;
+
+	if (!starter)
+		return child->was_started ? -EALREADY : -EINVAL;
+	if (starter->is_cancelled)
+		return -ECANCELED;
+	child->starter = NULL;
+	child->was_started = true;
+	child->done.wait.object = &child->group->ended;
+	apus_list_push_back(&child->group->children, &child->link);
+	if (child->group->is_aborting)
+		apus_task_cancel(self);
+	apus_wake(&starter->wait, value);
 	return 0;
 }
 

@@ -57,6 +57,25 @@ void apus_group_begin(struct apus_group *g, enum apus_group_policy policy);
  */
 APUS_MUST_CHECK int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *options,
 				     apus_task_fn fn, const void *arg, size_t bytes);
+/**
+ * apus_group_start - as apus_group_spawn(), and wait until the child says that it is ready
+ *
+ * For what must listen, connect or load before others may go on. The child becomes a member of the
+ * group when it calls apus_started(); until then it is the caller's: an abort of the group does not
+ * reach it, a cancel of the caller does, and the wait then goes on until the child has ended. The
+ * group does not end meanwhile. A cancel in the very lap in which the child got ready leaves it in
+ * the group.
+ * Context: task, suspends. Return: the value, >= 0, that the child gave; its error, which is then not the group's, if it ended before; -EPROTO if it ended without one; -ECANCELED; as apus_group_spawn(). Source: Trio nursery.start
+ */
+APUS_MUST_CHECK int64_t apus_group_start(struct apus_group *g,
+					 const struct apus_spawn_options *options, apus_task_fn fn,
+					 const void *arg, size_t bytes);
+/**
+ * apus_started - in a child: let apus_group_start() return @value >= 0
+ *
+ * Context: the body that was started, not a function of another task. Return: 0; -ECANCELED: who waited was cancelled, the child too, and nobody needs it any more; -EALREADY: for the second time; -EINVAL: by a task that nobody waits for so, or a value < 0. Source: Trio task_status.started
+ */
+APUS_MUST_CHECK int apus_started(int64_t value);
 /** apus_group_cancel - a quiet early exit: all children and the body are cancelled, the end returns what it would without. Context: any, on the shard. Source: TaskGroup.cancel (3.15) */
 void apus_group_cancel(struct apus_group *g);
 /**

@@ -160,6 +160,11 @@ APUS_UNUSED static int64_t test_ms(void)
 /* One turn, after the jump to the next event. Return: false if nothing will ever happen again. */
 APUS_UNUSED static bool test_step(void)
 {
+	if (apus_shard_wait_outside(test_world.shard)) {
+		apus_shard_turn(test_world.shard);
+		return true;
+	}
+
 	int64_t next_ns = apus_shard_next_ns(test_world.shard);
 
 	if (next_ns == APUS_NEVER)

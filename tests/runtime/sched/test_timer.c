@@ -368,6 +368,59 @@ static void random_timers_fire_in_order_and_none_is_missed(void **state)
 	assert_true(fired > 1000 * worlds); /* the test tests something */
 }
 
+/* call_later, call_at. */
+
+static struct alarm later, at;
+
+static int64_t compute_then_call(void *arg)
+{
+	apus_clock_set(&test_world.clock, TEST_START_NS + 5); /* it took so long */
+	apus_call_later(&alarm_init(&later, emit_alarm, "later", NULL)->timer, 10);
+	apus_call_at(&alarm_init(&at, emit_alarm, "at", NULL)->timer, TEST_START_NS + 10);
+	return 0;
+}
+
+static void call_later_counts_from_this_moment_and_call_at_does_not(void **state)
+{
+	ok(test_run(compute_then_call, NULL));
+	run_out();
+	assert_trace("at 10 · later 15");
+}
+
+static int64_t call_soon_and_never(void *arg)
+{
+	apus_call_later(&alarm_init(&later, emit_alarm, "later", NULL)->timer, INT64_MIN);
+	apus_call_later(&alarm_init(&at, emit_alarm, "at", NULL)->timer, INT64_MAX);
+	ok(apus_yield());
+	ok(apus_yield());
+	assert_true(apus_timer_armed(&at.timer));
+	assert_true(at.timer.deadline_ns == APUS_NEVER);
+	assert_true(apus_timer_cancel(&at.timer));
+	assert_false(apus_timer_cancel(&at.timer));
+	return 0;
+}
+
+static void call_later_takes_any_span(void **state)
+{
+	ok(test_run(call_soon_and_never, NULL));
+	assert_trace("later 0");
+}
+
+static void call_at_moves_what_is_armed_and_cancel_takes_it_back(void **state)
+{
+	alarm_init(&at, emit_alarm, "at", NULL);
+	apus_call_at(&at.timer, TEST_START_NS + 10);
+	apus_call_at(&at.timer, TEST_START_NS + 30);
+	test_advance(20);
+	assert_trace("");
+	test_advance(20);
+	assert_trace("at 30");
+	apus_call_later(&at.timer, 10);
+	assert_true(apus_timer_cancel(&at.timer));
+	test_advance(20);
+	assert_trace("");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +438,9 @@ int main(int argc, char **argv)
 		shard_test(timer_may_free_itself),
 		shard_test(one_timer_at_every_distance_fires_exactly_then),
 		shard_test(random_timers_fire_in_order_and_none_is_missed),
+		shard_test(call_later_counts_from_this_moment_and_call_at_does_not),
+		shard_test(call_later_takes_any_span),
+		shard_test(call_at_moves_what_is_armed_and_cancel_takes_it_back),
 	};
 
 	return test_main(argc, argv, tests);

@@ -230,6 +230,26 @@ static int64_t call_group(int who)
 	return rc;
 }
 
+static int64_t start_when_set(void *arg)
+{
+	int64_t rc = apus_event_wait(arg);
+
+	return rc ? rc : apus_started(0);
+}
+
+static int64_t call_group_start(int who)
+{
+	struct apus_group g;
+
+	apus_event_clear(&world.events[who]);
+	apus_group_begin(&g, APUS_GROUP_FAIL_FAST);
+	int64_t rc = apus_group_start(&g, NULL, start_when_set, &world.events[who], 0);
+
+	rc = apus_group_end(&g, rc);
+	apus_group_fini(&g);
+	return rc;
+}
+
 static int64_t call_event(int who)
 {
 	apus_event_clear(&world.events[who]);
@@ -602,6 +622,7 @@ static const struct row rows[] = {
 	{"as_completed", call_as_completed, set_event, NULL, 0},
 	{"race_staggered", call_race, set_event, NULL, 0},
 	{"group_end", call_group, set_event, NULL, 0},
+	{"group_start", call_group_start, set_event, NULL, 0},
 	{"event_wait", call_event, set_event, NULL, 0},
 	{"timeout", call_timeout, set_event, NULL, 0},
 	{"timeout_that_expires", call_timeout_expires, time_goes_by, NULL, 0},

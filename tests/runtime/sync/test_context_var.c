@@ -75,7 +75,7 @@ static void child_has_the_values_of_the_moment_of_spawning(void **state)
 
 struct emit_work {
 	struct apus_work work;
-	struct apus_timer timer;
+	struct apus_timer timer, nobodys;
 	struct apus_callback callback;
 };
 
@@ -97,7 +97,9 @@ static int64_t register_callbacks(void *arg)
 	set(&color, "one");
 	apus_call_soon(&w.work);
 	set(&color, "two");
-	apus_timer_arm(&w.timer, apus_now() + 5);
+	apus_timer_init(&w.nobodys, emit_color_of_work);
+	apus_call_at(&w.timer, apus_now() + 5);
+	apus_timer_arm(&w.nobodys, apus_now() + 6);
 	set(&color, "three");
 	apus_future_on_done(&f, &w.callback);
 	set(&color, "four");
@@ -110,7 +112,8 @@ static int64_t register_callbacks(void *arg)
 static void callbacks_have_the_values_of_the_moment_of_registration(void **state)
 {
 	ok(test_run(register_callbacks, NULL));
-	assert_trace("callback one · callback three · callback two · task four");
+	assert_trace("callback one · callback three · callback two · "
+		     "callback none · task four");
 }
 
 static int64_t reset_tokens(void *arg)

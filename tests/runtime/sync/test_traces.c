@@ -62,7 +62,7 @@ static int64_t sched_order(void *arg)
 
 	ok(apus_future_set(&waited_for, 1));
 	apus_call_soon(&cb2.timer.work);
-	apus_timer_arm(&later.timer, apus_now());
+	apus_call_later(&later.timer, 0);
 	emit("main yields");
 	for (int i = 1; i <= 3; i++) {
 		ok(apus_yield());
