@@ -13,6 +13,7 @@
  */
 #include "net/tcp/cc.h"
 
+#include "net/tcp/cubic.h"
 #include "net/tcp/reno.h"
 #include "net/tcp/seq.h"
 #include "runtime/base/check.h"
@@ -20,6 +21,7 @@
 #include <string.h>
 
 static const struct apus_cc_type *const types[] = {
+	&apus_cubic,
 	&apus_reno,
 };
 
@@ -189,9 +191,12 @@ void apus_cc_recovered(struct apus_cc *cc, const struct apus_cc_sample *s)
 
 void apus_cc_undo(struct apus_cc *cc, uint32_t cwnd_bytes, uint32_t ssthresh_bytes)
 {
+	/* RFC 9438 §4.9.2: who has grown beyond it since then goes on from where he is. */
+	bool is_back = cc->cwnd_bytes < cwnd_bytes || cc->type->flags & APUS_CC_OWNS_CWND;
+
 	apus_cc_set_cwnd(cc, apus_max(cc->cwnd_bytes, cwnd_bytes));
 	set_ssthresh(cc, apus_max(cc->ssthresh_bytes, ssthresh_bytes));
-	if (cc->type->undone)
+	if (is_back && cc->type->undone)
 		cc->type->undone(cc);
 }
 
