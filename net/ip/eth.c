@@ -12,10 +12,12 @@
  * IPv6 is dropped by name until it has its room.
  */
 #include "net/ip/eth.h"
+#include "net/ip/gso.h"
 #include "net/ip/mbuf.h"
 #include "runtime/base/check.h"
 
 #include <errno.h>
+#include <rte_ethdev.h>
 #include <string.h>
 
 #define VLAN_ID_MASK  0x0fff
@@ -130,10 +132,33 @@ static void push(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
 		apus_eth_flush(eth, now_ns);
 }
 
+/* What finds no mbuf is lost, as on any link; TCP saw to it that it does not come to that. */
+static void push_cut(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
+{
+	struct rte_mbuf *frame;
+	struct apus_gso gso;
+
+	eth->counters[APUS_ETH_TX_CUT]++;
+	apus_gso_begin(&gso, m, eth->link->pool, eth->link->tx_offloads);
+	while ((frame = apus_gso_next(&gso)))
+		push(eth, frame, now_ns);
+	if (apus_unlikely(apus_gso_end(&gso)))
+		eth->counters[APUS_ETH_TX_DROP_NO_MBUF]++;
+}
+
+static void push_any(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
+{
+	if (apus_unlikely(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) &&
+	    !(eth->link->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO))
+		push_cut(eth, m, now_ns);
+	else
+		push(eth, m, now_ns);
+}
+
 int apus_eth_output_l3(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
 {
 	m->l2_len = 0;
-	push(eth, m, now_ns);
+	push_any(eth, m, now_ns);
 	return 0;
 }
 
@@ -160,7 +185,7 @@ int apus_eth_output(struct apus_eth *eth, struct rte_mbuf *m, const struct rte_e
 		tag->eth_proto = rte_cpu_to_be_16(ethertype);
 	}
 
-	push(eth, m, now_ns);
+	push_any(eth, m, now_ns);
 	return 0;
 }
 

@@ -4,8 +4,9 @@
  *
  * On the way up the header (and a VLAN tag) is taken off and m->l2_len says how much that was; the
  * bytes stay before the data, where apus_eth_header() finds them. On the way down frames gather in
- * a burst, which goes to the link when it is full and at flush. On a link of bare IP packets
- * (is_l3) there is no header either way, and l2_len is 0.
+ * a burst, which goes to the link when it is full and at flush. A run of TCP segments that came as
+ * one frame (RTE_MBUF_F_TX_TCP_SEG) is cut here unless the device does that. On a link of bare IP
+ * packets (is_l3) there is no header either way, and l2_len is 0.
  */
 #ifndef APUS_NET_IP_ETH_H
 #define APUS_NET_IP_ETH_H
@@ -33,6 +34,8 @@ enum apus_eth_verdict {
  X(DROP_ETHERTYPE, "drop_ethertype")       \
  X(TX_FRAMES, "tx_frames")                 \
  X(TX_BURSTS, "tx_bursts")                 \
+ X(TX_CUT, "tx_cut")                       \
+ X(TX_DROP_NO_MBUF, "tx_drop_no_mbuf")     \
  X(TX_DROP_HEADROOM, "tx_drop_headroom")
 
 enum apus_eth_counter {

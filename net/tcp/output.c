@@ -23,6 +23,10 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <rte_ethdev.h>
+
+#define IPV4_HEADER_BYTES 20 /* apus_ipv4_output() makes no options */
+#define RUN_SEGMENTS_MAX  64 /* in one run: bounds the mbufs of its chain */
 
 /* ---- leaving ---- */
 
@@ -199,10 +203,11 @@ static int send_ack(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 }
 
 /* What went out for the first time may be timed (RFC 6298 §3); what went out again ends that. */
-static void note_sent(struct apus_tcp *c, uint32_t seq, uint32_t end, int64_t now_ns)
+static void note_sent(struct apus_tcp *c, uint32_t seq, uint32_t end, uint32_t segments,
+		      int64_t now_ns)
 {
 	if (apus_seq_lt(seq, c->snd.nxt)) {
-		apus_tcp_count(c->layer, APUS_TCP_COUNT_RETRANSMITS);
+		c->layer->counters[APUS_TCP_COUNT_RETRANSMITS] += segments;
 		c->is_timing = false;
 	} else if (!c->is_timing) {
 		c->is_timing = true;
@@ -214,35 +219,66 @@ static void note_sent(struct apus_tcp *c, uint32_t seq, uint32_t end, int64_t no
 }
 
 /*
- * @bytes of text from @seq on, and the FIN behind them. On -ENOBUFS nothing has changed; an error
- * from below is a lost segment, and a reason to tell if all of them are lost.
+ * A run of full segments goes down as one frame, which the device cuts, or the Ethernet room. When
+ * mbufs are short, a half of it may find them. Return: bytes of text in @m, 0 without mbufs.
  */
-static int send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool fin, bool psh,
-		     int64_t now_ns)
+static uint32_t attach_text(struct apus_tcp *c, uint32_t offset, uint32_t bytes, struct rte_mbuf *m)
+{
+	uint32_t mss = c->cc.mss;
+	bool spare = !(c->layer->link->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+
+	while (bytes > mss) {
+		if (!apus_sndq_attach_run(&c->sndq, offset, bytes, mss, spare, m)) {
+			m->tso_segsz = (uint16_t)mss;
+			m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+			return bytes;
+		}
+		bytes = apus_max((bytes + mss - 1) / mss / 2, 1U) * mss;
+	}
+	return apus_sndq_attach(&c->sndq, offset, bytes, m) ? 0 : bytes;
+}
+
+/*
+ * @bytes of text from @seq on, a segment or a run of full ones, and the FIN behind them. An error
+ * from below is a lost segment, and a reason to tell if all of them are lost.
+ *
+ * Return: bytes of text that left: fewer, in full segments, when mbufs are short; -ENOBUFS: none,
+ * and nothing has changed.
+ */
+static int64_t send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool fin, bool psh,
+			 int64_t now_ns)
 {
 	struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
+	uint32_t left = bytes, segments = 1;
 
 	if (!m)
 		return no_mbuf(c, now_ns);
-	if (bytes && apus_sndq_attach(&c->sndq, seq - c->snd.una, bytes, m)) {
-		rte_pktmbuf_free(m);
-		return no_mbuf(c, now_ns);
+	if (bytes) {
+		bytes = attach_text(c, seq - c->snd.una, bytes, m);
+		if (!bytes) {
+			rte_pktmbuf_free(m);
+			return no_mbuf(c, now_ns);
+		}
 	}
+	if (bytes > c->cc.mss)
+		segments = (bytes + c->cc.mss - 1) / c->cc.mss;
 
 	struct apus_segment seg = apus_tcp_base_segment(c, seq, now_ns);
 
-	seg.fin = fin;
-	seg.psh = psh;
+	left -= bytes;
+	seg.fin = fin && !left;
+	seg.psh = psh && !left;
 	acknowledged(c);
 	c->rcv.quick = 0; /* the application answers: from now on ACKs can ride on that */
-	note_sent(c, seq, seq + bytes + fin, now_ns);
+	note_sent(c, seq, seq + bytes + seg.fin, segments, now_ns);
 	c->layer->counters[APUS_TCP_COUNT_BYTES_OUT] += bytes;
+	c->layer->counters[APUS_TCP_COUNT_SEGMENTS_OUT] += segments - 1;
 
 	int rc = send_down(c->layer, m, &seg, now_ns);
 
 	if (rc && rc != -ENOBUFS)
 		c->soft_error = (int16_t)rc;
-	return 0;
+	return bytes;
 }
 
 /* ---- the handshake ---- */
@@ -381,7 +417,7 @@ static void output_lost(struct apus_tcp *c, int64_t now_ns)
 	bytes = apus_min(bytes, c->snd.nxt - c->snd.una);
 	/* While all is being sent again it has its turn anyway. */
 	if ((bytes || fin) && c->snd.rxt == c->snd.nxt &&
-	    send_text(c, c->snd.una, bytes, fin, bytes == c->sndq.bytes, now_ns))
+	    send_text(c, c->snd.una, bytes, fin, bytes == c->sndq.bytes, now_ns) < 0)
 		return;
 	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
 }
@@ -394,6 +430,36 @@ struct allowance {
 	bool cwnd_limited; /* the congestion window held something back */
 };
 
+/* The longest run of full segments: what one IPv4 packet can hold. */
+static uint32_t run_max(const struct apus_tcp *c)
+{
+	uint32_t room = UINT16_MAX - IPV4_HEADER_BYTES - APUS_SEGMENT_HEADER_MAX;
+	uint32_t segments = apus_min(room / c->cc.mss, (uint32_t)RUN_SEGMENTS_MAX);
+
+	return apus_max(segments, 1U) * c->cc.mss;
+}
+
+/*
+ * How much of @left bytes from @seq on goes as one run of full segments: what the windows let go of
+ * them at once. What is sent again is sent as far as it was sent. The short piece at the end goes
+ * along if there is no reason to hold it back. 0: what is next is to be looked at singly.
+ */
+static uint32_t allow_run(const struct apus_tcp *c, uint32_t seq, uint32_t left, uint32_t usable)
+{
+	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc),
+		 bytes;
+
+	if (left < 2U * c->cc.mss || cwnd <= flight)
+		return 0;
+	bytes = apus_min(apus_min(left, usable), cwnd - flight);
+	if (seq != c->snd.nxt)
+		bytes = apus_min(bytes, c->snd.nxt - seq);
+	if (bytes < 2U * c->cc.mss)
+		return 0;
+	bytes = apus_min(bytes, run_max(c));
+	return bytes == left && c->is_nodelay ? bytes : bytes - bytes % c->cc.mss;
+}
+
 /*
  * RFC 9293 §3.8.6.2.1 (MUST-38), with Nagle's part (§3.7.4) if it is on, and RFC 5681 §3.1. What
  * was sent before goes again under the same windows; it is not held back for being small.
@@ -403,8 +469,9 @@ static struct allowance allow(const struct apus_tcp *c)
 	uint32_t seq = c->snd.rxt, end = apus_tcp_text_end(c);
 	uint32_t left = apus_seq_lt(seq, end) ? end - seq : 0;
 	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc);
-	uint32_t bytes = apus_min(left, c->cc.mss);
 	uint32_t usable = usable_window(c, seq);
+	uint32_t run = allow_run(c, seq, left, usable);
+	uint32_t bytes = run ? run : apus_min(left, c->cc.mss);
 	bool fin = apus_tcp_fin_due(c) && bytes == left && apus_seq_leq(seq, end);
 	struct allowance a = {0};
 
@@ -465,9 +532,12 @@ static void output_text(struct apus_tcp *c, int64_t now_ns)
 			break;
 		if (c->snd.una == c->snd.nxt)
 			c->progress_tick = apus_tcp_tick(now_ns);
-		if (send_text(c, c->snd.rxt, a.bytes, a.fin, a.psh, now_ns))
+
+		int64_t sent = send_text(c, c->snd.rxt, a.bytes, a.fin, a.psh, now_ns);
+
+		if (sent < 0)
 			break;
-		c->snd.rxt += a.bytes + a.fin;
+		c->snd.rxt += (uint32_t)sent + (a.fin && sent == a.bytes);
 		c->want &= (uint8_t)~APUS_TCP_WANT_FORCE;
 	}
 	apus_cc_sent(&c->cc, c->snd.una, c->snd.rxt, a.cwnd_limited);

@@ -373,6 +373,7 @@ int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg, uint6
 	uint32_t header_bytes = APUS_SEGMENT_HEADER_MIN + options_bytes;
 	struct rte_tcp_hdr *tcp;
 	uint16_t pseudo;
+	bool is_run;
 
 	tcp = (struct rte_tcp_hdr *)rte_pktmbuf_prepend(m, (uint16_t)header_bytes);
 	if (!tcp)
@@ -390,11 +391,13 @@ int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg, uint6
 	};
 	memcpy(tcp + 1, options, options_bytes);
 
+	m->l4_len = header_bytes;
+	/* Of a run each segment has a checksum of its own: who cuts it adds the length, and all else. */
+	is_run = m->ol_flags & RTE_MBUF_F_TX_TCP_SEG;
 	pseudo = sum_pseudo_header(apus_addr_to_v4(seg->local), apus_addr_to_v4(seg->remote),
-				   m->pkt_len);
-	if (tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) {
+				   is_run ? 0 : m->pkt_len);
+	if (is_run || tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) {
 		tcp->cksum = pseudo;
-		m->l4_len = header_bytes;
 		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4;
 		return 0;
 	}

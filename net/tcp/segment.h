@@ -92,7 +92,9 @@ uint32_t apus_segment_header_bytes(const struct apus_segment *seg);
  * @m:           the payload (a chain, may be empty), with headroom in front. Borrowed.
  * @seg:         what to say
  * @tx_offloads: RTE_ETH_TX_OFFLOAD_* that the link grants: with TCP_CKSUM the device computes the
- *               checksum (pseudo header, flags and l4_len are set here), else it is computed here
+ *               checksum (pseudo header, flags and l4_len are set here), else it is computed here;
+ *               a run (RTE_MBUF_F_TX_TCP_SEG, tso_segsz set by the caller) is made ready for who
+ *               cuts it, device or apus_gso_begin()
  *
  * Options stand in Linux's order: mss, sackOK, TS, nop, wscale; without TS: mss, nop, nop, sackOK,
  * nop, wscale; otherwise: nop, nop, TS, then nop, nop, SACK.

@@ -8,7 +8,7 @@
  *
  * Invariants: apus_sndq_check().
  *
- * Entry points: append, ack, attach.
+ * Entry points: append, ack, attach, attach_run.
  */
 #include "net/tcp/sndq.h"
 
@@ -226,42 +226,56 @@ static struct rte_mbuf *lend(struct rte_mempool *pool, struct rte_mbuf *m, uint3
 	return piece;
 }
 
-/* A chain of indirect mbufs, NULL without memory. `*at` becomes where the slice ended. */
-static struct rte_mbuf *lend_slice(const struct apus_sndq *q, struct place *at, uint32_t position,
-				   uint32_t bytes)
-{
-	struct rte_mbuf *first = NULL, *last = NULL;
+/* A chain that is being made. */
+struct chain {
+	struct rte_mbuf *first;
+	struct rte_mbuf **end; /* where the next one goes */
+	uint16_t segs;
+};
 
+static void chain_add(struct chain *chain, struct rte_mbuf *m)
+{
+	*chain->end = m;
+	chain->end = &m->next;
+	chain->segs++;
+}
+
+/* Adds indirect mbufs to the chain. `*at` becomes where the slice ended. False: no memory. */
+static bool lend_slice(const struct apus_sndq *q, struct place *at, uint32_t position,
+		       uint32_t bytes, struct chain *chain)
+{
 	for (;;) {
 		uint32_t skip = position - at->position;
 		uint32_t n = apus_min(bytes, at->m->data_len - skip);
-		struct rte_mbuf *piece = lend(q->pool, at->m, skip, n);
 
-		if (!piece) {
-			rte_pktmbuf_free(first);
-			return NULL;
+		if (n) {
+			struct rte_mbuf *piece = lend(q->pool, at->m, skip, n);
+
+			if (!piece)
+				return false;
+			chain_add(chain, piece);
 		}
-		if (first) {
-			last->next = piece;
-			first->nb_segs++;
-			first->pkt_len += n;
-		} else {
-			first = piece;
-		}
-		last = piece;
 		position += n;
 		bytes -= n;
 		if (!bytes)
-			return first;
+			return true;
 		at->position += at->m->data_len;
 		at->m = at->m->next;
 	}
 }
 
+/* Behind what is in `head`. */
+static void join(struct rte_mbuf *head, const struct chain *chain, uint32_t bytes)
+{
+	rte_pktmbuf_lastseg(head)->next = chain->first;
+	head->nb_segs = (uint16_t)(head->nb_segs + chain->segs);
+	head->pkt_len += bytes;
+}
+
 int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint32_t bytes, struct rte_mbuf *head)
 {
 	uint32_t position = q->front + offset;
-	struct rte_mbuf *slice;
+	struct chain chain = {.end = &chain.first};
 	struct place at;
 
 	apus_must_op(bytes, >, 0);
@@ -273,12 +287,45 @@ int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint32_t bytes, struc
 		return 0;
 	}
 
-	slice = lend_slice(q, &at, position, bytes);
-	if (!slice)
+	if (!lend_slice(q, &at, position, bytes, &chain)) {
+		rte_pktmbuf_free(chain.first);
 		return -ENOBUFS;
-	rte_pktmbuf_lastseg(head)->next = slice;
-	head->nb_segs = (uint16_t)(head->nb_segs + slice->nb_segs);
-	head->pkt_len += slice->pkt_len;
+	}
+	join(head, &chain, bytes);
 	remember(q, at);
 	return 0;
+}
+
+int apus_sndq_attach_run(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
+			 uint32_t segment_bytes, bool spare, struct rte_mbuf *head)
+{
+	uint32_t position = q->front + offset;
+	struct chain chain = {.end = &chain.first};
+	struct place at;
+
+	apus_must_op(bytes, >, 0);
+	apus_must_op((uint64_t)offset + bytes, <=, q->bytes);
+	at = seek(q, position);
+	for (uint32_t left = bytes; left > 0;) {
+		uint32_t n = apus_min(left, segment_bytes);
+
+		if (!lend_slice(q, &at, position, n, &chain))
+			goto err_chain;
+		position += n;
+		left -= n;
+		if (left && spare) {
+			struct rte_mbuf *m = rte_pktmbuf_alloc(q->pool);
+
+			if (!m)
+				goto err_chain;
+			chain_add(&chain, m);
+		}
+	}
+	join(head, &chain, bytes);
+	remember(q, at);
+	return 0;
+
+err_chain:
+	rte_pktmbuf_free(chain.first);
+	return -ENOBUFS;
 }

@@ -71,6 +71,18 @@ void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes);
 APUS_MUST_CHECK int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
 				     struct rte_mbuf *head);
 
+/**
+ * apus_sndq_attach_run - append a slice that will be cut into segments
+ * @segment_bytes: of text in each but the last; > 0
+ * @spare:         put an empty mbuf before each segment but the first: for headers, when software
+ *                 will cut (net/ip/gso.h)
+ *
+ * As apus_sndq_attach(), but nothing is copied, and no mbuf of the chain is in two segments.
+ */
+APUS_MUST_CHECK int apus_sndq_attach_run(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
+					 uint32_t segment_bytes, bool spare,
+					 struct rte_mbuf *head);
+
 /** apus_sndq_check - the invariants, for tests; O(n) */
 void apus_sndq_check(const struct apus_sndq *q);
 

@@ -165,6 +165,63 @@ static void slice_joins_what_the_segment_holds_already(void **state)
 	apus_sndq_fini(&q);
 }
 
+/* A run: no piece is in two segments, and before each segment but the first there may be a spare. */
+static void run_is_cut_where_segments_begin(void **state)
+{
+	const uint32_t mss = 1448, bytes = 20 * mss + 7;
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, BYTES_MAX), BYTES_MAX);
+	for (int spare = 0; spare < 2; spare++) {
+		struct rte_mbuf *m = rte_pktmbuf_alloc(test_pool);
+		uint32_t at = 0, spares = 0;
+
+		assert_int_equal(apus_sndq_attach_run(&q, 777, bytes, mss, spare, m), 0);
+		for (struct rte_mbuf *piece = m->next; piece; piece = piece->next) {
+			if (spare && at && at % mss == 0 && !piece->data_len) {
+				assert_true(RTE_MBUF_DIRECT(piece));
+				spares++;
+				continue;
+			}
+			assert_true(piece->data_len > 0);
+			assert_true(at % mss + piece->data_len <= mss);
+			at += piece->data_len;
+		}
+		assert_int_equal(spares, spare ? 20 : 0);
+		assert_int_equal(at, bytes);
+		if (!spare)
+			assert_stream(m, 777, bytes);
+		apus_sndq_check(&q);
+		rte_pktmbuf_free(m);
+	}
+	apus_sndq_fini(&q);
+}
+
+static void run_that_finds_no_mbufs_leaves_the_header_alone(void **state)
+{
+	static struct rte_mbuf *taken[TEST_POOL_MBUFS];
+	unsigned int n = 0;
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, BYTES_MAX), BYTES_MAX);
+	while (n < apus_countof(taken) && (taken[n] = rte_pktmbuf_alloc(test_pool)))
+		n++;
+	for (unsigned int left = 0; left < 10; left++) {
+		assert_int_equal(apus_sndq_attach_run(&q, 0, 20000, 1448, true, taken[0]),
+				 -ENOBUFS);
+		assert_int_equal(taken[0]->pkt_len, 0);
+		assert_int_equal(taken[0]->nb_segs, 1);
+		assert_null(taken[0]->next);
+		assert_int_equal(rte_mempool_avail_count(test_pool), left);
+		rte_pktmbuf_free(taken[--n]);
+	}
+	while (n > 0)
+		rte_pktmbuf_free(taken[--n]);
+	apus_sndq_fini(&q);
+}
+
 static void acknowledged_buffer_lives_until_the_driver_lets_go(void **state)
 {
 	struct apus_sndq q;
@@ -347,6 +404,8 @@ int main(int argc, char **argv)
 		test_with_pool(empty_pool_takes_what_the_last_mbuf_holds),
 		test_with_pool(small_slice_is_copied_and_large_one_lent),
 		test_with_pool(slice_joins_what_the_segment_holds_already),
+		test_with_pool(run_is_cut_where_segments_begin),
+		test_with_pool(run_that_finds_no_mbufs_leaves_the_header_alone),
 		test_with_pool(acknowledged_buffer_lives_until_the_driver_lets_go),
 		test_with_pool(append_behind_a_lent_slice_does_not_change_it),
 		test_with_pool(places_follow_sending_and_sending_again),
