@@ -12,7 +12,6 @@
 #include "net/tcp/user.h"
 
 #include "net/ip/ipv4.h"
-#include "net/tcp/port.h"
 
 #include <errno.h>
 

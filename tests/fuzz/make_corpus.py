@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""tests/fuzz/make_corpus.py: write the corpora of fuzz_ipv4 and fuzz_arp.
+"""tests/fuzz/make_corpus.py: write the corpora of fuzz_ipv4, fuzz_arp and fuzz_connection.
 
 One small file for each kind of packet worth knowing. The files are checked in; run this after a
-change to what it makes. The formats of the records are at the top of fuzz_ipv4.c and fuzz_arp.c.
+change to what it makes. The formats of the records are at the top of the targets.
 Existing files of other names (findings) are left alone.
 """
 import argparse
@@ -189,12 +189,72 @@ def arp_corpus():
     yield 'broadcast', send(255) + send(0) + send(2)
 
 
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
+PASSIVE, ACTIVE, TS, SACK, SMALL, WRAP = 0, 1, 2, 4, 8, 16
+
+
+def segment(flags, seq=b'\0', ack=b'\0', eighths=0, window=65535, options=0, blocks=()):
+    """Places: b'\\0' the right one; 3 | n << 3: n beyond; 4 | n << 3: n before."""
+    return (bytes([0, flags]) + seq + ack + (b'' if flags & SYN else bytes([eighths]))
+            + struct.pack('>H', window) + bytes([options | len(blocks) << 2])
+            + b''.join(struct.pack('>HH', *block) for block in blocks))
+
+
+def beyond(count):
+    return b'\5' + struct.pack('>H', count)
+
+
+def passed(exponent):
+    return bytes([4, exponent])
+
+
+def write(count):
+    return bytes([5, count])
+
+
+def read(count):
+    return bytes([6, count])
+
+
+def other(what):
+    return bytes([7, what])
+
+
+OPEN = segment(SYN, b'\6\0\0') + segment(ACK)
+SHUTDOWN, CLOSE, ABORT = 0, 1, 2
+
+
+def connection_corpus():
+    data = segment(ACK | PSH, eighths=60)
+    for name, settings in (('plain', PASSIVE), ('all', TS | SACK), ('wrap', TS | SACK | WRAP),
+                           ('small', SACK | SMALL)):
+        start = bytes([settings]) + OPEN
+        holes = b''.join(segment(ACK, beyond(n * 960), eighths=60) for n in (1, 3, 5, 4))
+        acks = b''.join(segment(ACK, blocks=[(2000 + n * 1460, 1460)]) for n in range(4))
+        yield 'echo-' + name, start + (data + read(9) + write(9) + segment(ACK)) * 3 + other(CLOSE)
+        yield 'close-' + name, start + other(SHUTDOWN) + segment(FIN | ACK) + read(1) + passed(15)
+        yield 'closed-' + name, start + segment(FIN | ACK) + write(3) + other(CLOSE) + segment(ACK)
+        yield 'holes-' + name, start + holes + data + read(200) + segment(FIN | ACK) + data
+        yield 'sacks-' + name, start + write(255) + acks + passed(8) + acks + passed(10) + write(9)
+        yield 'silence-' + name, start + write(20) + passed(12) * 6 + segment(ACK)
+        yield 'window-' + name, (start + segment(ACK, window=0) + write(99) + passed(12) * 3
+                                 + segment(ACK, window=1) + segment(ACK, window=500) + passed(13))
+        yield 'reset-' + name, start + data + segment(RST, b'\x0b') + segment(RST) + data
+        yield 'attack-' + name, (start + segment(SYN) + segment(ACK, ack=b'\x7b')
+                                 + segment(ACK, ack=b'\7\x80\0') + segment(0) + segment(255))
+    yield 'connect', (bytes([ACTIVE | TS | SACK]) + passed(11) + segment(SYN | ACK, b'\6\0\0')
+                      + write(50) + segment(ACK) + other(CLOSE) + segment(FIN | ACK))
+    yield 'simultaneous', bytes([ACTIVE]) + segment(SYN, b'\6\0\0') + segment(ACK) + write(1)
+    yield 'refused', bytes([ACTIVE]) + segment(RST | ACK)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     here = pathlib.Path(__file__).parent / 'corpus'
-    for folder, corpus in (('ipv4', ipv4_corpus()), ('arp', arp_corpus())):
+    for folder, corpus in (('ipv4', ipv4_corpus()), ('arp', arp_corpus()),
+                           ('connection', connection_corpus())):
         (here / folder).mkdir(parents=True, exist_ok=True)
         for name, data in corpus:
             (here / folder / name).write_bytes(data)
