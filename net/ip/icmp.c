@@ -216,8 +216,7 @@ static bool may_complain(const struct apus_icmp *icmp, const struct rte_mbuf *m)
 {
 	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
 
-	return apus_ipv4_is_ours(icmp->ip, apus_addr_v4(ip->dst_addr)) &&
-	       !apus_eth_is_group(m) &&
+	return apus_ipv4_is_ours(icmp->ip, apus_addr_v4(ip->dst_addr)) && !apus_eth_is_group(m) &&
 	       !(ip->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_OFFSET_MASK)) &&
 	       ip->next_proto_id != IPPROTO_ICMP;
 }

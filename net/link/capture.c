@@ -166,7 +166,8 @@ static void put_head(struct capture *c)
 	end_block(c, start);
 
 	start = begin_block(c, BLOCK_INTERFACE);
-	put_u32(c, c->inner->is_l3 ? LINKTYPE_RAW : LINKTYPE_ETHER); /* 16 bits, and 16 reserved ones */
+	put_u32(c, c->inner->is_l3 ? LINKTYPE_RAW
+				   : LINKTYPE_ETHER); /* 16 bits, and 16 reserved ones */
 	put_u32(c, FRAME_MAX);
 	put_option(c, OPTION_NAME, name, (uint16_t)strlen(name));
 	put_option(c, OPTION_MACADDR, c->inner->mac.addr_bytes, RTE_ETHER_ADDR_LEN);

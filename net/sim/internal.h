@@ -62,7 +62,7 @@ struct apus_sim_task {
 	void *arg;
 	int64_t result; /* of fn, once it returned */
 	int64_t ended_at_ns;
-	bool ended;     /* fn returned: false for ever if it was cancelled before it began */
+	bool ended; /* fn returned: false for ever if it was cancelled before it began */
 	char name[APUS_SIM_NAME_BYTES];
 };
 
