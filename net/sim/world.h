@@ -49,12 +49,13 @@ struct apus_sim_world_options {
 };
 
 struct apus_sim_host_options {
-	const char *ip;           /* "10.0.0.1/24" */
-	const char *gateway;      /* "10.0.0.254"; NULL: none */
-	uint16_t mtu;             /* 0: the wire's */
-	uint32_t connections_max; /* 0: the stack's default */
-	uint32_t mbufs;           /* a pool of its own with so many; 0: the world's */
-	uint32_t mbuf_bytes;      /* of each in that pool: small ones chain; 0: 2048 */
+	const char *ip;              /* "10.0.0.1/24" */
+	const char *gateway;         /* "10.0.0.254"; NULL: none */
+	uint16_t mtu;                /* 0: the wire's */
+	uint32_t connections_max;    /* 0: the stack's default */
+	uint32_t mbufs;              /* a pool of its own with so many; 0: the world's */
+	struct apus_tcp_options tcp; /* what its TCP offers and accepts; all zero: the defaults */
+	uint32_t mbuf_bytes;         /* of each in that pool: small ones chain; 0: 2048 */
 };
 
 struct apus_sim_link_options {

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/drill/calls.c: the socket calls of a script, on apus' own.
+ *
+ * Calls that may wait are tasks. A script's number of a socket is what its call returns there; the
+ * bytes written are those of drill_byte(), and the bytes read must be.
+ */
+#include "tests/drill/drill.h"
+
+#include "net/stack_internal.h"
+#include "net/tcp/tcb.h"
+#include "runtime/base/check.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BYTES_MAX    (64 << 20) /* of one read or write */
+#define KEEP_IDLE_NS (7200 * APUS_SEC)
+#define TICK_PER_MS  1000000
+
+/* ---- arguments ------------------------------------------------------------------------------- */
+
+static bool argument_number(const struct drill_call *call, unsigned int i, int64_t *out)
+{
+	const char *at = i < call->word_count ? call->words[i] : "";
+
+	if (*at == '[')
+		at++;
+	return drill_parse_number(&at, out);
+}
+
+/* htons(N) in any argument. */
+static uint16_t argument_port(const struct drill_call *call)
+{
+	for (unsigned int i = 0; i < call->word_count; i++) {
+		const char *at = strstr(call->words[i], "htons(");
+		int64_t port;
+
+		if (!at)
+			continue;
+		at += strlen("htons(");
+		if (drill_parse_number(&at, &port))
+			return (uint16_t)port;
+	}
+	return DRILL_SERVER_PORT;
+}
+
+static struct drill_socket *socket_at(struct drill_sockets *s, int64_t fd)
+{
+	return fd >= 0 && fd < DRILL_FDS_MAX ? &s->sockets[fd] : NULL;
+}
+
+/* ---- calls that wait ------------------------------------------------------------------------- */
+
+static int64_t do_accept(void *arg)
+{
+	struct drill_waiting *w = arg;
+
+	return apus_tcp_accept(w->socket->listener, &w->connection);
+}
+
+static int64_t do_connect(void *arg)
+{
+	struct drill_waiting *w = arg;
+	struct in_addr addr;
+	struct apus_endpoint to;
+
+	apus_must(inet_pton(AF_INET, DRILL_REMOTE_IP, &addr) == 1);
+	to = (struct apus_endpoint){apus_addr_v4(addr.s_addr), argument_port(&w->event->call)};
+	return apus_tcp_connect(to, &w->connection);
+}
+
+static int64_t do_read(void *arg)
+{
+	struct drill_waiting *w = arg;
+	int64_t n = apus_tcp_read(w->socket->connection, w->buf, (size_t)w->number);
+
+	for (int64_t i = 0; i < n; i++)
+		if (w->buf[i] != drill_byte(1 + w->socket->read_bytes + (uint32_t)i))
+			w->wrong = "bytes that were not sent";
+	if (n > 0)
+		w->socket->read_bytes += (uint32_t)n;
+	return n;
+}
+
+static int64_t do_write(void *arg)
+{
+	struct drill_waiting *w = arg;
+	uint32_t first = w->socket->written_bytes;
+
+	for (int64_t i = 0; i < w->number; i++)
+		w->buf[i] = drill_byte(1 + first + (uint32_t)i);
+	w->socket->written_bytes += (uint32_t)w->number;
+	return apus_tcp_write(w->socket->connection, w->buf, (size_t)w->number);
+}
+
+static void spawn(struct drill_sockets *s, struct drill_waiting *w, apus_task_fn fn)
+{
+	w->task = apus_sim_spawn(s->host, w->event->call.name, fn, w);
+	apus_must(w->task);
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+struct setting {
+	struct apus_tcp *c;
+	enum apus_tcp_option option;
+	int64_t value;
+};
+
+static int64_t do_set(void *arg)
+{
+	const struct setting *s = arg;
+
+	return apus_tcp_set(s->c, s->option, s->value);
+}
+
+/* An option of a connection, or of one that is yet to be. */
+static int64_t set_one(struct drill_sockets *s, struct drill_socket *socket,
+		       enum apus_tcp_option option, int64_t value)
+{
+	struct setting setting = {socket->connection, option, value};
+
+	if (socket->kind == DRILL_CONNECTION)
+		return apus_sim_call(s->host, do_set, &setting);
+	if (socket->early_count == apus_countof(socket->early))
+		return -ENOBUFS;
+	socket->early[socket->early_count].option = option;
+	socket->early[socket->early_count++].value = value;
+	return 0;
+}
+
+/* setsockopt(fd, LEVEL, NAME, [VALUE], SIZE) */
+static int64_t call_setsockopt(struct drill_sockets *s, struct drill_socket *socket,
+			       const struct drill_call *call, char *error)
+{
+	static const struct {
+		const char *name;
+		enum apus_tcp_option option;
+		int64_t unit;
+	} options[] = {
+		{"TCP_NODELAY", APUS_TCP_NODELAY, 1},
+		{"TCP_KEEPINTVL", APUS_TCP_KEEPALIVE_INTERVAL_NS, APUS_SEC},
+		{"TCP_KEEPCNT", APUS_TCP_KEEPALIVE_PROBES, 1},
+		{"TCP_USER_TIMEOUT", APUS_TCP_USER_TIMEOUT_NS, APUS_MS},
+	};
+	const char *name = call->word_count > 3 ? call->words[2] : "";
+	const char *linger = strstr(call->words[3], "linger=");
+	int64_t value = 0;
+
+	if (!strcmp(name, "SO_REUSEADDR"))
+		return 0;
+	if (!strcmp(name, "SO_LINGER") && linger && strstr(call->words[3], "onoff=1"))
+		return set_one(s, socket, APUS_TCP_LINGER_NS,
+			       strtoll(linger + strlen("linger="), NULL, 10) * APUS_SEC);
+	if (!argument_number(call, 3, &value)) {
+		snprintf(error, DRILL_ERROR_BYTES, "setsockopt: no value");
+		return -EINVAL;
+	}
+	if (!strcmp(name, "SO_KEEPALIVE"))
+		return set_one(s, socket, APUS_TCP_KEEPALIVE_IDLE_NS,
+			       !value                 ? 0
+			       : socket->keep_idle_ns ? socket->keep_idle_ns
+						      : KEEP_IDLE_NS);
+	if (!strcmp(name, "TCP_KEEPIDLE")) {
+		socket->keep_idle_ns = value * APUS_SEC;
+		return 0;
+	}
+	for (size_t i = 0; i < apus_countof(options); i++)
+		if (!strcmp(name, options[i].name))
+			return set_one(s, socket, options[i].option, value * options[i].unit);
+	snprintf(error, DRILL_ERROR_BYTES, "setsockopt: no option %s here", name);
+	return -ENOPROTOOPT;
+}
+
+/* ---- calls that do not wait ------------------------------------------------------------------ */
+
+struct listening {
+	struct apus_endpoint local;
+	uint32_t backlog;
+	struct drill_socket *socket;
+};
+
+static int64_t do_listen(void *arg)
+{
+	struct listening *l = arg;
+
+	return apus_tcp_listen(l->local, l->backlog, &l->socket->listener);
+}
+
+static int64_t call_listen(struct drill_sockets *s, struct drill_socket *socket, int64_t backlog)
+{
+	struct listening l = {
+		.local.port = socket->port ? socket->port : DRILL_SERVER_PORT,
+		.backlog = (uint32_t)backlog,
+		.socket = socket,
+	};
+	int64_t rc = apus_sim_call(s->host, do_listen, &l);
+
+	if (rc == 0)
+		socket->kind = DRILL_LISTENER;
+	return rc;
+}
+
+static int64_t do_close(void *arg)
+{
+	struct drill_socket *socket = arg;
+
+	if (socket->kind == DRILL_LISTENER)
+		apus_tcp_listener_close(socket->listener);
+	else if (socket->kind == DRILL_CONNECTION)
+		apus_tcp_close(socket->connection);
+	return 0;
+}
+
+static int64_t do_abort(void *arg)
+{
+	struct drill_socket *socket = arg;
+
+	if (socket->kind == DRILL_CONNECTION)
+		apus_tcp_abort(socket->connection);
+	else
+		do_close(socket);
+	return 0;
+}
+
+static int64_t do_shutdown(void *arg)
+{
+	const struct drill_socket *socket = arg;
+
+	return apus_tcp_shutdown(socket->connection);
+}
+
+static int64_t give_up(struct drill_sockets *s, struct drill_socket *socket, apus_task_fn fn)
+{
+	apus_sim_call(s->host, fn, socket);
+	if (s->last == socket)
+		s->last = NULL;
+	*socket = (struct drill_socket){0};
+	return 0;
+}
+
+/* Return: true if it was one of them. */
+static bool call_at_once(struct drill_sockets *s, struct drill_waiting *w, int64_t *result,
+			 char *error)
+{
+	const struct drill_call *call = &w->event->call;
+	struct drill_socket *socket = w->socket;
+
+	if (!strcmp(call->name, "socket")) {
+		*result = call->result;
+		socket = socket_at(s, call->result);
+		if (!socket || socket->kind != DRILL_FREE)
+			*result = -EINVAL;
+		else
+			socket->kind = DRILL_SOCKET;
+	} else if (!strcmp(call->name, "bind")) {
+		socket->port = argument_port(call);
+		*result = 0;
+	} else if (!strcmp(call->name, "listen")) {
+		*result = call_listen(s, socket, w->number);
+	} else if (!strcmp(call->name, "setsockopt")) {
+		*result = call_setsockopt(s, socket, call, error);
+	} else if (!strcmp(call->name, "close")) {
+		*result = give_up(s, socket, do_close);
+	} else if (!strcmp(call->name, "abort")) {
+		*result = give_up(s, socket, do_abort);
+	} else if (!strcmp(call->name, "shutdown")) {
+		*result = apus_sim_call(s->host, do_shutdown, socket);
+	} else if (!strcmp(call->name, "fcntl")) {
+		*result = 0; /* whether a call waits is said by its line */
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* What must hold before a call is made: the kind of its socket, a number of bytes. */
+static bool arguments_valid(struct drill_sockets *s, struct drill_waiting *w, char *error)
+{
+	static const struct {
+		const char *name;
+		int kind;        /* of the socket; < 0: any */
+		bool has_number; /* in the last argument, or the third */
+		unsigned int number_at;
+	} calls[] = {
+		{"accept", DRILL_LISTENER, false, 0},
+		{"connect", DRILL_SOCKET, false, 0},
+		{"read", DRILL_CONNECTION, true, 2},
+		{"recv", DRILL_CONNECTION, true, 2},
+		{"write", DRILL_CONNECTION, true, 2},
+		{"send", DRILL_CONNECTION, true, 2},
+		{"bind", DRILL_SOCKET, false, 0},
+		{"listen", DRILL_SOCKET, true, 1},
+		{"setsockopt", -1, false, 0},
+		{"close", -1, false, 0},
+		{"abort", DRILL_CONNECTION, false, 0},
+		{"shutdown", DRILL_CONNECTION, false, 0},
+		{"fcntl", -1, false, 0},
+	};
+	const struct drill_call *call = &w->event->call;
+	int64_t fd = -1;
+
+	if (!strcmp(call->name, "socket"))
+		return true;
+	for (size_t i = 0; i < apus_countof(calls); i++) {
+		if (strcmp(call->name, calls[i].name))
+			continue;
+		w->socket = argument_number(call, 0, &fd) ? socket_at(s, fd) : NULL;
+		if (!w->socket || w->socket->kind == DRILL_FREE ||
+		    (calls[i].kind >= 0 && (int)w->socket->kind != calls[i].kind))
+			break;
+		if (calls[i].has_number &&
+		    (!argument_number(call, calls[i].number_at, &w->number) || w->number < 0 ||
+		     w->number > BYTES_MAX))
+			break;
+		return true;
+	}
+	snprintf(error, DRILL_ERROR_BYTES, "%s: no such call, or not with these arguments",
+		 call->name);
+	return false;
+}
+
+bool drill_call_start(struct drill_sockets *s, struct drill_waiting *w, int64_t *result,
+		      char *error)
+{
+	const char *name = w->event->call.name;
+
+	w->sockets = s;
+	*result = -EINVAL;
+	if (!arguments_valid(s, w, error) || call_at_once(s, w, result, error))
+		return true;
+	if (!strcmp(name, "accept")) {
+		spawn(s, w, do_accept);
+	} else if (!strcmp(name, "connect")) {
+		spawn(s, w, do_connect);
+	} else {
+		w->buf = malloc((size_t)w->number + 1);
+		apus_must(w->buf);
+		spawn(s, w, !strcmp(name, "read") || !strcmp(name, "recv") ? do_read : do_write);
+	}
+	return false;
+}
+
+/* ---- what came of them ----------------------------------------------------------------------- */
+
+void drill_call_ended(struct drill_sockets *s, struct drill_waiting *w, int64_t result)
+{
+	struct drill_socket *socket = w->socket;
+
+	free(w->buf);
+	w->buf = NULL;
+	if (!w->connection || result < 0)
+		return;
+	if (!strcmp(w->event->call.name, "accept"))
+		socket = socket_at(s, w->event->call.result);
+	if (!socket || (socket != w->socket && socket->kind != DRILL_FREE)) {
+		struct drill_socket none = {.kind = DRILL_CONNECTION, .connection = w->connection};
+
+		apus_sim_call(s->host, do_abort, &none); /* a number that is not free */
+		w->wrong = "a number of a socket that is in use";
+		return;
+	}
+	socket->kind = DRILL_CONNECTION;
+	socket->connection = w->connection;
+	s->last = socket;
+	for (unsigned int i = 0; i < socket->early_count; i++) {
+		struct setting setting = {socket->connection, socket->early[i].option,
+					  socket->early[i].value};
+
+		if (apus_sim_call(s->host, do_set, &setting))
+			w->wrong = "an option that was refused";
+	}
+}
+
+void drill_sockets_close(struct drill_sockets *s)
+{
+	for (size_t i = 0; i < DRILL_FDS_MAX; i++)
+		if (s->sockets[i].kind != DRILL_FREE)
+			give_up(s, &s->sockets[i], do_abort);
+}
+
+void drill_sockets_check(const struct drill_sockets *s)
+{
+	struct apus_shard *before = apus_shard_enter(apus_sim_host_shard(s->host));
+
+	for (size_t i = 0; i < DRILL_FDS_MAX; i++)
+		if (s->sockets[i].kind == DRILL_CONNECTION)
+			apus_tcp_check(s->sockets[i].connection);
+	apus_shard_enter(before);
+}
+
+/* ---- assertions ------------------------------------------------------------------------------ */
+
+/* As Linux numbers them. */
+static int64_t linux_state(const struct apus_tcp *c)
+{
+	switch ((enum apus_tcp_state)c->state) {
+	case APUS_TCP_CLOSED:
+		return 7;
+	case APUS_TCP_LISTEN:
+		return 10;
+	case APUS_TCP_SYN_SENT:
+		return 2;
+	case APUS_TCP_SYN_RECEIVED:
+		return 3;
+	case APUS_TCP_ESTABLISHED:
+		return 1;
+	case APUS_TCP_FIN_WAIT_1:
+		return 4;
+	case APUS_TCP_FIN_WAIT_2:
+		return 5;
+	case APUS_TCP_CLOSE_WAIT:
+		return 8;
+	case APUS_TCP_CLOSING:
+		return 11;
+	case APUS_TCP_LAST_ACK:
+		return 9;
+	case APUS_TCP_TIME_WAIT:
+		return 6;
+	}
+	return 0;
+}
+
+struct lookup {
+	char area[24], name[32];
+	bool found;
+	uint64_t sum;
+};
+
+static void lookup_visit(void *arg, const char *area, const char *name, uint64_t value)
+{
+	struct lookup *l = arg;
+
+	if (strcmp(area, l->area) || strcmp(name, l->name))
+		return;
+	l->found = true;
+	l->sum += value;
+}
+
+/* AREA.NAME: a counter of the host's; one that does not exist is a mistake in the script. */
+static bool counter(const struct drill_sockets *s, const char *field, int64_t *out)
+{
+	struct lookup l = {0};
+
+	if (sscanf(field, "%23[^.].%31s", l.area, l.name) != 2)
+		return false;
+	apus_metrics_visit(apus_shard_metrics(apus_sim_host_shard(s->host)), lookup_visit, &l);
+	*out = (int64_t)l.sum;
+	return l.found;
+}
+
+bool drill_assert_field(const struct drill_sockets *s, const char *field, int64_t *out)
+{
+	const struct apus_tcp *c = s->last ? s->last->connection : NULL;
+
+	if (!strcmp(field, "host.connections"))
+		*out = (int64_t)apus_sim_host_connections(s->host);
+	else if (!strcmp(field, "host.time_waits"))
+		*out = (int64_t)apus_sim_host_time_waits(s->host);
+	else if (!strcmp(field, "host.mbufs_free"))
+		*out = apus_sim_host_mbufs_free(s->host);
+	else if (strncmp(field, "tcpi_", 5))
+		return counter(s, field, out);
+	else if (!c)
+		return false;
+	else if (!strcmp(field, "tcpi_state"))
+		*out = linux_state(c);
+	else if (!strcmp(field, "tcpi_snd_cwnd"))
+		*out = c->cc.cwnd_bytes / c->cc.mss;
+	else if (!strcmp(field, "tcpi_snd_mss"))
+		*out = c->cc.mss;
+	else
+		return false;
+	return true;
+}
