@@ -28,6 +28,7 @@ extern const struct apus_bench apus_bench_runtime[];
 extern const struct apus_bench apus_bench_sync[];
 extern const struct apus_bench apus_bench_net[];
 extern const struct apus_bench apus_bench_connections[];
+extern const struct apus_bench apus_bench_stack[];
 
 /** apus_bench_at - all tables as one: the @index-th benchmark; NULL after the last */
 const struct apus_bench *apus_bench_at(size_t index);
