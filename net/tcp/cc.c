@@ -13,7 +13,9 @@
  */
 #include "net/tcp/cc.h"
 
+#include "net/tcp/bbr.h"
 #include "net/tcp/cubic.h"
+#include "net/tcp/dctcp.h"
 #include "net/tcp/reno.h"
 #include "net/tcp/seq.h"
 #include "runtime/base/check.h"
@@ -21,7 +23,9 @@
 #include <string.h>
 
 static const struct apus_cc_type *const types[] = {
+	&apus_bbr,
 	&apus_cubic,
+	&apus_dctcp,
 	&apus_reno,
 };
 
@@ -83,10 +87,8 @@ void apus_cc_detach(struct apus_cc *cc)
 	cc->kept[1] = kept[1];
 }
 
-void apus_cc_set_type(struct apus_cc *cc, const struct apus_cc_type *type)
+void apus_cc_set_type(struct apus_cc *cc, const struct apus_cc_type *type, void *state)
 {
-	void *state = cc->is_attached ? cc->state : NULL;
-
 	start_type(cc, type);
 	if (state)
 		apus_cc_attach(cc, state);
@@ -167,6 +169,17 @@ uint32_t apus_cc_slow_start(struct apus_cc *cc, const struct apus_cc_sample *s)
 
 	apus_cc_set_cwnd(cc, (uint64_t)cc->cwnd_bytes + step);
 	return acked_bytes - step;
+}
+
+void apus_cc_avoid(struct apus_cc *cc, uint32_t *counted_bytes, uint32_t acked_bytes)
+{
+	uint64_t counted = (uint64_t)*counted_bytes + acked_bytes;
+
+	if (counted >= cc->cwnd_bytes) {
+		counted -= cc->cwnd_bytes;
+		apus_cc_set_cwnd(cc, (uint64_t)cc->cwnd_bytes + cc->mss);
+	}
+	*counted_bytes = (uint32_t)apus_min(counted, cc->cwnd_bytes);
 }
 
 /* ---- what happened ---- */

@@ -119,8 +119,8 @@ static_assert(sizeof(struct apus_cc) <= 40, "its part of a connection's 512 byte
 /** apus_cc_init - @mss: of text, 1 to 65535; @una: SND.UNA when data may first be sent; nothing is attached */
 void apus_cc_init(struct apus_cc *cc, const struct apus_cc_type *type, uint32_t mss, uint32_t una);
 
-/** apus_cc_set_type - another algorithm goes on from the windows as they are; an attached state is used by it */
-void apus_cc_set_type(struct apus_cc *cc, const struct apus_cc_type *type);
+/** apus_cc_set_type - another algorithm goes on from the windows as they are; @state: as to apus_cc_attach(), NULL while nothing is lent */
+void apus_cc_set_type(struct apus_cc *cc, const struct apus_cc_type *type, void *state);
 
 /** apus_cc_find - a type by name ("reno", "cubic", ...). Return: it; NULL if there is none */
 const struct apus_cc_type *apus_cc_find(const char *name);
@@ -194,6 +194,12 @@ uint32_t apus_cc_used(const struct apus_cc *cc, const struct apus_cc_sample *s);
  * Return: bytes of it left for congestion avoidance.
  */
 uint32_t apus_cc_slow_start(struct apus_cc *cc, const struct apus_cc_sample *s);
+
+/**
+ * apus_cc_avoid - RFC 5681 §3.1: grow by one segment for every window of acknowledged bytes
+ * @counted_bytes: what was acknowledged since the last growth; the algorithm's to keep
+ */
+void apus_cc_avoid(struct apus_cc *cc, uint32_t *counted_bytes, uint32_t acked_bytes);
 
 /** apus_cc_check - the invariants, for tests */
 void apus_cc_check(const struct apus_cc *cc);

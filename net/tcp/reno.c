@@ -7,18 +7,6 @@
  */
 #include "net/tcp/reno.h"
 
-/* RFC 5681 §3.1: one segment for every full window of acknowledged bytes. */
-static void avoid_congestion(struct apus_cc *cc, uint32_t acked_bytes)
-{
-	uint64_t counted_bytes = (uint64_t)cc->kept[0] + acked_bytes;
-
-	if (counted_bytes >= cc->cwnd_bytes) {
-		counted_bytes -= cc->cwnd_bytes;
-		apus_cc_set_cwnd(cc, (uint64_t)cc->cwnd_bytes + cc->mss);
-	}
-	cc->kept[0] = (uint32_t)apus_min(counted_bytes, cc->cwnd_bytes);
-}
-
 static void acked(struct apus_cc *cc, const struct apus_cc_sample *s)
 {
 	uint32_t left_bytes = s->acked_bytes;
@@ -28,7 +16,7 @@ static void acked(struct apus_cc *cc, const struct apus_cc_sample *s)
 	if (apus_cc_in_slow_start(cc))
 		left_bytes = apus_cc_slow_start(cc, s);
 	if (left_bytes > 0)
-		avoid_congestion(cc, left_bytes);
+		apus_cc_avoid(cc, &cc->kept[0], left_bytes);
 }
 
 /* RFC 5681 §3.1 (4): half of what was in flight, at least two segments. */
