@@ -13,21 +13,10 @@
  */
 #include "net/tcp/cc.h"
 
-#include "net/tcp/bbr.h"
-#include "net/tcp/cubic.h"
-#include "net/tcp/dctcp.h"
-#include "net/tcp/reno.h"
 #include "net/tcp/seq.h"
 #include "runtime/base/check.h"
 
 #include <string.h>
-
-static const struct apus_cc_type *const types[] = {
-	&apus_bbr,
-	&apus_cubic,
-	&apus_dctcp,
-	&apus_reno,
-};
 
 void apus_cc_check(const struct apus_cc *cc)
 {
@@ -92,14 +81,6 @@ void apus_cc_set_type(struct apus_cc *cc, const struct apus_cc_type *type, void 
 	start_type(cc, type);
 	if (state)
 		apus_cc_attach(cc, state);
-}
-
-const struct apus_cc_type *apus_cc_find(const char *name)
-{
-	for (size_t i = 0; i < apus_countof(types); i++)
-		if (!strcmp(types[i]->name, name))
-			return types[i];
-	return NULL;
 }
 
 /* ---- the window ---- */
