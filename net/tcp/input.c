@@ -140,29 +140,14 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 {
 	const struct apus_segment *seg = &a->seg;
 
-	if (!seg->text_bytes)
+	if (!seg->text_bytes || !apus_tcp_takes_text(c->state))
 		return NEXT;
-	switch (c->state) {
-	case APUS_TCP_ESTABLISHED:
-	case APUS_TCP_FIN_WAIT_1:
-	case APUS_TCP_FIN_WAIT_2:
-		break;
-	case APUS_TCP_CLOSED:
-	case APUS_TCP_LISTEN:
-	case APUS_TCP_SYN_SENT:
-	case APUS_TCP_SYN_RECEIVED:
-	case APUS_TCP_CLOSE_WAIT:
-	case APUS_TCP_CLOSING:
-	case APUS_TCP_LAST_ACK:
-	case APUS_TCP_TIME_WAIT:
-		/* After a FIN there is no new text; before the handshake it will be sent again. */
-		return NEXT;
-	}
 
 	uint32_t text_seq = seg->seq + seg->syn;
 	bool is_new = apus_seq_gt(text_seq + seg->text_bytes, c->rcv.nxt);
 
 	if (!is_new) {
+		apus_rcvq_report(&c->rcvq, text_seq, text_seq + seg->text_bytes);
 		want(c, APUS_TCP_WANT_ACK_NOW);
 		return NEXT;
 	}
@@ -174,12 +159,12 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 		return DONE;
 	}
 
-	struct apus_rcvq_text text = {
+	struct apus_ooo_text text = {
 		.seq = text_seq,
 		.offset = seg->text_offset,
 		.bytes = seg->text_bytes,
 	};
-	bool had_gap = c->rcvq.ooo_segments;
+	bool had_gap = apus_rcvq_has_gap(&c->rcvq);
 	int64_t moved = apus_rcvq_input(&c->rcvq, a->m, text, c->rcv.nxt);
 
 	a->m = NULL;
@@ -355,6 +340,9 @@ static void answer_unacceptable(struct apus_tcp *c, const struct apus_tcp_arriva
 	 * text is a keepalive or window probe (RFC 9293 §3.8.4). Both wait for an answer. Others
 	 * could be an answer themselves: limited, so that two ends cannot answer each other.
 	 */
+	if (seg->text_bytes && apus_seq_lt(seg->seq, c->rcv.nxt))
+		apus_rcvq_report(&c->rcvq, seg->seq,
+				 apus_seq_min(seg->seq + seg->text_bytes, c->rcv.nxt));
 	if (seg->len || seg->seq == c->rcv.nxt - 1)
 		want(c, APUS_TCP_WANT_ACK_NOW);
 	else

@@ -59,7 +59,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 	apus_slab_init(&layer->requests, heap, sizeof(struct apus_tcp_request), connections_max);
 	apus_slab_init(&layer->time_waits, heap, sizeof(struct apus_tcp_time_wait),
 		       connections_max);
-	apus_slab_init(&layer->gap_nodes, heap, APUS_RCVQ_NODE_BYTES, APUS_TCP_GAP_NODES_MAX);
+	apus_ooo_pool_init(&layer->ooo, heap, APUS_TCP_GAPS_MAX, (uint32_t)apus_random_u64(random));
 	apus_timer_init(&layer->time_wait_timer, apus_tcp_time_wait_timer_fired);
 	apus_random_secret(random, &layer->isn_key, sizeof(layer->isn_key));
 	apus_random_secret(random, &layer->port_key, sizeof(layer->port_key));
@@ -121,7 +121,7 @@ void apus_tcp_layer_fini(struct apus_tcp_layer *layer)
 	destroy_all(&layer->marked);
 	destroy_all(&layer->detached);
 	apus_metrics_unregister(&layer->metrics);
-	apus_slab_fini(&layer->gap_nodes);
+	apus_ooo_pool_fini(&layer->ooo);
 	apus_slab_fini(&layer->time_waits);
 	apus_slab_fini(&layer->requests);
 	apus_slab_fini(&layer->connections);

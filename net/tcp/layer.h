@@ -13,6 +13,7 @@
 
 #include "net/ip/addr.h"
 #include "net/tcp/demux.h"
+#include "net/tcp/ooo.h"
 #include "net/tcp/options.h"
 #include "runtime/base/alloc.h"
 #include "runtime/base/list.h"
@@ -104,7 +105,7 @@ enum apus_tcp_counter {
 #define APUS_TCP_PORT_MARKS 64 /* counters of algorithm 4, a power of two */
 
 #define APUS_TCP_LISTENER_HEADS 64    /* chains of listeners by port, a power of two */
-#define APUS_TCP_GAP_NODES_MAX  65536 /* out-of-order segments, of all connections: 8 MiB */
+#define APUS_TCP_GAPS_MAX       65536 /* of all connections: 8 MiB */
 
 struct apus_tcp_layer {
 	struct apus_ipv4 *ip;   /* the room below */
@@ -121,7 +122,7 @@ struct apus_tcp_layer {
 	struct apus_tcp_time_wait *time_wait_oldest; /* a FIFO: all wait equally long */
 	struct apus_tcp_time_wait *time_wait_newest;
 	struct apus_timer time_wait_timer;
-	struct apus_slab gap_nodes; /* out-of-order text, of all connections (rcvq.h) */
+	struct apus_ooo_pool ooo; /* out-of-order text, of all connections */
 	struct apus_siphash_key isn_key;
 	struct apus_siphash_key port_key;
 	struct apus_siphash_key ts_key;

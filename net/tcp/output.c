@@ -154,6 +154,40 @@ static uint16_t choose_window(struct apus_tcp *c)
 
 /* ---- one segment ---- */
 
+/* As many blocks as fit beside the timestamp (RFC 2018 §3). */
+static uint32_t sack_max(const struct apus_tcp *c)
+{
+	return c->has_ts ? APUS_SEGMENT_SACK_MAX - 1 : APUS_SEGMENT_SACK_MAX;
+}
+
+/*
+ * RFC 2018 §4: which text is here beyond RCV.NXT. Of several duplicate ACKs in a row each begins
+ * with the block of the segment that it answers, as if it had left before the next one came.
+ */
+static APUS_COLD void put_sack(struct apus_tcp *c, struct apus_segment *seg, bool with_report)
+{
+	struct apus_ooo_query query = {
+		.nxt = c->rcv.nxt,
+		.max = sack_max(c),
+		.skip = c->rcv.duplicates ? c->rcv.duplicates - 1U : 0,
+		.with_report = with_report,
+	};
+
+	seg->sack_count = (uint8_t)apus_rcvq_blocks(&c->rcvq, &query, seg->sack);
+}
+
+uint32_t apus_tcp_text_max(const struct apus_tcp *c)
+{
+	uint32_t blocks;
+
+	if (!c->has_sack || !c->rcvq.ooo)
+		return c->cc.mss;
+	blocks = apus_min(c->rcvq.ooo->runs, sack_max(c));
+	if (!blocks)
+		return c->cc.mss;
+	return c->cc.mss - APUS_SEGMENT_SACK_HEAD_BYTES - blocks * APUS_SEGMENT_SACK_BYTES;
+}
+
 struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 {
 	struct apus_segment seg = {
@@ -197,6 +231,8 @@ static int send_ack(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 
 	struct apus_segment seg = apus_tcp_base_segment(c, seq, now_ns);
 
+	if (c->has_sack && c->rcvq.ooo)
+		put_sack(c, &seg, true);
 	acknowledged(c);
 	(void)send_down(c->layer, m, &seg, now_ns);
 	return 0;
@@ -224,7 +260,7 @@ static void note_sent(struct apus_tcp *c, uint32_t seq, uint32_t end, uint32_t s
  */
 static uint32_t attach_text(struct apus_tcp *c, uint32_t offset, uint32_t bytes, struct rte_mbuf *m)
 {
-	uint32_t mss = c->cc.mss;
+	uint32_t mss = apus_tcp_text_max(c);
 	bool spare = !(c->layer->link->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO);
 
 	while (bytes > mss) {
@@ -249,7 +285,7 @@ static int64_t send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool 
 			 int64_t now_ns)
 {
 	struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
-	uint32_t left = bytes, segments = 1;
+	uint32_t left = bytes, full = apus_tcp_text_max(c), segments = 1;
 
 	if (!m)
 		return no_mbuf(c, now_ns);
@@ -260,11 +296,13 @@ static int64_t send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool 
 			return no_mbuf(c, now_ns);
 		}
 	}
-	if (bytes > c->cc.mss)
-		segments = (bytes + c->cc.mss - 1) / c->cc.mss;
+	if (bytes > full)
+		segments = (bytes + full - 1) / full;
 
 	struct apus_segment seg = apus_tcp_base_segment(c, seq, now_ns);
 
+	if (c->has_sack && c->rcvq.ooo)
+		put_sack(c, &seg, false); /* a run is many segments: each would report it */
 	left -= bytes;
 	seg.fin = fin && !left;
 	seg.psh = psh && !left;
@@ -343,7 +381,7 @@ static void output_stretch_acks(struct apus_tcp *c, int64_t now_ns)
 {
 	uint32_t step = 2U * c->rcv.mss;
 
-	if (c->rcv.nxt - c->rcv.acked <= step || c->rcvq.ooo_segments)
+	if (c->rcv.nxt - c->rcv.acked <= step || apus_rcvq_has_gap(&c->rcvq))
 		return;
 	(void)choose_window(c); /* RCV.ADV is now what the last one will say */
 	while (c->rcv.nxt - c->rcv.acked > step) {
@@ -395,6 +433,9 @@ static void output_ack(struct apus_tcp *c, int64_t now_ns)
 		(void)send_ack(c, c->snd.nxt, now_ns);
 	else if (c->want & APUS_TCP_WANT_ACK_SOON && c->ack_at_ns == APUS_NEVER)
 		c->ack_at_ns = now_ns + APUS_TCP_DELAYED_ACK_NS; /* MUST-40: below 0.5 s */
+	/* RFC 2883 §4 (2): a duplicate is reported once, and an ACK has room for one. */
+	while (apus_rcvq_reports(&c->rcvq) && !send_ack(c, c->snd.nxt, now_ns))
+		;
 }
 
 /* ---- text ---- */
@@ -410,7 +451,7 @@ static uint32_t usable_window(const struct apus_tcp *c, uint32_t seq)
 /* The segment at SND.UNA, once more, outside the order (RFC 5681 §3.2, RFC 6582 §3.2). */
 static void output_lost(struct apus_tcp *c, int64_t now_ns)
 {
-	uint32_t bytes = apus_min(c->sndq.bytes, c->cc.mss);
+	uint32_t bytes = apus_min(c->sndq.bytes, apus_tcp_text_max(c));
 	bool fin = apus_tcp_fin_due(c) && bytes == c->sndq.bytes &&
 		   c->snd.nxt == apus_tcp_text_end(c) + 1;
 
@@ -431,12 +472,12 @@ struct allowance {
 };
 
 /* The longest run of full segments: what one IPv4 packet can hold. */
-static uint32_t run_max(const struct apus_tcp *c)
+static uint32_t run_max(uint32_t full)
 {
 	uint32_t room = UINT16_MAX - IPV4_HEADER_BYTES - APUS_SEGMENT_HEADER_MAX;
-	uint32_t segments = apus_min(room / c->cc.mss, (uint32_t)RUN_SEGMENTS_MAX);
+	uint32_t segments = apus_min(room / full, (uint32_t)RUN_SEGMENTS_MAX);
 
-	return apus_max(segments, 1U) * c->cc.mss;
+	return apus_max(segments, 1U) * full;
 }
 
 /*
@@ -446,18 +487,18 @@ static uint32_t run_max(const struct apus_tcp *c)
  */
 static uint32_t allow_run(const struct apus_tcp *c, uint32_t seq, uint32_t left, uint32_t usable)
 {
-	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc),
-		 bytes;
+	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc);
+	uint32_t full = apus_tcp_text_max(c), bytes;
 
-	if (left < 2U * c->cc.mss || cwnd <= flight)
+	if (left < 2 * full || cwnd <= flight)
 		return 0;
 	bytes = apus_min(apus_min(left, usable), cwnd - flight);
 	if (seq != c->snd.nxt)
 		bytes = apus_min(bytes, c->snd.nxt - seq);
-	if (bytes < 2U * c->cc.mss)
+	if (bytes < 2 * full)
 		return 0;
-	bytes = apus_min(bytes, run_max(c));
-	return bytes == left && c->is_nodelay ? bytes : bytes - bytes % c->cc.mss;
+	bytes = apus_min(bytes, run_max(full));
+	return bytes == left && c->is_nodelay ? bytes : bytes - bytes % full;
 }
 
 /*
@@ -469,9 +510,9 @@ static struct allowance allow(const struct apus_tcp *c)
 	uint32_t seq = c->snd.rxt, end = apus_tcp_text_end(c);
 	uint32_t left = apus_seq_lt(seq, end) ? end - seq : 0;
 	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc);
-	uint32_t usable = usable_window(c, seq);
+	uint32_t usable = usable_window(c, seq), full = apus_tcp_text_max(c);
 	uint32_t run = allow_run(c, seq, left, usable);
-	uint32_t bytes = run ? run : apus_min(left, c->cc.mss);
+	uint32_t bytes = run ? run : apus_min(left, full);
 	bool fin = apus_tcp_fin_due(c) && bytes == left && apus_seq_leq(seq, end);
 	struct allowance a = {0};
 
@@ -483,7 +524,7 @@ static struct allowance allow(const struct apus_tcp *c)
 		if (!bytes && !fin)
 			return a;
 		/* (3): at least half of the largest window; (4): or the override timeout. */
-		if (bytes < left && bytes < c->cc.mss && bytes < c->snd.max_wnd / 2 &&
+		if (bytes < left && bytes < full && bytes < c->snd.max_wnd / 2 &&
 		    !(c->want & APUS_TCP_WANT_FORCE) && seq == c->snd.nxt)
 			return a;
 	}
@@ -492,12 +533,11 @@ static struct allowance allow(const struct apus_tcp *c)
 		return a;
 	}
 	/* (2), Nagle: a short segment waits while anything is unacknowledged. */
-	if (!c->is_nodelay && bytes < c->cc.mss && flight && !fin && seq == c->snd.nxt)
+	if (!c->is_nodelay && bytes < full && flight && !fin && seq == c->snd.nxt)
 		return a;
 	a.bytes = bytes;
 	a.fin = fin;
-	a.psh = bytes &&
-		(bytes == left || usable < bytes + c->cc.mss || flight + bytes + c->cc.mss > cwnd);
+	a.psh = bytes && (bytes == left || usable < bytes + full || flight + bytes + full > cwnd);
 	return a;
 }
 

@@ -4,26 +4,16 @@
  *
  * In-order mbufs are queued, not copied, except that small texts are packed into the room behind
  * the last one, so that a peer who sends single bytes fills bytes and not buffers. Out-of-order
- * texts stand in a treap by sequence number: insertion is O(log n) in any order of arrival
- * (SegmentSmack, CVE-2018-5390), the set is bounded in segments and in memory held, small texts are
- * copied into the node, and overlaps are trimmed so that no byte is held twice.
+ * text is kept in runs (ooo.h), bounded in gaps and in memory held.
  */
 #ifndef APUS_NET_TCP_RCVQ_H
 #define APUS_NET_TCP_RCVQ_H
 
-#include "runtime/base/alloc.h"
+#include "net/tcp/ooo.h"
 
-#include <rte_mbuf.h>
 #include <sys/uio.h>
 
 APUS_BEGIN_DECLS
-
-#define APUS_RCVQ_SEGMENTS_MAX 1024 /* out of order, by default */
-#define APUS_RCVQ_SMALL_BYTES  512  /* a text up to this is packed behind the last one in order */
-
-struct apus_rcvq_node; /* one out-of-order text: an object of the slab */
-
-#define APUS_RCVQ_NODE_BYTES 128 /* what the slab of nodes is to be initialised with */
 
 struct apus_rcvq {
 	/* In order: a chain of mbufs, each with at least one byte. */
@@ -31,35 +21,46 @@ struct apus_rcvq {
 	uint32_t bytes; /* for the reader: what counts against the window */
 
 	/* Out of order. */
-	uint32_t ooo_bytes;    /* of text */
-	uint32_t ooo_held;     /* bytes of memory held for it: whole buffers and nodes */
-	uint32_t ooo_segments; /* nodes in the tree */
-	uint32_t limit_segments;
-	uint32_t limit_held;
-	uint32_t chance; /* xorshift state for the treap's priorities; never 0 */
-	struct apus_rcvq_node *root;
-	struct apus_slab *nodes; /* borrowed: one per shard */
+	uint32_t limit_held : 31;        /* bytes of memory for it */
+	uint32_t reports_duplicates : 1; /* the peer understands SACK */
+	struct apus_ooo *ooo;            /* NULL: nothing */
+	struct apus_ooo_pool *pool;      /* borrowed: one per shard */
 };
 
 /**
  * apus_rcvq_init - takes no memory
- * @nodes:      slab of APUS_RCVQ_NODE_BYTES; borrowed until fini
+ * @pool:       borrowed until fini
  * @limit_held: bytes of memory for out-of-order text; twice the receive buffer is usual
- * @seed:       any random number: the shape of the tree must not be the peer's choice
  */
-void apus_rcvq_init(struct apus_rcvq *q, struct apus_slab *nodes, uint32_t limit_held,
-		    uint32_t seed);
+void apus_rcvq_init(struct apus_rcvq *q, struct apus_ooo_pool *pool, uint32_t limit_held);
 /** apus_rcvq_fini - free all; the queue is empty and usable after */
 void apus_rcvq_fini(struct apus_rcvq *q);
 /** apus_rcvq_drop_ooo - forget the out-of-order texts (the peer still has them): under memory pressure */
 void apus_rcvq_drop_ooo(struct apus_rcvq *q);
 
-/* Where a segment's text is. */
-struct apus_rcvq_text {
-	uint32_t seq;    /* of its first byte (a SYN before it not counted) */
-	uint32_t offset; /* from the start of the mbuf chain */
-	uint32_t bytes;  /* what lies beyond the window was cut off by the caller */
-};
+/** apus_rcvq_has_gap - there is text out of order */
+static inline bool apus_rcvq_has_gap(const struct apus_rcvq *q)
+{
+	return q->ooo && q->ooo->runs;
+}
+/** apus_rcvq_ooo_held - bytes of memory held for it: whole buffers */
+static inline uint32_t apus_rcvq_ooo_held(const struct apus_rcvq *q)
+{
+	return q->ooo ? q->ooo->held : 0;
+}
+/** apus_rcvq_reports - duplicates that wait to be reported, each by an ACK */
+static inline uint32_t apus_rcvq_reports(const struct apus_rcvq *q)
+{
+	return q->ooo ? q->ooo->report_count : 0;
+}
+/** apus_rcvq_report - [@start, @end) came again: the next ACK is to say so, if the peer understands (RFC 2883) */
+void apus_rcvq_report(struct apus_rcvq *q, uint32_t start, uint32_t end);
+/** apus_rcvq_blocks - as apus_ooo_blocks() */
+static inline uint32_t apus_rcvq_blocks(struct apus_rcvq *q, const struct apus_ooo_query *query,
+					struct apus_segment_sack *blocks)
+{
+	return q->ooo ? apus_ooo_blocks(&q->ooo, q->pool, query, blocks) : 0;
+}
 
 /**
  * apus_rcvq_input - take a segment's text
@@ -76,7 +77,7 @@ struct apus_rcvq_text {
  * Source:  RFC 9293 §3.10.7.4, seventh
  */
 APUS_MUST_CHECK int64_t apus_rcvq_input(struct apus_rcvq *q, struct rte_mbuf *m,
-					struct apus_rcvq_text text, uint32_t nxt);
+					struct apus_ooo_text text, uint32_t nxt);
 
 /** apus_rcvq_read - move at most @bytes to @buf. Return: how many */
 APUS_MUST_CHECK size_t apus_rcvq_read(struct apus_rcvq *q, void *buf, size_t bytes);

@@ -19,7 +19,10 @@ APUS_BEGIN_DECLS
 #define APUS_SEGMENT_WSCALE_MAX 14 /* RFC 7323 §2.3: a greater one is taken as 14 */
 #define APUS_SEGMENT_HEADER_MAX 60 /* bytes: 20 and at most 40 of options */
 #define APUS_SEGMENT_HEADER_MIN 20
-#define APUS_SEGMENT_TS_BYTES   12 /* of header, with the NOPs before it */
+/* Of header, with the NOPs before them: */
+#define APUS_SEGMENT_TS_BYTES        12
+#define APUS_SEGMENT_SACK_HEAD_BYTES 4
+#define APUS_SEGMENT_SACK_BYTES      8 /* each block */
 
 /* What the parser found; all but OK are reasons to drop, and names of counters. */
 #define APUS_SEGMENT_VERDICTS(X)                                                  \

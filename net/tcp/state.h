@@ -41,4 +41,12 @@ static inline bool apus_tcp_synchronized(enum apus_tcp_state state)
 	return state >= APUS_TCP_ESTABLISHED;
 }
 
+/** apus_tcp_takes_text - after a FIN there is no new text; before the handshake it will be sent again */
+static inline bool apus_tcp_takes_text(enum apus_tcp_state state)
+{
+	return state >= APUS_TCP_ESTABLISHED && state <= APUS_TCP_FIN_WAIT_2;
+}
+
+static_assert(APUS_TCP_FIN_WAIT_2 == APUS_TCP_ESTABLISHED + 2, "the three states between");
+
 #endif

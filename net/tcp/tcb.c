@@ -19,7 +19,6 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 				 int64_t now_ns)
 {
 	struct apus_tcp *c = apus_slab_get(&layer->connections);
-	struct apus_random *random = apus_shard_random(layer->shard);
 
 	if (!c) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MEMORY);
@@ -50,8 +49,7 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 	apus_waitq_init(&c->readers);
 	apus_waitq_init(&c->writers);
 	apus_rtt_init(&c->rtt);
-	apus_rcvq_init(&c->rcvq, &layer->gap_nodes, 2 * APUS_TCP_RCV_BUFFER_BYTES,
-		       (uint32_t)apus_random_u64(random));
+	apus_rcvq_init(&c->rcvq, &layer->ooo, 2 * APUS_TCP_RCV_BUFFER_BYTES);
 	apus_sndq_init(&c->sndq, layer->link->pool, APUS_TCP_SEND_QUEUE_BYTES);
 	return c;
 }
@@ -145,6 +143,7 @@ void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer)
 	effective = apus_min(effective, c->layer->mss);
 	effective = apus_max(effective, APUS_TCP_MSS_LEAST);
 	c->has_sack = peer->has_sack;
+	c->rcvq.reports_duplicates = peer->has_sack;
 	c->has_ts = peer->has_ts;
 	c->rcv.ts_recent = peer->ts_recent;
 	apus_cc_init(&c->cc, &apus_reno, apus_tcp_path_mss(c, effective), c->snd.una);

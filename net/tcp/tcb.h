@@ -208,8 +208,10 @@ void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg);
 /* ---- output.c ---- */
 
 void apus_tcp_output(struct apus_tcp *c, int64_t now_ns);
-/** apus_tcp_base_segment - at @seq, with what every segment after the handshake says: ACK, window, timestamp, ports */
+/** apus_tcp_base_segment - at @seq: ACK, window, timestamp, ports, without SACK blocks */
 struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns);
+/** apus_tcp_text_max - bytes of text that fit into the next segment, beside its SACK blocks (RFC 6691 §2) */
+uint32_t apus_tcp_text_max(const struct apus_tcp *c);
 /** apus_tcp_send_abort - <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, at once */
 void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_send_reset - answer @seg with a reset in the right form (RFC 9293 §3.10.7.1) */

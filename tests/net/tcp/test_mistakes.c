@@ -468,7 +468,7 @@ static void flood_of_single_bytes_out_of_order_is_bounded(void **state)
 		peer_send_text(p, rcv_nxt(p) + 2 * i, una(p), 1);
 		peer_forget(p);
 	}
-	assert_true(p->c->rcvq.ooo_segments <= APUS_RCVQ_SEGMENTS_MAX);
+	assert_true(p->c->rcvq.ooo->runs <= APUS_OOO_RUNS_MAX);
 	assert_true(peer_counter(p, APUS_TCP_COUNT_DROP_RCV_FULL) > 0);
 	assert_true(rte_mempool_in_use_count(test_pool) <= in_use + 10);
 	assert_goes_on(p, rcv_nxt(p), una(p));

@@ -8,28 +8,28 @@
 #include "net/tcp/rcvq.h"
 
 static struct apus_heap heap;
-static struct apus_slab nodes;
+static struct apus_ooo_pool nodes;
 
 static int open_nodes(void **state)
 {
 	if (test_pool_open(state) || apus_heap_init(&heap))
 		return -1;
-	apus_slab_init(&nodes, &heap, APUS_RCVQ_NODE_BYTES, 100000);
+	apus_ooo_pool_init(&nodes, &heap, 100000, 12345);
 	return 0;
 }
 
 static int close_nodes(void **state)
 {
-	apus_slab_fini(&nodes);
+	apus_ooo_pool_fini(&nodes);
 	apus_heap_fini(&heap);
 	return test_pool_close(state);
 }
 
 static int nothing_is_left(void **state)
 {
-	if (nodes.used)
-		fprintf(stderr, "%u nodes leaked\n", nodes.used);
-	return nodes.used ? -1 : test_pool_is_full(state);
+	if (nodes.objects.used)
+		fprintf(stderr, "%u nodes leaked\n", nodes.objects.used);
+	return nodes.objects.used ? -1 : test_pool_is_full(state);
 }
 
 #define LIMIT_HELD (4U << 20)
@@ -38,8 +38,18 @@ static struct apus_rcvq opened(void)
 {
 	struct apus_rcvq q;
 
-	apus_rcvq_init(&q, &nodes, LIMIT_HELD, 12345);
+	apus_rcvq_init(&q, &nodes, LIMIT_HELD);
 	return q;
+}
+
+static uint32_t gaps(const struct apus_rcvq *q)
+{
+	return q->ooo ? q->ooo->runs : 0;
+}
+
+static uint32_t ooo_bytes(const struct apus_rcvq *q)
+{
+	return q->ooo ? q->ooo->bytes : 0;
 }
 
 /* The stream's bytes [seq, seq + bytes), behind `offset` bytes of header, in pieces. */
@@ -48,7 +58,7 @@ static int64_t input_pieces(struct apus_rcvq *q, uint32_t nxt, uint32_t seq, uin
 {
 	static uint8_t packet[70000];
 	const uint32_t offset = 40;
-	struct apus_rcvq_text text = {seq, offset, bytes};
+	struct apus_ooo_text text = {seq, offset, bytes};
 
 	memset(packet, 0xee, offset);
 	for (uint32_t i = 0; i < bytes; i++)
@@ -84,7 +94,7 @@ static void in_order_text_is_queued_without_copying(void **state)
 
 	test_fill(bytes, 0, sizeof(bytes));
 	m = test_mbuf(bytes, sizeof(bytes), sizeof(bytes));
-	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_rcvq_text){0, 0, 1000}, 0), 1000);
+	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_ooo_text){0, 0, 1000}, 0), 1000);
 	assert_ptr_equal(q.head, m);
 	assert_reads(&q, 0, 1000);
 	assert_null(q.head);
@@ -175,7 +185,7 @@ static void shared_buffer_is_not_written_behind_its_end(void **state)
 	m = test_mbuf(bytes, sizeof(bytes), sizeof(bytes));
 	other = rte_pktmbuf_alloc(test_pool);
 	rte_pktmbuf_attach(other, m); /* as a capture does: it also sees the buffer */
-	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_rcvq_text){0, 0, 10}, 0), 10);
+	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_ooo_text){0, 0, 10}, 0), 10);
 	assert_int_equal(input(&q, 10, 10, 10), 10);
 	assert_ptr_not_equal(q.head, q.tail);
 	assert_reads(&q, 0, 20);
@@ -192,11 +202,11 @@ static void hole_filled_delivers_all_behind_it(void **state)
 	assert_int_equal(input(&q, 0, 1000, 1000), 0);
 	assert_int_equal(input(&q, 0, 3000, 10), 0);
 	assert_int_equal(input(&q, 0, 2000, 1000), 0);
-	assert_int_equal(q.ooo_bytes, 2010);
+	assert_int_equal(ooo_bytes(&q), 2010);
 	assert_int_equal(q.bytes, 0);
 	assert_int_equal(input(&q, 0, 0, 1000), 3010);
-	assert_int_equal(q.ooo_segments, 0);
-	assert_int_equal(q.ooo_held, 0);
+	assert_int_equal(gaps(&q), 0);
+	assert_int_equal(apus_rcvq_ooo_held(&q), 0);
 	assert_reads(&q, 0, 3010);
 	apus_rcvq_fini(&q);
 }
@@ -208,10 +218,10 @@ static void hole_left_stops_delivery_there(void **state)
 	assert_int_equal(input(&q, 0, 1000, 500), 0);
 	assert_int_equal(input(&q, 0, 2000, 500), 0);
 	assert_int_equal(input(&q, 0, 0, 1000), 1500);
-	assert_int_equal(q.ooo_segments, 1);
+	assert_int_equal(gaps(&q), 1);
 	assert_reads(&q, 0, 1500);
 	apus_rcvq_fini(&q);
-	assert_int_equal(q.ooo_held, 0);
+	assert_int_equal(apus_rcvq_ooo_held(&q), 0);
 }
 
 /* The kept text ends where the one that fills the hole does: large and small. */
@@ -224,7 +234,7 @@ static void text_covered_to_its_last_byte_is_dropped(void **state)
 
 		assert_int_equal(input(&q, 0, 1000 - sizes[i], sizes[i]), 0);
 		assert_int_equal(input(&q, 0, 0, 1000), 1000);
-		assert_int_equal(q.ooo_segments, 0);
+		assert_int_equal(gaps(&q), 0);
 		assert_reads(&q, 0, 1000);
 		apus_rcvq_fini(&q);
 	}
@@ -247,11 +257,11 @@ static void each_overlap_of_two_is_cut(void **state)
 					covered -= i >= 5 && i < 10;
 				assert_int_equal(input(&q, 0, start * k, (end - start) * k), 0);
 				assert_int_equal(input(&q, 0, 5 * k, 5 * k), 0);
-				assert_int_equal(q.ooo_bytes, covered * k);
+				assert_int_equal(ooo_bytes(&q), covered * k);
 				apus_rcvq_check(&q);
 				assert_int_equal(input(&q, 0, 0, 16 * k), 16 * k);
 				assert_reads(&q, 0, 16 * k);
-				assert_int_equal(q.ooo_segments, 0);
+				assert_int_equal(gaps(&q), 0);
 				apus_rcvq_fini(&q);
 			}
 		}
@@ -267,8 +277,8 @@ static void duplicate_is_nothing_new(void **state)
 	assert_int_equal(input(&q, 100, 550, 50), 0);
 	assert_int_equal(input(&q, 100, 0, 100), 0); /* before RCV.NXT */
 	assert_int_equal(input(&q, 100, 50, 20), 0);
-	assert_int_equal(q.ooo_bytes, 200);
-	assert_int_equal(q.ooo_segments, 1);
+	assert_int_equal(ooo_bytes(&q), 200);
+	assert_int_equal(gaps(&q), 1);
 	apus_rcvq_fini(&q);
 }
 
@@ -296,15 +306,15 @@ static void sequence_wraps_inside_out_of_order_text(void **state)
 
 /* ---- limits ---- */
 
-static void segment_limit_drops_and_in_order_still_flows(void **state)
+static void limit_of_gaps_drops_and_in_order_still_flows(void **state)
 {
 	struct apus_rcvq q = opened();
 	uint32_t kept = 0;
 
-	for (uint32_t i = 1; i <= 2 * APUS_RCVQ_SEGMENTS_MAX; i++)
+	for (uint32_t i = 1; i <= 2 * APUS_OOO_RUNS_MAX; i++)
 		kept += input(&q, 0, 2 * i, 1) == 0;
-	assert_int_equal(kept, APUS_RCVQ_SEGMENTS_MAX);
-	assert_int_equal(q.ooo_segments, APUS_RCVQ_SEGMENTS_MAX);
+	assert_int_equal(kept, APUS_OOO_RUNS_MAX);
+	assert_int_equal(gaps(&q), APUS_OOO_RUNS_MAX);
 	assert_int_equal(rte_mempool_in_use_count(test_pool),
 			 test_pool_used); /* single bytes hold no mbuf */
 	assert_int_equal(input(&q, 0, 0, 2), 3);
@@ -317,11 +327,11 @@ static void memory_limit_counts_buffers_not_bytes(void **state)
 	struct apus_rcvq q;
 	uint32_t kept = 0;
 
-	apus_rcvq_init(&q, &nodes, 100 * 1024, 1);
+	apus_rcvq_init(&q, &nodes, 100 * 1024);
 	for (uint32_t i = 1; i <= 1000; i++)
 		kept += input(&q, 0, 1000 * i, 100) == 0;
 	assert_in_range(kept, 20, 50); /* 100 KiB of text would be a thousand */
-	assert_true(q.ooo_held <= 100 * 1024);
+	assert_true(apus_rcvq_ooo_held(&q) <= 100 * 1024);
 	apus_rcvq_check(&q);
 	apus_rcvq_fini(&q);
 }
@@ -339,20 +349,21 @@ static void neighbours_out_of_order_are_packed(void **state)
 	apus_rcvq_fini(&q);
 }
 
-static void no_node_drops_and_leaks_nothing(void **state)
+static void no_object_drops_and_leaks_nothing(void **state)
 {
-	struct apus_slab one;
+	struct apus_ooo_pool two; /* of which the tree's head takes one */
 	struct apus_rcvq q;
 
-	apus_slab_init(&one, &heap, APUS_RCVQ_NODE_BYTES, 1);
-	apus_rcvq_init(&q, &one, LIMIT_HELD, 1);
+	apus_ooo_pool_init(&two, &heap, 2, 1);
+	apus_rcvq_init(&q, &two, LIMIT_HELD);
 	assert_int_equal(input(&q, 0, 1000, 10), 0);
 	assert_int_equal(input(&q, 0, 2000, 10), -ENOBUFS);
 	assert_int_equal(input(&q, 0, 3000, 600), -ENOBUFS);
 	assert_int_equal(input(&q, 0, 0, 1000), 1010);
 	assert_int_equal(input(&q, 1010, 2000, 10), 0);
 	apus_rcvq_fini(&q);
-	apus_slab_fini(&one);
+	assert_int_equal(two.objects.used, 0);
+	apus_ooo_pool_fini(&two);
 }
 
 static void dropped_out_of_order_text_is_taken_when_it_comes_again(void **state)
@@ -362,7 +373,7 @@ static void dropped_out_of_order_text_is_taken_when_it_comes_again(void **state)
 	for (uint32_t i = 1; i < 50; i++)
 		assert_int_equal(input(&q, 0, i * 1000, 700), 0);
 	apus_rcvq_drop_ooo(&q);
-	assert_int_equal(q.ooo_held, 0);
+	assert_int_equal(apus_rcvq_ooo_held(&q), 0);
 	assert_int_equal(input(&q, 0, 0, 1000), 1000);
 	assert_int_equal(input(&q, 1000, 1000, 700), 700);
 	assert_reads(&q, 0, 1700);
@@ -383,15 +394,15 @@ static void empty_pool_keeps_the_small_text_for_later(void **state)
 	assert_int_equal(input(&q, 0, sizeof(full), 50), 0);
 	while (n < apus_countof(taken) && (taken[n] = rte_pktmbuf_alloc(test_pool)))
 		n++;
-	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_rcvq_text){0, 0, sizeof(full)}, 0),
+	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_ooo_text){0, 0, sizeof(full)}, 0),
 			 sizeof(full));
-	assert_int_equal(q.ooo_segments, 1);
+	assert_int_equal(gaps(&q), 1);
 	apus_rcvq_check(&q);
 	while (n > 0)
 		rte_pktmbuf_free(taken[--n]);
 	/* The peer sends it again, with more. */
 	assert_int_equal(input(&q, sizeof(full), sizeof(full), 60), 60);
-	assert_int_equal(q.ooo_segments, 0);
+	assert_int_equal(gaps(&q), 0);
 	assert_reads(&q, 0, sizeof(full) + 60);
 	apus_rcvq_fini(&q);
 }
@@ -411,8 +422,8 @@ static void pool_of_bare_headers_keeps_the_small_text_for_later(void **state)
 	rte_pktmbuf_attach(m, owner);
 	rte_pktmbuf_free(owner);
 	assert_int_equal(input(&q, 0, 10, 5), 0);
-	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_rcvq_text){0, 0, 10}, 0), 10);
-	assert_int_equal(q.ooo_segments, 1);
+	assert_int_equal(apus_rcvq_input(&q, m, (struct apus_ooo_text){0, 0, 10}, 0), 10);
+	assert_int_equal(gaps(&q), 1);
 	assert_int_equal(rte_mempool_in_use_count(bare), 1);
 	assert_int_equal(input(&q, 10, 10, 5), 5);
 	assert_reads(&q, 0, 15);
@@ -421,6 +432,8 @@ static void pool_of_bare_headers_keeps_the_small_text_for_later(void **state)
 }
 
 /* ---- SegmentSmack ---- */
+
+#define WORST 10000
 
 static uint32_t permuted(uint32_t i, uint32_t n, int order)
 {
@@ -436,23 +449,39 @@ static uint32_t permuted(uint32_t i, uint32_t n, int order)
 	}
 }
 
-/* 50,000 texts: a list would be walked 1.25 billion times; the check proves the tree is shallow. */
-static void worst_order_of_single_bytes_leaves_the_tree_shallow(void **state)
+/* Every second byte: a list would be walked 8 million times; the check proves the tree is shallow. */
+static void single_bytes_between_gaps_leave_the_tree_shallow(void **state)
 {
-	const uint32_t n = 50000;
+	const uint32_t n = APUS_OOO_RUNS_MAX;
 
 	for (int order = 0; order < 4; order++) {
-		struct apus_rcvq q;
+		struct apus_rcvq q = opened();
 
-		apus_rcvq_init(&q, &nodes, 1U << 30, 99);
-		q.limit_segments = n;
 		for (uint32_t i = 0; i < n; i++)
 			assert_int_equal(input(&q, 0, 2 * permuted(i, n, order) + 1, 1), 0);
-		assert_int_equal(q.ooo_segments, n);
+		assert_int_equal(gaps(&q), n);
 		apus_rcvq_check(&q);
 		for (uint32_t i = 0; i < n; i++) /* the holes, from the far end: all at the last */
 			assert_int_equal(input(&q, 0, 2 * (n - 1 - i), 1), i + 1 < n ? 0 : 2 * n);
 		assert_reads(&q, 0, 2 * n);
+		apus_rcvq_fini(&q);
+	}
+}
+
+/* Single bytes without gaps, in any order, hold buffers for their number and not for each. */
+static void single_bytes_in_any_order_fill_buffers(void **state)
+{
+	for (int order = 0; order < 4; order++) {
+		struct apus_rcvq q = opened();
+
+		for (uint32_t i = 0; i < WORST; i++)
+			assert_int_equal(input(&q, 0, 1 + permuted(i, WORST, order), 1), 0);
+		assert_int_equal(gaps(&q), 1);
+		assert_int_equal(ooo_bytes(&q), WORST);
+		assert_true(rte_mempool_in_use_count(test_pool) - test_pool_used <= 200);
+		apus_rcvq_check(&q);
+		assert_int_equal(input(&q, 0, 0, 1), WORST + 1);
+		assert_reads(&q, 0, WORST + 1);
 		apus_rcvq_fini(&q);
 	}
 }
@@ -518,19 +547,19 @@ static void queue_behaves_as_an_array_of_bytes(void **state)
 
 		w = (struct world){.random = seed, .nxt = (uint32_t)(0 - seed * 7)};
 		w.unread = w.nxt;
-		apus_rcvq_init(&w.q, &nodes, 16U << 20, (uint32_t)seed);
+		apus_rcvq_init(&w.q, &nodes, 16U << 20);
 		for (int step = 0; step < 200; step++) {
 			world_input(&w, max_bytes);
 			if (!test_random_below(&w.random, 4))
 				world_read(&w);
 			apus_rcvq_check(&w.q);
 			assert_int_equal(w.q.bytes, w.nxt - w.unread);
-			assert_int_equal(w.q.ooo_bytes, world_out_of_order(&w));
+			assert_int_equal(ooo_bytes(&w.q), world_out_of_order(&w));
 		}
 		assert_reads(&w.q, w.unread, w.q.bytes);
 		apus_rcvq_fini(&w.q);
 		assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used);
-		assert_int_equal(nodes.used, 0);
+		assert_int_equal(nodes.objects.used, 0);
 	}
 }
 
@@ -553,14 +582,15 @@ int main(int argc, char **argv)
 		test_of(duplicate_is_nothing_new),
 		test_of(text_from_before_nxt_delivers_the_new_part),
 		test_of(sequence_wraps_inside_out_of_order_text),
-		test_of(segment_limit_drops_and_in_order_still_flows),
+		test_of(limit_of_gaps_drops_and_in_order_still_flows),
 		test_of(memory_limit_counts_buffers_not_bytes),
 		test_of(neighbours_out_of_order_are_packed),
-		test_of(no_node_drops_and_leaks_nothing),
+		test_of(no_object_drops_and_leaks_nothing),
 		test_of(dropped_out_of_order_text_is_taken_when_it_comes_again),
 		test_of(empty_pool_keeps_the_small_text_for_later),
 		test_of(pool_of_bare_headers_keeps_the_small_text_for_later),
-		test_of(worst_order_of_single_bytes_leaves_the_tree_shallow),
+		test_of(single_bytes_between_gaps_leave_the_tree_shallow),
+		test_of(single_bytes_in_any_order_fill_buffers),
 		test_of(queue_behaves_as_an_array_of_bytes),
 	};
 
