@@ -72,13 +72,14 @@ struct drill_quirks {
 	int32_t quote_bytes;      /* of the TCP header in an ICMP error; < 0: 8 */
 	uint32_t pad_bytes;       /* zeros behind the packet */
 	uint32_t step;            /* repeated: the sequence numbers move on by so much */
-	uint32_t src, dst;        /* network order; 0: the usual addresses */
-	uint16_t sport, dport;    /* 0: the usual ones; of the peer and of the host */
+	uint32_t src, dst;        /* network order */
+	uint16_t sport, dport;    /* of the peer and of the host */
 	uint16_t fragment;        /* offset and flags field; 0: the usual (don't fragment) */
 	uint16_t reserved;        /* bits between data offset and flags */
 	uint8_t ttl;              /* 0: 64 */
 	uint8_t ip_option_bytes;  /* a multiple of 4 */
 	uint8_t ip_options[40];
+	bool has_src, has_dst, has_sport, has_dport;
 	bool sport_moves; /* repeated: the port goes up by one */
 	bool bad_checksum, bad_ip_checksum;
 	bool is_new; /* initial sequence numbers and timestamps begin anew here */

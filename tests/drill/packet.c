@@ -128,8 +128,8 @@ static size_t put_tcp(const struct drill_packet *p, const struct drill_flow *flo
 	bytes = (size_t)(at - out);
 
 	offset = q->data_offset < 0 ? (uint32_t)header_bytes / 4 : (uint32_t)q->data_offset;
-	put16(out, q->sport ? q->sport : flow->remote_port);
-	put16(out + 2, q->dport ? q->dport : flow->local_port);
+	put16(out, q->has_sport ? q->sport : flow->remote_port);
+	put16(out + 2, q->has_dport ? q->dport : flow->local_port);
 	put32(out + 4, p->seq + flow->remote_isn);
 	put32(out + 8, p->flags & DRILL_ACK ? p->ack + flow->local_isn : p->ack);
 	out[12] = (uint8_t)(offset << 4 | q->reserved);
@@ -159,8 +159,8 @@ static size_t put_icmp(const struct drill_packet *p, const struct drill_flow *fl
 	inet_pton(AF_INET, DRILL_LOCAL_IP, ip + 12);
 	inet_pton(AF_INET, DRILL_REMOTE_IP, ip + 16);
 	put16(ip + 10, checksum(ip, IP_HEADER_BYTES, 0));
-	put16(tcp, p->quirks.dport ? p->quirks.dport : flow->local_port);
-	put16(tcp + 2, p->quirks.sport ? p->quirks.sport : flow->remote_port);
+	put16(tcp, p->quirks.has_dport ? p->quirks.dport : flow->local_port);
+	put16(tcp + 2, p->quirks.has_sport ? p->quirks.sport : flow->remote_port);
 	put32(tcp + 4, p->seq + flow->local_isn);
 	put16(out + 2, checksum(out, 8 + IP_HEADER_BYTES + quoted, 0));
 	return 8 + IP_HEADER_BYTES + quoted;
@@ -177,11 +177,11 @@ size_t drill_packet_build(const struct drill_packet *p, const struct drill_flow 
 	put16(out + 6, q->fragment ? q->fragment : DONT_FRAGMENT);
 	out[8] = q->ttl ? q->ttl : TTL_DEFAULT;
 	out[9] = p->is_icmp ? PROTO_ICMP : PROTO_TCP;
-	if (q->src)
+	if (q->has_src)
 		memcpy(out + 12, &q->src, 4);
 	else
 		inet_pton(AF_INET, p->is_icmp ? DRILL_GATEWAY_IP : DRILL_REMOTE_IP, out + 12);
-	if (q->dst)
+	if (q->has_dst)
 		memcpy(out + 16, &q->dst, 4);
 	else
 		inet_pton(AF_INET, DRILL_LOCAL_IP, out + 16);
@@ -395,7 +395,7 @@ void drill_packet_format(const struct drill_packet *p, char *out, size_t bytes)
 			p->end - p->seq, p->icmp_type, p->icmp_code, p->icmp_mtu);
 	else
 		format_tcp(f, p);
-	if (p->quirks.dport || p->remote_port)
-		fprintf(f, " {port %u}", p->quirks.dport ? p->quirks.dport : p->remote_port);
+	if (p->quirks.has_dport || p->remote_port)
+		fprintf(f, " {port %u}", p->quirks.has_dport ? p->quirks.dport : p->remote_port);
 	fclose(f);
 }

@@ -229,11 +229,13 @@ static bool parse_quirk_number(const char **at, struct drill_quirks *q)
 	}
 	if (drill_parse_word(at, "dport") && number_below(at, 65536, &value)) {
 		q->dport = (uint16_t)value;
+		q->has_dport = true;
 		q->sport_moves = drill_parse_word(at, "+");
 		return true;
 	}
 	if (drill_parse_word(at, "sport") && number_below(at, 65536, &value)) {
 		q->sport = (uint16_t)value;
+		q->has_sport = true;
 		q->sport_moves = drill_parse_word(at, "+");
 		return true;
 	}
@@ -242,10 +244,14 @@ static bool parse_quirk_number(const char **at, struct drill_quirks *q)
 
 static bool parse_quirk(const char **at, struct drill_quirks *q)
 {
-	if (drill_parse_word(at, "src"))
+	if (drill_parse_word(at, "src")) {
+		q->has_src = true;
 		return parse_address(at, &q->src);
-	if (drill_parse_word(at, "dst"))
+	}
+	if (drill_parse_word(at, "dst")) {
+		q->has_dst = true;
 		return parse_address(at, &q->dst);
+	}
 	if (drill_parse_word(at, "frag"))
 		return parse_fragment(at, q);
 	if (drill_parse_word(at, "ipopt"))

@@ -255,7 +255,8 @@ static int wait_for_isn(struct run *r, const struct drill_flow *flow)
 
 static int send_packet(struct run *r, const struct drill_event *e)
 {
-	uint16_t port = e->packet.quirks.sport ? e->packet.quirks.sport : r->sockets.default_port;
+	uint16_t port =
+		e->packet.quirks.has_sport ? e->packet.quirks.sport : r->sockets.default_port;
 
 	for (unsigned int i = 0; i < e->repeat; i++) {
 		struct drill_packet p = e->packet;
@@ -267,7 +268,7 @@ static int send_packet(struct run *r, const struct drill_event *e)
 		p.end += i * p.quirks.step;
 		if (p.quirks.sport_moves)
 			p.quirks.sport = (uint16_t)(port + i);
-		flow = flow_of(r, p.quirks.sport ? p.quirks.sport : port);
+		flow = flow_of(r, p.quirks.has_sport ? p.quirks.sport : port);
 		if (r->script->options.has_local_isn && p.flags == DRILL_SYN &&
 		    wait_for_isn(r, flow))
 			return -1;
@@ -361,7 +362,8 @@ static int compare(struct run *r, const struct drill_event *e, const struct dril
 {
 	char want[DRILL_FORMAT_BYTES], have[DRILL_FORMAT_BYTES];
 	int64_t tolerance_ns = r->script->options.tolerance_ns;
-	uint16_t port = expected->quirks.dport ? expected->quirks.dport : r->sockets.default_port;
+	uint16_t port =
+		expected->quirks.has_dport ? expected->quirks.dport : r->sockets.default_port;
 	struct drill_flow *flow = flow_of(r, got->is_icmp ? port : got->remote_port);
 	int64_t from_ns = e->from_ns, until_ns = e->until_ns;
 	const char *wrong;
