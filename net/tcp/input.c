@@ -17,6 +17,7 @@
  * Entry points: apus_tcp_input, apus_tcp_arrives.
  */
 #include "net/ip/ipv4.h"
+#include "net/tcp/challenge.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
@@ -40,36 +41,6 @@ static void drop(struct apus_tcp *c, enum apus_tcp_counter why)
 	apus_tcp_count(c->layer, why);
 }
 
-uint32_t apus_tcp_challenge_next(struct apus_tcp_layer *layer, int64_t now_ns)
-{
-	uint64_t chance_ns =
-		apus_random_below(apus_shard_random(layer->shard), APUS_TCP_CHALLENGE_NS / 2);
-
-	return apus_tcp_tick(now_ns + APUS_TCP_CHALLENGE_NS + (int64_t)chance_ns) + 1;
-}
-
-bool apus_tcp_challenge_limited(uint32_t challenge_tick, int64_t now_ns)
-{
-	uint32_t left = challenge_tick - apus_tcp_tick(now_ns);
-
-	return left && left <= apus_tcp_tick(2 * APUS_TCP_CHALLENGE_NS); /* else it lies behind */
-}
-
-/*
- * RFC 5961 §7: challenge ACKs are limited. The limit is the connection's own, and its length has a
- * random part, so that an attacker learns nothing from counting them (CVE-2016-5696).
- */
-void apus_tcp_challenge(struct apus_tcp *c, int64_t now_ns)
-{
-	if (apus_tcp_challenge_limited(c->challenge_tick, now_ns)) {
-		apus_tcp_count(c->layer, APUS_TCP_COUNT_CHALLENGE_ACKS_LIMITED);
-		return;
-	}
-	c->challenge_tick = apus_tcp_challenge_next(c->layer, now_ns);
-	apus_tcp_count(c->layer, APUS_TCP_COUNT_CHALLENGE_ACKS);
-	want(c, APUS_TCP_WANT_ACK_NOW);
-}
-
 /* ---- §3.10.7.1 CLOSED STATE ---- */
 
 static void arrives_closed(struct apus_tcp_layer *layer, const struct apus_segment *seg,
@@ -85,7 +56,7 @@ static void arrives_closed(struct apus_tcp_layer *layer, const struct apus_segme
 
 /* ---- §3.10.7.2 LISTEN STATE ---- */
 
-static void arrives_listen(struct apus_tcp_listener *l, const struct apus_tcp_arrival *a)
+static void arrives_listen(struct apus_tcp_listener *l, struct apus_tcp_arrival *a)
 {
 	const struct apus_segment *seg = &a->seg;
 
@@ -94,8 +65,10 @@ static void arrives_listen(struct apus_tcp_listener *l, const struct apus_tcp_ar
 		apus_tcp_count(l->layer, APUS_TCP_COUNT_DROP_LISTEN);
 		return;
 	}
-	/* Second, check for an ACK: there is nothing yet to acknowledge. */
+	/* Second, check for an ACK: there is nothing yet to acknowledge, but for a cookie. */
 	if (seg->has_ack) {
+		if (apus_tcp_cookie_arrives(l, a))
+			return;
 		apus_tcp_count(l->layer, APUS_TCP_COUNT_DROP_LISTEN);
 		apus_tcp_send_reset(l->layer, seg, a->now_ns);
 		return;
@@ -632,7 +605,7 @@ static bool check_addresses(struct apus_tcp_layer *layer, const struct apus_segm
 }
 
 /* No entry, or one in TIME-WAIT that gave way: LISTEN or CLOSED. */
-static void arrives_unknown(struct apus_tcp_layer *layer, const struct apus_tcp_arrival *a)
+static void arrives_unknown(struct apus_tcp_layer *layer, struct apus_tcp_arrival *a)
 {
 	const struct apus_segment *seg = &a->seg;
 	struct apus_tcp_listener *l = apus_tcp_listener_find(layer, seg->local, seg->local_port);

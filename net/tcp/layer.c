@@ -32,6 +32,14 @@ static uint16_t mss_of_mtu(uint16_t mtu)
 	return (uint16_t)apus_max(mss, APUS_TCP_MSS_LEAST);
 }
 
+static void init_cookies(struct apus_tcp_layer *layer, struct apus_random *random)
+{
+	struct apus_siphash_key master;
+
+	apus_random_secret(random, &master, sizeof(master));
+	apus_tcp_cookie_init(&layer->cookies, &master);
+}
+
 int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 			struct apus_ipv4 *ip, const struct apus_tcp_options *options,
 			uint32_t connections_max)
@@ -64,6 +72,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 	apus_random_secret(random, &layer->isn_key, sizeof(layer->isn_key));
 	apus_random_secret(random, &layer->port_key, sizeof(layer->port_key));
 	apus_random_secret(random, &layer->ts_key, sizeof(layer->ts_key));
+	init_cookies(layer, random);
 	apus_metrics_register(apus_shard_metrics(shard), &layer->metrics, "tcp", counter_names,
 			      layer->counters, APUS_TCP_COUNTER_COUNT);
 	return 0;

@@ -12,6 +12,7 @@
 #define APUS_NET_TCP_LAYER_H
 
 #include "net/ip/addr.h"
+#include "net/tcp/cookie.h"
 #include "net/tcp/demux.h"
 #include "net/tcp/ooo.h"
 #include "net/tcp/options.h"
@@ -61,6 +62,9 @@ struct rte_mbuf;
  X(REQUEST_TIMEOUTS, "request_timeouts")             \
  X(REQUEST_EVICTED, "request_evicted")               \
  X(SYN_ACK_RETRANSMITS, "syn_ack_retransmits")       \
+ X(COOKIES_SENT, "syncookies_sent")                  \
+ X(COOKIES_RECEIVED, "syncookies_received")          \
+ X(COOKIES_FAILED, "syncookies_failed")              \
  X(ACCEPT_OVERFLOW, "accept_overflow")               \
  X(LISTEN_DROP, "listen_drop")                       \
  X(OPTIONS_MALFORMED, "options_malformed")           \
@@ -126,6 +130,7 @@ struct apus_tcp_layer {
 	struct apus_siphash_key isn_key;
 	struct apus_siphash_key port_key;
 	struct apus_siphash_key ts_key;
+	struct apus_tcp_cookie_jar cookies;
 	struct apus_tcp_options options;
 	uint16_t port_marks[APUS_TCP_PORT_MARKS];
 	uint16_t mss; /* what we can receive: MTU less headers (RFC 9293 §3.7.1) */

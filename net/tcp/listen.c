@@ -6,62 +6,24 @@
  * again after 1, 2, 4 ... s, five times (TCP.md §2); the ACK of our SYN turns it into a connection
  * that waits to be accepted; a reset, a strange SYN or time ends it.
  *
- * Where we differ: when the accept queue is full the ACK is ignored and the entry kept, as Linux
- * does: the peer sends text or our SYN-ACK asks again, and by then there may be room.
+ * When there are too many entries a SYN makes none: our answer is a cookie (cookie.h), and an ACK
+ * that brings it back makes the connection. Cookies are looked for only while some are out.
  *
- * Entry points: listener_open, listener_shut, request_open, request_arrives.
+ * Where we differ: when the accept queue is full the ACK is ignored and the entry kept, as Linux
+ * does: the peer sends text or our SYN-ACK asks again, and by then there may be room. By option
+ * the peer is reset instead, as by Linux's tcp_abort_on_overflow.
+ *
+ * Entry points: request_open, request_arrives, cookie_arrives.
  */
 #include "net/tcp/listen.h"
 
 #include "net/ip/ipv4.h"
+#include "net/tcp/challenge.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
-#include "net/tcp/user.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
-
-#define READY_FIRST 16 /* places in an accept queue at first, a power of two */
-
-/* ---- the accept queue ---- */
-
-static uint32_t ready_count(const struct apus_tcp_listener *l)
-{
-	return l->ready_tail - l->ready_head;
-}
-
-/* A place in the ring for one more, by doubling it if need be. */
-static bool ready_reserve(struct apus_tcp_listener *l)
-{
-	uint32_t count = ready_count(l);
-
-	if (count >= l->backlog)
-		return false;
-	if (count < l->ready_size)
-		return true;
-
-	struct apus_heap *heap = apus_shard_heap(l->layer->shard);
-	uint32_t size = l->ready_size ? 2 * l->ready_size : READY_FIRST;
-	struct apus_tcp **ring = apus_heap_alloc(heap, size * sizeof(struct apus_tcp *));
-
-	if (!ring)
-		return false;
-	for (uint32_t i = 0; i < count; i++)
-		ring[i] = l->ready[(l->ready_head + i) & (l->ready_size - 1)];
-	apus_heap_free(heap, l->ready);
-	l->ready = ring;
-	l->ready_size = size;
-	l->ready_head = 0;
-	l->ready_tail = count;
-	return true;
-}
-
-struct apus_tcp *apus_tcp_listener_take(struct apus_tcp_listener *l)
-{
-	if (!ready_count(l))
-		return NULL;
-	return l->ready[l->ready_head++ & (l->ready_size - 1)];
-}
 
 /* ---- request entries ---- */
 
@@ -136,7 +98,7 @@ static void stamp(const struct apus_tcp_request *r, struct apus_segment *seg, in
 }
 
 /* <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>, with those options that the SYN had (TCP.md §2). */
-static void send_syn_ack(const struct apus_tcp_request *r, int64_t now_ns)
+static void send_syn_ack_as(const struct apus_tcp_request *r, bool is_cookie, int64_t now_ns)
 {
 	struct apus_tcp_layer *layer = r->listener->layer;
 	struct apus_segment seg = {
@@ -152,7 +114,20 @@ static void send_syn_ack(const struct apus_tcp_request *r, int64_t now_ns)
 	};
 
 	stamp(r, &seg, now_ns);
+	if (is_cookie && seg.has_ts) {
+		struct apus_tcp_cookie_options options = {
+			.wscale = r->peer.wscale,
+			.sack_permitted = r->peer.has_sack,
+		};
+
+		seg.ts_val = apus_tcp_cookie_ts(seg.ts_val, &options);
+	}
 	apus_tcp_send_bare(layer, &r->key, &seg, now_ns);
+}
+
+static void send_syn_ack(const struct apus_tcp_request *r, int64_t now_ns)
+{
+	send_syn_ack_as(r, false, now_ns);
 }
 
 static void send_ack(const struct apus_tcp_request *r, int64_t now_ns)
@@ -212,8 +187,16 @@ static void timer_fired(struct apus_work *work)
 	arm_timer(l);
 }
 
+/* Entries beyond which there is no room. */
+static uint32_t requests_max(const struct apus_tcp_listener *l)
+{
+	uint32_t option = l->layer->options.requests_max;
+
+	return option ? apus_min(option, l->backlog) : l->backlog;
+}
+
 /*
- * Memory for one more entry. When the backlog is full, at the cost of the oldest that has let a
+ * Memory for one more entry. When there is no room, at the cost of the oldest that has let a
  * SYN-ACK time out: a living peer would have answered. So a flood holds a place for a second, and
  * a crowd of living peers does not push itself out.
  */
@@ -221,7 +204,7 @@ static struct apus_tcp_request *request_get(struct apus_tcp_listener *l)
 {
 	struct apus_tcp_request *silent, *r;
 
-	if (l->request_count >= l->backlog) {
+	if (l->request_count >= requests_max(l)) {
 		silent = oldest_request(l, 1);
 		if (!silent) {
 			apus_tcp_count(l->layer, APUS_TCP_COUNT_LISTEN_DROP);
@@ -250,21 +233,72 @@ static uint32_t choose_iss(const struct apus_tcp_layer *layer, const struct apus
 	return iss;
 }
 
+/*
+ * RFC 4987 §3.6, at the end: cookies cost options, so they are for when entries would not do. Not
+ * for a SYN that reopens a connection from TIME-WAIT, whose number must lie beyond the old ones:
+ * the entry that gave way has left room for its own.
+ */
+static bool wants_cookie(const struct apus_tcp_listener *l, const struct apus_tcp_arrival *a)
+{
+	const struct apus_slab *requests = &l->layer->requests;
+
+	if (a->reopens)
+		return false;
+	switch (l->layer->options.cookies) {
+	case APUS_TCP_COOKIES_WHEN_FULL:
+		return l->request_count >= requests_max(l) || requests->used >= requests->limit;
+	case APUS_TCP_COOKIES_NEVER:
+		return false;
+	case APUS_TCP_COOKIES_ALWAYS:
+		return true;
+	}
+	return false;
+}
+
+/* A SYN-ACK that remembers for us. Without timestamps there is room for the segment size only. */
+static void send_cookie(struct apus_tcp_listener *l, const struct apus_tcp_arrival *a)
+{
+	struct apus_tcp_layer *layer = l->layer;
+	const struct apus_segment *seg = &a->seg;
+	struct apus_tcp_request r = {
+		.key = apus_tcp_key_of(seg),
+		.irs = seg->seq,
+		.peer = apus_tcp_peer_of(layer, seg),
+		.listener = l,
+	};
+
+	if (!r.peer.has_ts) {
+		r.peer.wscale = -1;
+		r.peer.has_sack = false;
+	}
+	r.iss = apus_tcp_cookie_make(&layer->cookies, &r.key, r.irs, r.peer.mss, a->now_ns);
+	l->cookie_at_ns = a->now_ns;
+	apus_tcp_count(layer, APUS_TCP_COUNT_COOKIES_SENT);
+	send_syn_ack_as(&r, true, a->now_ns);
+}
+
 void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_arrival *a)
 {
 	struct apus_tcp_layer *layer = l->layer;
 	const struct apus_segment *seg = &a->seg;
 	int64_t now_ns = a->now_ns;
 
-	if (ready_count(l) >= l->backlog) { /* nobody accepts: no promises */
+	if (apus_tcp_listener_ready(l) >= l->backlog) { /* nobody accepts: no promises */
 		apus_tcp_count(layer, APUS_TCP_COUNT_LISTEN_DROP);
+		return;
+	}
+	if (wants_cookie(l, a)) {
+		send_cookie(l, a);
 		return;
 	}
 
 	struct apus_tcp_request *r = request_get(l);
 
-	if (!r)
-		return; /* counted */
+	if (!r) { /* counted */
+		if (!a->reopens && layer->options.cookies != APUS_TCP_COOKIES_NEVER)
+			send_cookie(l, a);
+		return;
+	}
 	*r = (struct apus_tcp_request){
 		.key = apus_tcp_key_of(seg),
 		.irs = seg->seq,
@@ -296,11 +330,10 @@ static uint32_t challenge_tick(const struct apus_tcp_request *r, int64_t now_ns)
 	return now_tick + (uint32_t)(int16_t)(uint16_t)(r->challenge_tick - now_tick);
 }
 
-/* The handshake is about to end: a connection in SYN-RECEIVED takes the entry's place. */
-static struct apus_tcp *promote(struct apus_tcp_request *r, int64_t now_ns)
+/* The handshake is about to end: a connection in SYN-RECEIVED, not in the demux yet. */
+static struct apus_tcp *make_connection(const struct apus_tcp_request *r, int64_t now_ns)
 {
-	struct apus_tcp_layer *layer = r->listener->layer;
-	struct apus_tcp *c = apus_tcp_create(layer, &r->key, now_ns);
+	struct apus_tcp *c = apus_tcp_create(r->listener->layer, &r->key, now_ns);
 
 	if (!c)
 		return NULL;
@@ -313,39 +346,109 @@ static struct apus_tcp *promote(struct apus_tcp_request *r, int64_t now_ns)
 	c->rcv.nxt = c->rcv.acked = r->irs + 1;
 	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
 	apus_tcp_set_peer(c, &r->peer);
-	c->syn_resent = r->retries > 0;
-	c->is_timing = !r->retries;
-	c->rtt_at_ns = r->deadline_ns - APUS_RTT_RTO_INITIAL_NS;
 	c->challenge_tick = challenge_tick(r, now_ns);
-
-	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_CONNECTION, c);
-	c->in_demux = true;
-	layer->alive++;
-	request_free(r);
 	return c;
 }
 
-/* The ACK of our SYN is here: make the connection, let the segment arrive there, and queue it. */
+/* The segment that completes the handshake arrives at its new connection, which is queued. */
+static void complete(struct apus_tcp_listener *l, struct apus_tcp *c, struct apus_tcp_arrival *a)
+{
+	c->in_demux = true;
+	l->layer->alive++;
+	apus_tcp_arrives(c, a);
+	if (c->state != APUS_TCP_CLOSED)
+		apus_tcp_listener_put(l, c);
+}
+
+/* The ACK of our SYN is here: a connection takes the entry's place. */
 static void request_complete(struct apus_tcp_request *r, struct apus_tcp_arrival *a)
 {
 	struct apus_tcp_listener *l = r->listener;
+	struct apus_tcp_layer *layer = l->layer;
 
-	if (!ready_reserve(l)) {
-		apus_tcp_count(l->layer, APUS_TCP_COUNT_ACCEPT_OVERFLOW);
+	if (!apus_tcp_listener_reserve(l)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_ACCEPT_OVERFLOW);
+		if (layer->options.reset_on_overflow) {
+			apus_tcp_send_reset(layer, &a->seg, a->now_ns);
+			request_close(r);
+		}
 		return;
 	}
 
-	struct apus_tcp *c = promote(r, a->now_ns);
+	struct apus_tcp *c = make_connection(r, a->now_ns);
 
 	if (!c)
 		return; /* counted; as when the queue is full */
-	apus_tcp_arrives(c, a);
-	if (c->state == APUS_TCP_CLOSED)
-		return;
-	apus_tcp_hold(c); /* becomes the user's handle */
-	l->ready[l->ready_tail++ & (l->ready_size - 1)] = c;
-	apus_waitq_wake_one(&l->acceptors, 0);
+	c->syn_resent = r->retries > 0;
+	c->is_timing = !r->retries;
+	c->rtt_at_ns = r->deadline_ns - APUS_RTT_RTO_INITIAL_NS;
+	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_CONNECTION, c);
+	request_free(r);
+	complete(l, c, a);
 }
+
+/* ---- cookies that come back ---- */
+
+/* What the entry would have known; r->peer.mss is 0 if it is no cookie of ours. */
+static struct apus_tcp_request read_cookie(struct apus_tcp_listener *l,
+					   const struct apus_tcp_arrival *a)
+{
+	const struct apus_segment *seg = &a->seg;
+	struct apus_tcp_layer *layer = l->layer;
+	struct apus_tcp_request r = {
+		.key = apus_tcp_key_of(seg),
+		.iss = seg->ack - 1,
+		.irs = seg->seq - 1,
+		.peer = {.wscale = -1, .ts_recent = seg->ts_val},
+		.challenge_tick = (uint16_t)apus_tcp_tick(a->now_ns),
+		.listener = l,
+	};
+
+	r.peer.mss = apus_tcp_cookie_check(&layer->cookies, &r.key, r.irs, r.iss, a->now_ns);
+	r.peer.has_ts = seg->has_ts && !layer->options.no_timestamps;
+	if (r.peer.has_ts) { /* it echoes what the SYN-ACK had said */
+		struct apus_tcp_cookie_options told = apus_tcp_cookie_ts_options(seg->ts_ecr);
+
+		r.peer.wscale = told.wscale;
+		r.peer.has_sack = told.sack_permitted && !layer->options.no_sack;
+	}
+	return r;
+}
+
+bool apus_tcp_cookie_arrives(struct apus_tcp_listener *l, struct apus_tcp_arrival *a)
+{
+	struct apus_tcp_layer *layer = l->layer;
+
+	/* None is out: whatever this is, not the smallest part of a hash is spent on it. */
+	if (a->seg.syn || a->now_ns - l->cookie_at_ns >= 2 * APUS_TCP_COOKIE_PERIOD_NS)
+		return false;
+
+	struct apus_tcp_request r = read_cookie(l, a);
+
+	if (!r.peer.mss) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_COOKIES_FAILED);
+		return false;
+	}
+	apus_tcp_count(layer, APUS_TCP_COUNT_COOKIES_RECEIVED);
+	if (!apus_tcp_listener_reserve(l)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_ACCEPT_OVERFLOW);
+		return !layer->options.reset_on_overflow;
+	}
+
+	struct apus_tcp *c = make_connection(&r, a->now_ns);
+
+	if (!c)
+		return true; /* counted; the peer asks again */
+	if (apus_tcp_demux_insert(&layer->demux, APUS_TCP_KIND_CONNECTION, c)) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_NO_MEMORY);
+		apus_tcp_destroy(c);
+		return true;
+	}
+	complete(l, c, a);
+	return true;
+}
+
+/* ---- segments for an entry ---- */
 
 static void request_challenge(struct apus_tcp_request *r, int64_t now_ns)
 {
@@ -441,137 +544,20 @@ void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arriva
 	request_complete(r, a);
 }
 
-/* ---- listeners ---- */
+/* ---- with a listener ---- */
 
-static struct apus_list *chain(struct apus_tcp_layer *layer, uint16_t port)
+void apus_tcp_requests_init(struct apus_tcp_listener *l)
 {
-	return &layer->listener_heads[port & (APUS_TCP_LISTENER_HEADS - 1)];
-}
-
-struct apus_tcp_listener *apus_tcp_listener_find(const struct apus_tcp_layer *layer,
-						 struct apus_addr addr, uint16_t port)
-{
-	const struct apus_list *head = &layer->listener_heads[port & (APUS_TCP_LISTENER_HEADS - 1)];
-	struct apus_tcp_listener *any = NULL;
-	struct apus_list *it;
-
-	apus_list_for_each(it, head) {
-		struct apus_tcp_listener *l = apus_list_entry(it, struct apus_tcp_listener, link);
-
-		if (l->local.port != port)
-			continue;
-		if (apus_addr_equal(l->local.addr, addr))
-			return l;
-		if (apus_addr_is_any(l->local.addr))
-			any = l;
-	}
-	return any;
-}
-
-/* Two listeners may share a port only with two different addresses, neither of them any. */
-static bool is_taken(struct apus_tcp_layer *layer, struct apus_endpoint local)
-{
-	const struct apus_list *it;
-
-	apus_list_for_each(it, chain(layer, local.port)) {
-		const struct apus_tcp_listener *l =
-			apus_list_entry(it, struct apus_tcp_listener, link);
-
-		if (l->local.port == local.port &&
-		    (apus_addr_is_any(l->local.addr) || apus_addr_is_any(local.addr) ||
-		     apus_addr_equal(l->local.addr, local.addr)))
-			return true;
-	}
-	return false;
-}
-
-/* Any ephemeral port nobody listens at; random, so that a few tries do. */
-static int choose_listen_port(struct apus_tcp_layer *layer, struct apus_endpoint *local)
-{
-	uint32_t ports = APUS_TCP_PORT_LAST - APUS_TCP_PORT_FIRST + 1;
-	uint64_t start = apus_random_below(apus_shard_random(layer->shard), ports);
-
-	for (uint32_t i = 0; i < ports; i++) {
-		local->port = (uint16_t)(APUS_TCP_PORT_FIRST + (start + i) % ports);
-		if (!is_taken(layer, *local))
-			return 0;
-	}
-	return -EADDRINUSE;
-}
-
-int apus_tcp_listener_open(struct apus_tcp_layer *layer, struct apus_endpoint local,
-			   uint32_t backlog, struct apus_tcp_listener **out)
-{
-	if (!apus_addr_is_any(local.addr) && !apus_ipv4_is_ours(layer->ip, local.addr))
-		return -EADDRNOTAVAIL;
-	if (!local.port) {
-		int rc = choose_listen_port(layer, &local);
-
-		if (rc)
-			return rc;
-	}
-	if (is_taken(layer, local))
-		return -EADDRINUSE;
-
-	struct apus_tcp_listener *l = apus_heap_alloc(apus_shard_heap(layer->shard), sizeof(*l));
-
-	if (!l)
-		return -ENOMEM;
-	*l = (struct apus_tcp_listener){
-		.layer = layer,
-		.local = local,
-		.backlog = backlog ? backlog : APUS_TCP_BACKLOG_DEFAULT,
-		.holds = 1,
-	};
 	for (int i = 0; i <= APUS_TCP_SYN_ACK_RETRIES; i++)
 		apus_list_init(&l->requests[i]);
 	apus_timer_init(&l->timer, timer_fired);
-	apus_waitq_init(&l->acceptors);
-	apus_list_push_back(chain(layer, local.port), &l->link);
-	*out = l;
-	return 0;
 }
 
-/* Out of the tables, with all request entries. */
-static void stop(struct apus_tcp_listener *l)
+void apus_tcp_requests_close(struct apus_tcp_listener *l)
 {
 	struct apus_tcp_request *r;
 
-	l->is_closed = true;
-	apus_list_remove(&l->link);
 	apus_timer_cancel(&l->timer);
 	while ((r = oldest_request(l, 0)))
 		request_close(r); /* a peer that goes on is answered by a reset: CLOSED */
-}
-
-static void free_listener(struct apus_tcp_listener *l)
-{
-	struct apus_heap *heap = apus_shard_heap(l->layer->shard);
-
-	apus_heap_free(heap, l->ready);
-	apus_heap_free(heap, l);
-}
-
-void apus_tcp_listener_unhold(struct apus_tcp_listener *l)
-{
-	if (!--l->holds)
-		free_listener(l);
-}
-
-void apus_tcp_listener_shut(struct apus_tcp_listener *l, int64_t now_ns)
-{
-	struct apus_tcp *c;
-
-	stop(l);
-	while ((c = apus_tcp_listener_take(l)))
-		apus_tcp_call_abort(c, now_ns);
-	apus_waitq_wake_all(&l->acceptors, 0);
-	apus_tcp_listener_unhold(l);
-}
-
-void apus_tcp_listener_destroy(struct apus_tcp_listener *l)
-{
-	apus_must(apus_waitq_empty(&l->acceptors));
-	stop(l);
-	free_listener(l); /* what waited to be accepted is in the demux or among the detached */
 }

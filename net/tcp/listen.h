@@ -5,9 +5,10 @@
  * A SYN makes a request entry of at most 96 bytes, not a connection: that comes with the ACK of our
  * SYN. Entries hang in their listener by the number of SYN-ACKs sent, each list in order of time,
  * so that one timer per listener serves them all in O(1). Backlog bounds the entries of a listener
- * and the connections nobody accepted yet, each; at the limit a SYN takes the place of the oldest
- * entry that let a SYN-ACK time out, or is dropped: a flood that never answers cannot lock others
- * out for more than a second.
+ * and the connections nobody accepted yet, each; at the limit a SYN is answered by a cookie and
+ * makes no entry. With cookies switched off it takes the place of the oldest entry that let a
+ * SYN-ACK time out, or is dropped: a flood that never answers cannot lock others out for more than
+ * a second.
  */
 #ifndef APUS_NET_TCP_LISTEN_H
 #define APUS_NET_TCP_LISTEN_H
@@ -45,6 +46,7 @@ struct apus_tcp_listener {
 	uint32_t ready_head;     /* taken so far */
 	uint32_t ready_tail;     /* put so far */
 	uint32_t holds;          /* the user's handle and tasks in accept */
+	int64_t cookie_at_ns;    /* the last one was sent; long ago: none is out */
 	bool is_closed;
 	struct apus_waitq acceptors;
 };
@@ -71,12 +73,30 @@ struct apus_tcp_listener *apus_tcp_listener_find(const struct apus_tcp_layer *la
 /** apus_tcp_listener_take - the oldest established connection, with its hold; NULL */
 struct apus_tcp *apus_tcp_listener_take(struct apus_tcp_listener *l);
 
+/** apus_tcp_listener_ready - how many wait to be accepted */
+static inline uint32_t apus_tcp_listener_ready(const struct apus_tcp_listener *l)
+{
+	return l->ready_tail - l->ready_head;
+}
+/** apus_tcp_listener_reserve - a place for one more, by doubling the ring if need be. Return: false at the backlog, or without memory */
+APUS_MUST_CHECK bool apus_tcp_listener_reserve(struct apus_tcp_listener *l);
+/** apus_tcp_listener_put - @c waits to be accepted; there must be a place */
+void apus_tcp_listener_put(struct apus_tcp_listener *l, struct apus_tcp *c);
+
 static inline bool apus_tcp_listener_has_ready(const struct apus_tcp_listener *l)
 {
 	return l->ready_tail != l->ready_head;
 }
 
-/** apus_tcp_request_open - a SYN came to @l: remember it and answer */
+/** apus_tcp_requests_init - no entries */
+void apus_tcp_requests_init(struct apus_tcp_listener *l);
+/** apus_tcp_requests_close - forget all entries */
+void apus_tcp_requests_close(struct apus_tcp_listener *l);
+
+/** apus_tcp_cookie_arrives - an ACK to @l, for which there is no entry. Return: false if it is none of our cookies (RFC 4987 §3.6) */
+APUS_MUST_CHECK bool apus_tcp_cookie_arrives(struct apus_tcp_listener *l,
+					     struct apus_tcp_arrival *a);
+/** apus_tcp_request_open - a SYN came to @l: remember it, or have the peer remember it, and answer */
 void apus_tcp_request_open(struct apus_tcp_listener *l, const struct apus_tcp_arrival *a);
 /** apus_tcp_request_arrives - RFC 9293 §3.10.7.4 for SYN-RECEIVED from LISTEN */
 void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arrival *a);

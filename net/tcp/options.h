@@ -11,9 +11,19 @@
 
 APUS_BEGIN_DECLS
 
+/* When a SYN is answered by a cookie instead of making a request entry (RFC 4987 §3.6). */
+enum apus_tcp_cookies {
+	APUS_TCP_COOKIES_WHEN_FULL, /* a listener has as many entries as it may, or all have */
+	APUS_TCP_COOKIES_NEVER,
+	APUS_TCP_COOKIES_ALWAYS,
+};
+
 struct apus_tcp_options {
 	bool no_timestamps; /* neither offered nor accepted (RFC 7323 §3) */
 	bool no_sack;       /* likewise (RFC 2018 §2) */
+	enum apus_tcp_cookies cookies;
+	uint32_t requests_max; /* entries of a listener, at most its backlog; 0: its backlog */
+	bool reset_on_overflow; /* a peer whose ACK finds the accept queue full is reset, not ignored */
 };
 
 APUS_END_DECLS

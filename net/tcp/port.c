@@ -11,6 +11,8 @@
  * as free once 16 ports in a row were taken, if it has waited for a second and our new numbers lie
  * beyond its old ones. So TIME-WAIT cannot exhaust the ports.
  */
+#include "net/tcp/port.h"
+
 #include "net/tcp/listen.h"
 #include "net/tcp/timewait.h"
 

@@ -187,12 +187,6 @@ void apus_tcp_check(const struct apus_tcp *c);
 
 /** apus_tcp_arrives - RFC 9293 §3.10.7.3 and .4 for an existing connection */
 void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a);
-/** apus_tcp_challenge - want a challenge ACK, if the limit lets one pass */
-void apus_tcp_challenge(struct apus_tcp *c, int64_t now_ns);
-/** apus_tcp_challenge_next - after a challenge ACK now: the tick before which there is no other */
-uint32_t apus_tcp_challenge_next(struct apus_tcp_layer *layer, int64_t now_ns);
-/** apus_tcp_challenge_limited - is it too early for another? */
-bool apus_tcp_challenge_limited(uint32_t challenge_tick, int64_t now_ns);
 
 /* ---- ack.c ---- */
 
@@ -233,11 +227,8 @@ void apus_tcp_restart_rexmit(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_start_idle - keepalive, or the end of FIN-WAIT-2 */
 void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns);
 
-/* ---- port.c, layer.c ---- */
+/* ---- layer.c ---- */
 
-/** apus_tcp_choose_port - set @key's local port so that the four-tuple is free. Return: 0, -EADDRNOTAVAIL */
-APUS_MUST_CHECK int apus_tcp_choose_port(struct apus_tcp_layer *layer, struct apus_tcp_key *key,
-					 int64_t now_ns);
 /** apus_tcp_key_of - the four-tuple of a segment */
 static inline struct apus_tcp_key apus_tcp_key_of(const struct apus_segment *seg)
 {

@@ -12,6 +12,7 @@
 #include "net/tcp/user.h"
 
 #include "net/ip/ipv4.h"
+#include "net/tcp/port.h"
 
 #include <errno.h>
 

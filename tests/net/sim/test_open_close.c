@@ -5,7 +5,7 @@
 #include "tests/net/sim/script.h"
 
 #include "net/stack_internal.h"
-#include "net/tcp/tcb.h"
+#include "net/tcp/port.h"
 
 /* --- Connecting ---------------------------------------------------------------------------- */
 

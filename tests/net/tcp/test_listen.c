@@ -11,7 +11,7 @@ static struct peer *p;
 
 static int setup(void **state)
 {
-	p = peer_open();
+	p = peer_open_with((struct apus_tcp_options){.cookies = APUS_TCP_COOKIES_NEVER});
 	return 0;
 }
 
@@ -26,6 +26,7 @@ static int64_t now(void)
 	return apus_clock_read(&p->clock);
 }
 
+/* Without cookies, which have tests of their own: test_syncookies.c. */
 static void listen_with(uint32_t backlog)
 {
 	struct apus_endpoint any = {.port = SERVER_PORT};

@@ -5,6 +5,7 @@
  */
 #include "tests/net/tcp/tcp_peer.h"
 
+#include "net/tcp/port.h"
 #include "net/tcp/timewait.h"
 
 #define PORTS (APUS_TCP_PORT_LAST - APUS_TCP_PORT_FIRST + 1)
