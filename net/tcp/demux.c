@@ -157,6 +157,7 @@ void apus_tcp_demux_remove(struct apus_tcp_demux *d, const void *entry)
 
 	apus_must((const void *)(slot->tagged & ~KIND_MASK) == entry);
 	d->used--;
+	d->removals++;
 	/* Move back every later entry that the hole would otherwise cut off from its home. */
 	for (uint32_t i = hole + 1;; i++) {
 		const struct apus_tcp_slot *next = &d->slots[i & d->mask];

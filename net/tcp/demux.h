@@ -46,6 +46,7 @@ struct apus_tcp_demux {
 	uint32_t mask;
 	uint32_t used;
 	uint32_t limit;     /* entries at most */
+	uint64_t removals;  /* so far */
 	uint64_t secret[6]; /* of the hash */
 };
 

@@ -106,7 +106,15 @@ enum apus_tcp_counter {
 /* Ephemeral ports (RFC 6056): Linux's range. */
 #define APUS_TCP_PORT_FIRST 32768
 #define APUS_TCP_PORT_LAST  60999
-#define APUS_TCP_PORT_MARKS 64 /* counters of algorithm 4, a power of two */
+#define APUS_TCP_PORT_MARKS 4096 /* of algorithm 4, a power of two: few peers share one */
+#define APUS_TCP_PORT_MEMOS 8    /* a power of two */
+
+/* That a search for a port was in vain. */
+struct apus_tcp_port_memo {
+	uint64_t hash;     /* of whom it was to be connected to */
+	uint64_t removals; /* demux.removals at the time: nothing has been given back since */
+	int64_t until_ns;
+};
 
 #define APUS_TCP_LISTENER_HEADS 64    /* chains of listeners by port, a power of two */
 #define APUS_TCP_GAPS_MAX       65536 /* of all connections: 8 MiB */
@@ -132,6 +140,7 @@ struct apus_tcp_layer {
 	struct apus_siphash_key ts_key;
 	struct apus_tcp_cookie_jar cookies;
 	struct apus_tcp_options options;
+	struct apus_tcp_port_memo port_memos[APUS_TCP_PORT_MEMOS];
 	uint16_t port_marks[APUS_TCP_PORT_MARKS];
 	uint16_t mss; /* what we can receive: MTU less headers (RFC 9293 §3.7.1) */
 	uint64_t counters[APUS_TCP_COUNTER_COUNT];

@@ -19,6 +19,7 @@
 
 #include "net/ip/ipv4.h"
 #include "net/tcp/challenge.h"
+#include "net/tcp/port.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
 #include "runtime/sched/shard.h"
@@ -229,7 +230,7 @@ static uint32_t choose_iss(const struct apus_tcp_layer *layer, const struct apus
 	uint32_t iss = apus_tcp_isn(layer, &r->key, a->now_ns);
 
 	if (a->reopens && apus_seq_leq(iss, a->old.snd_nxt))
-		return a->old.snd_nxt + UINT16_MAX + 2; /* Linux's distance */
+		return apus_tcp_isn_beyond(a->old.snd_nxt);
 	return iss;
 }
 

@@ -18,22 +18,43 @@
 
 /* ---- §3.10.1 OPEN Call ---- */
 
-int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote, int64_t now_ns,
-		       struct apus_tcp **out)
+/* The two addresses and ports; *iss is the number to begin with. */
+static int choose_key(struct apus_tcp_layer *layer, struct apus_endpoint local,
+		      struct apus_endpoint remote, int64_t now_ns, struct apus_tcp_key *key,
+		      uint32_t *iss)
 {
-	struct apus_tcp_key key = {.remote = remote.addr, .remote_port = remote.port};
-	struct apus_addr local;
+	struct apus_addr source;
 
 	/* RFC 9293 §3.9.2.3 (MUST-46): not to an address that no single host has. */
 	if (!remote.port || !apus_ipv4_is_unicast(layer->ip, remote.addr))
 		return -EADDRNOTAVAIL;
 
-	int rc = apus_ipv4_source(layer->ip, remote.addr, &local);
+	int rc = apus_ipv4_source(layer->ip, remote.addr, &source);
 
 	if (rc)
 		return rc;
-	key.local = local;
-	rc = apus_tcp_choose_port(layer, &key, now_ns);
+	if (!apus_addr_is_any(local.addr)) { /* RFC 9293 §3.9.1.1 (MUST-43) */
+		if (!apus_ipv4_is_ours(layer->ip, local.addr))
+			return -EADDRNOTAVAIL;
+		source = local.addr;
+	}
+	*key = (struct apus_tcp_key){
+		.local = source,
+		.local_port = local.port,
+		.remote = remote.addr,
+		.remote_port = remote.port,
+	};
+	return local.port ? apus_tcp_claim_port(layer, key, now_ns, iss)
+			  : apus_tcp_choose_port(layer, key, now_ns, iss);
+}
+
+int apus_tcp_call_open_from(struct apus_tcp_layer *layer, struct apus_endpoint local,
+			    struct apus_endpoint remote, int64_t now_ns, struct apus_tcp **out)
+{
+	struct apus_tcp_key key;
+	uint32_t iss;
+	int rc = choose_key(layer, local, remote, now_ns, &key, &iss);
+
 	if (rc)
 		return rc;
 
@@ -50,12 +71,19 @@ int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote
 	layer->alive++;
 	apus_tcp_hold(c);
 	/* SND.UNA to ISS; SND.NXT becomes ISS+1 when the SYN leaves, at the end of this turn. */
-	c->snd.una = c->snd.rxt = c->snd.nxt = apus_tcp_isn(layer, &key, now_ns);
+	c->snd.una = c->snd.rxt = c->snd.nxt = iss;
 	apus_tcp_enter(c, APUS_TCP_SYN_SENT);
 	c->want |= APUS_TCP_WANT_SYN;
 	apus_tcp_mark(c);
 	*out = c;
 	return 0;
+}
+
+int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote, int64_t now_ns,
+		       struct apus_tcp **out)
+{
+	return apus_tcp_call_open_from(layer, (struct apus_endpoint){.port = 0}, remote, now_ns,
+				       out);
 }
 
 /* ---- §3.10.2 SEND Call ---- */

@@ -23,6 +23,11 @@
 APUS_MUST_CHECK int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote,
 				       int64_t now_ns, struct apus_tcp **out);
 
+/** apus_tcp_call_open_from - the same, from @local: any address and port 0 are chosen. Return: also -EADDRNOTAVAIL (not ours), -EADDRINUSE (the four-tuple) */
+APUS_MUST_CHECK int apus_tcp_call_open_from(struct apus_tcp_layer *layer,
+					    struct apus_endpoint local, struct apus_endpoint remote,
+					    int64_t now_ns, struct apus_tcp **out);
+
 /** apus_tcp_call_send - SEND: queue what fits. Return: bytes; -EAGAIN when none; -EPIPE, -ECONNRESET, -ETIMEDOUT, ... */
 APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n,
 					   int64_t now_ns);
