@@ -151,14 +151,19 @@ void apus_tcp_time_wait_open(struct apus_tcp *c, int64_t now_ns)
 }
 
 /*
- * RFC 9293 §3.6.1 (MAY-2): a SYN may reopen the connection from TIME-WAIT; that its number is
- * beyond the old connection's tells it from an old duplicate (timestamps would tell more surely:
- * RFC 6191). Our own number will be beyond, too, and if the SYN was old after all TIME-WAIT
- * comes back: listen.c.
+ * RFC 9293 §3.6.1 (MAY-2, SHLD-4): a SYN may reopen the connection from TIME-WAIT. That its
+ * timestamp is later than any of the old connection's tells it from an old duplicate, whatever its
+ * number (RFC 6191); if one of the two had no timestamps, or they are equal, its number has to.
+ * Our own number will be beyond, too, and if the SYN was old after all TIME-WAIT comes back:
+ * listen.c.
  */
 static bool is_newer_syn(const struct apus_tcp_time_wait *tw, const struct apus_segment *seg)
 {
-	return seg->syn && !seg->rst && !seg->has_ack && apus_seq_gt(seg->seq, tw->rcv_nxt);
+	if (!seg->syn || seg->rst || seg->has_ack)
+		return false;
+	if (tw->has_ts && seg->has_ts && seg->ts_val != tw->ts_recent)
+		return !apus_tcp_is_old(seg, tw->ts_recent);
+	return apus_seq_gt(seg->seq, tw->rcv_nxt);
 }
 
 static void answer(struct apus_tcp_layer *layer, const struct apus_tcp_time_wait *tw,

@@ -196,6 +196,109 @@ static void newer_syn_without_a_listener_is_reset(void **state)
 	assert_int_equal(waiting(), 0);
 }
 
+/* ---- RFC 6191: timestamps tell more surely than numbers ---- */
+
+#define TS 100000
+
+static void send_with_ts(struct apus_segment seg, uint32_t ts_val)
+{
+	seg.has_ts = true;
+	seg.ts_val = ts_val;
+	send_from(PEER_PORT, seg);
+}
+
+/* As close_from(), of a connection with timestamps, the last of which is TS. */
+static void close_with_ts(void)
+{
+	struct apus_segment fin;
+	uint32_t iss;
+
+	send_with_ts(syn_at(SYN_SEQ), TS - 2);
+	assert_true(peer_last(p)->has_ts);
+	iss = peer_last(p)->seq;
+	send_with_ts(with_ack(SYN_SEQ + 1, iss + 1), TS - 1);
+	apus_tcp_call_close(apus_tcp_listener_take(p->listener), apus_clock_read(&p->clock));
+	peer_turn(p);
+	fin = with_ack(SYN_SEQ + 1, iss + 2);
+	fin.fin = true;
+	send_with_ts(fin, TS);
+	snd_nxt = iss + 2;
+	rcv_nxt = SYN_SEQ + 2;
+	assert_int_equal(waiting(), 1);
+	peer_forget(p);
+}
+
+static void assert_reopened(bool is)
+{
+	assert_int_equal(waiting(), !is);
+	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_TIME_WAIT_REUSED), is);
+	assert_int_equal(apus_tcp_layer_open(&p->stack->tcp), is);
+	assert_int_equal(peer_last(p)->syn, is);
+	if (is)
+		assert_true((int32_t)(peer_last(p)->seq - snd_nxt) > 0);
+	else
+		assert_int_equal(peer_last(p)->ack, rcv_nxt);
+}
+
+static void later_timestamp_reopens_whatever_the_number(void **state)
+{
+	close_with_ts();
+	send_with_ts(syn_at(rcv_nxt - 50000), TS + 1);
+	assert_reopened(true);
+}
+
+static void earlier_timestamp_does_not_reopen_whatever_the_number(void **state)
+{
+	close_with_ts();
+	send_with_ts(syn_at(rcv_nxt + 50000), TS - 1);
+	assert_reopened(false);
+	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_PAWS_REJECTED), 1);
+}
+
+static void equal_timestamp_leaves_it_to_the_number(void **state)
+{
+	close_with_ts();
+	send_with_ts(syn_at(rcv_nxt - 1), TS);
+	assert_reopened(false);
+	send_with_ts(syn_at(rcv_nxt + 1), TS);
+	assert_reopened(true);
+}
+
+static void syn_without_timestamp_leaves_it_to_the_number(void **state)
+{
+	close_with_ts();
+	send_from(PEER_PORT, syn_at(rcv_nxt - 1));
+	assert_reopened(false);
+	send_from(PEER_PORT, syn_at(rcv_nxt + 1));
+	assert_reopened(true);
+}
+
+static void timestamp_without_one_before_leaves_it_to_the_number(void **state)
+{
+	close_from(PEER_PORT);
+	send_with_ts(syn_at(rcv_nxt - 1), TS);
+	assert_reopened(false);
+	send_with_ts(syn_at(rcv_nxt + 1), TS);
+	assert_reopened(true);
+}
+
+/* It was old after all: TIME-WAIT is back, and still knows the timestamp. */
+static void reopened_by_timestamp_and_refused_it_comes_back(void **state)
+{
+	struct apus_segment rst = {.rst = true, .wscale = -1, .seq = 0};
+
+	close_with_ts();
+	rst.seq = rcv_nxt - 50000 + 1;
+	send_with_ts(syn_at(rcv_nxt - 50000), TS + 1);
+	assert_reopened(true);
+	send_from(PEER_PORT, rst);
+	assert_int_equal(waiting(), 1);
+	peer_forget(p);
+	send_with_ts(syn_at(rcv_nxt + 1), TS);
+	assert_int_equal(waiting(), 1);
+	assert_int_equal(peer_last(p)->ack, rcv_nxt);
+}
+
 static void at_the_limit_the_oldest_gives_way(void **state)
 {
 	for (uint16_t i = 0; i < 70; i++) /* connections_max of the fixture is 64 */
@@ -242,6 +345,12 @@ int main(int argc, char **argv)
 		TEST(newer_syn_that_is_refused_brings_the_entry_back),
 		TEST(older_syn_is_answered_by_an_ack),
 		TEST(newer_syn_without_a_listener_is_reset),
+		TEST(later_timestamp_reopens_whatever_the_number),
+		TEST(earlier_timestamp_does_not_reopen_whatever_the_number),
+		TEST(equal_timestamp_leaves_it_to_the_number),
+		TEST(syn_without_timestamp_leaves_it_to_the_number),
+		TEST(timestamp_without_one_before_leaves_it_to_the_number),
+		TEST(reopened_by_timestamp_and_refused_it_comes_back),
 		TEST(at_the_limit_the_oldest_gives_way),
 		TEST(text_can_be_read_after_the_entry_took_over),
 	};
