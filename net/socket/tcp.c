@@ -16,6 +16,7 @@
 #include "net/tcp/user.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sched/task.h"
+#include "runtime/sync/timeout.h"
 
 #include <errno.h>
 
@@ -76,7 +77,8 @@ struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l)
 
 /* ---- connections ---- */
 
-int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
+int apus_tcp_connect_from(struct apus_endpoint local, struct apus_endpoint remote,
+			  struct apus_tcp **out)
 {
 	struct apus_tcp_layer *layer = layer_self();
 	struct apus_tcp *c;
@@ -87,7 +89,7 @@ int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
 	rc = apus_checkpoint();
 	if (rc)
 		return (int)rc;
-	rc = apus_tcp_call_open(layer, remote, apus_now(), &c);
+	rc = apus_tcp_call_open_from(layer, local, remote, apus_now(), &c);
 	if (rc)
 		return (int)rc;
 	while (!rc && (c->state == APUS_TCP_SYN_SENT || c->state == APUS_TCP_SYN_RECEIVED))
@@ -100,6 +102,11 @@ int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
 	}
 	*out = c;
 	return 0;
+}
+
+int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
+{
+	return apus_tcp_connect_from((struct apus_endpoint){.port = 0}, remote, out);
 }
 
 int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
@@ -190,9 +197,33 @@ int apus_tcp_shutdown(struct apus_tcp *c)
 	return apus_tcp_call_shutdown(c);
 }
 
+/* Until our FIN, and all before it, is acknowledged or never will be; a hold keeps @c. */
+static void linger(struct apus_tcp *c)
+{
+	struct apus_timeout limit;
+	int64_t rc = 0;
+
+	apus_timeout_begin(&limit, (int64_t)c->linger_units << APUS_TCP_LINGER_SHIFT);
+	while (!rc && (apus_tcp_fin_due(c) || c->state == APUS_TCP_SYN_RECEIVED))
+		rc = apus_waitq_wait(&c->writers, "tcp close");
+	rc = apus_timeout_end(&limit, rc);
+	if (rc == -ECANCELED) { /* there is nobody here to be told: the next wait is */
+		apus_task_cancel(apus_task_self());
+		(void)apus_task_uncancel(apus_task_self());
+	}
+}
+
 void apus_tcp_close(struct apus_tcp *c)
 {
+	bool lingers = c->linger_units && apus_task_self();
+
+	if (lingers)
+		apus_tcp_hold(c);
 	apus_tcp_call_close(c, apus_now());
+	if (!lingers)
+		return;
+	linger(c);
+	apus_tcp_unhold(c);
 }
 
 void apus_tcp_abort(struct apus_tcp *c)
@@ -218,9 +249,17 @@ static uint32_t ticks_of(int64_t ns)
 	return (uint32_t)((apus_min(ns, most_ns) + apus_tcp_tick_ns(1) - 1) >> 20);
 }
 
+/* Rounded up, too: about five hours at most. */
+static uint16_t linger_units_of(int64_t ns)
+{
+	int64_t most_ns = (int64_t)UINT16_MAX << APUS_TCP_LINGER_SHIFT;
+
+	return ns <= 0 ? 0 : (uint16_t)(((apus_min(ns, most_ns) - 1) >> APUS_TCP_LINGER_SHIFT) + 1);
+}
+
 int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 {
-	/* Only linger has a meaning below 0; a linger that waits would make close wait. */
+	/* Only linger has a meaning below 0. */
 	if (value < 0 && option != APUS_TCP_LINGER_NS)
 		return -EINVAL;
 	switch (option) {
@@ -245,9 +284,8 @@ int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 		c->user_timeout_ticks = ticks_of(value);
 		break;
 	case APUS_TCP_LINGER_NS:
-		if (value > 0)
-			return -EINVAL;
 		c->is_linger_reset = !value;
+		c->linger_units = linger_units_of(value);
 		break;
 	default:
 		return -EINVAL;

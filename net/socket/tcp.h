@@ -23,7 +23,7 @@ enum apus_tcp_option {
 	APUS_TCP_KEEPALIVE_INTERVAL_NS, /* default 75 s */
 	APUS_TCP_KEEPALIVE_PROBES,      /* default 9 */
 	APUS_TCP_USER_TIMEOUT_NS,       /* 0: RFC 9293's R2 (default) */
-	APUS_TCP_LINGER_NS, /* < 0: close in the background (default); 0: close resets */
+	APUS_TCP_LINGER_NS, /* < 0: close in the background (default); 0: close resets; > 0: close waits so long */
 };
 
 /**
@@ -49,6 +49,18 @@ struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l);
  *          -ECANCELED (nothing is left behind).
  */
 APUS_MUST_CHECK int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out);
+
+/**
+ * apus_tcp_connect_from - as apus_tcp_connect(), from an endpoint of one's own choice
+ * @local: any address: the one that fits the way; port 0: an ephemeral one
+ *
+ * Context: task, suspends.
+ * Return:  as apus_tcp_connect(); -EADDRNOTAVAIL also for an address that is not ours; -EADDRINUSE
+ *          for a port from which there is a connection to @remote.
+ * Source:  RFC 9293 §3.9.1.1 (MUST-43)
+ */
+APUS_MUST_CHECK int apus_tcp_connect_from(struct apus_endpoint local, struct apus_endpoint remote,
+					  struct apus_tcp **out);
 
 /**
  * apus_tcp_read - take bytes from the stream, in order
@@ -84,7 +96,9 @@ APUS_MUST_CHECK int apus_tcp_shutdown(struct apus_tcp *c);
  * apus_tcp_close - close both ways and give the connection up; consumes @c
  *
  * Does not wait: queued bytes and the FIN are still delivered (RFC 9293 §3.9.1.5). Unread data is a reset (RFC 2525 §2.17).
- * Context: any, on the shard.
+ * With APUS_TCP_LINGER_NS above 0 a task waits until they are acknowledged, or the time is over, or it is cancelled (which
+ * its next wait then tells); whatever remains is delivered in the background.
+ * Context: any, on the shard; suspends if it lingers.
  */
 void apus_tcp_close(struct apus_tcp *c);
 /** apus_tcp_abort - reset; consumes @c. Context: any, on the shard. Source: RFC 9293 §3.9.1.6 */

@@ -54,6 +54,8 @@ static inline int64_t apus_tcp_tick_ns(uint32_t ticks)
 	return (int64_t)ticks << 20;
 }
 
+#define APUS_TCP_LINGER_SHIFT 28 /* units of linger: about a quarter of a second */
+
 struct apus_tcp {
 	/* Found by, and what state. */
 	struct apus_tcp_key key;  /* first: demux.h */
@@ -118,6 +120,9 @@ struct apus_tcp {
 	uint32_t keepalive_ticks; /* option; 0: off */
 	uint32_t keepalive_interval_ticks; /* option */
 	uint32_t user_timeout_ticks;       /* option; 0: R2 */
+	uint16_t linger_units;             /* option: how long a close waits; 0: not */
+	uint16_t
+		mss_most; /* text and options per segment as both SYNs allow, whatever the path does */
 	struct apus_timer timer;
 	struct apus_waitq readers;
 	struct apus_waitq writers; /* and who waits for the handshake */
