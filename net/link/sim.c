@@ -19,11 +19,14 @@
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
+#include <rte_ip.h>
 
 #define MTU_DEFAULT  1500
 #define L2_BYTES_MAX (RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN)
 #define RATE_BPS_MAX (UINT64_C(1) << 50)
 #define DELAY_NS_MAX (3600 * APUS_SEC)
+
+#define QUEUE_BYTES_MAX (1U << 30)
 
 struct coming {
 	int64_t arrives_ns;
@@ -39,6 +42,7 @@ struct end {
 	int64_t busy_until_ns; /* when what it sent before has left, at the wire's rate */
 	unsigned int number;   /* in wire->ends */
 	bool up;
+	bool is_congested; /* the frame that is being sent met a queue beyond mark_bytes */
 	uint64_t counters[APUS_SIM_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 };
@@ -46,6 +50,7 @@ struct end {
 struct apus_sim_wire {
 	struct apus_heap *heap;
 	struct apus_sim_wire_options options; /* with the defaults filled in */
+	int64_t queue_ns, mark_ns;            /* queue_bytes, mark_bytes at the rate; 0: none */
 	uint32_t ring_size;                   /* a power of two, >= queue_frames */
 	uint32_t opened;                      /* ends ever opened: the next one's number */
 	uint32_t holders;                     /* the opener and the open ends */
@@ -116,6 +121,22 @@ static void forget_sender(struct rte_mbuf *m)
 	m->hash.rss = 0;
 }
 
+/* RFC 3168 §5: a frame of ours alone, that says it may be marked. */
+static void mark_congestion(struct end *from, struct rte_mbuf *m)
+{
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(eth + 1);
+
+	if (m->data_len < sizeof(*eth) + sizeof(*ip) ||
+	    eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) ||
+	    !(ip->type_of_service & RTE_IPV4_HDR_ECN_MASK))
+		return;
+	ip->type_of_service |= RTE_IPV4_HDR_ECN_CE;
+	ip->hdr_checksum = 0;
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+	from->counters[APUS_SIM_TX_MARKED]++;
+}
+
 /* Is there room for one more on the way to @to? Else it is the sender's loss. */
 static bool has_room(struct end *from, const struct end *to)
 {
@@ -139,6 +160,8 @@ static void deliver_copy(struct end *from, struct end *to, const struct rte_mbuf
 		return;
 	}
 	forget_sender(copy);
+	if (from->is_congested)
+		mark_congestion(from, copy);
 	coming_push(to, copy, arrives_ns);
 }
 
@@ -155,6 +178,8 @@ static void deliver(struct end *from, struct end *to, struct rte_mbuf *m, int64_
 		return;
 	}
 	forget_sender(m);
+	if (from->is_congested)
+		mark_congestion(from, m);
 	coming_push(to, m, arrives_ns);
 }
 
@@ -209,16 +234,30 @@ static void switch_frame(struct end *from, struct rte_mbuf *m, int64_t arrives_n
 	rte_pktmbuf_free(m);
 }
 
+/* How long so many bytes take to leave; there is a rate. */
+static int64_t span_ns(const struct apus_sim_wire *wire, uint32_t bytes)
+{
+	uint64_t rate_bps = wire->options.rate_bps;
+
+	return (int64_t)(((uint64_t)bytes * 8 * APUS_SEC + rate_bps - 1) / rate_bps);
+}
+
+/* Does the queue take a frame, and is it so long that it is marked? */
+static bool queue_takes(struct end *e, const struct rte_mbuf *m, int64_t now_ns)
+{
+	const struct apus_sim_wire *wire = e->wire;
+	int64_t wait_ns = e->busy_until_ns - now_ns;
+
+	e->is_congested = wire->mark_ns && wait_ns > wire->mark_ns;
+	return !wire->queue_ns || wait_ns + span_ns(wire, m->pkt_len) <= wire->queue_ns;
+}
+
 /* When a frame that is sent now arrives; the rate lets one frame leave after the other. */
 static int64_t arrival_ns(struct end *e, const struct rte_mbuf *m, int64_t now_ns)
 {
-	uint64_t rate_bps = e->wire->options.rate_bps;
-
-	if (rate_bps > 0) {
-		uint64_t bits = (uint64_t)m->pkt_len * 8;
-
-		e->busy_until_ns = apus_max(e->busy_until_ns, now_ns) +
-				   (int64_t)((bits * APUS_SEC + rate_bps - 1) / rate_bps);
+	if (e->wire->options.rate_bps > 0) {
+		e->busy_until_ns =
+			apus_max(e->busy_until_ns, now_ns) + span_ns(e->wire, m->pkt_len);
 		now_ns = e->busy_until_ns;
 	}
 	return now_ns + e->wire->options.delay_ns;
@@ -239,6 +278,11 @@ static void send_one(struct end *e, struct rte_mbuf *m, int64_t now_ns)
 	}
 	if (m->pkt_len > (uint32_t)wire->options.mtu + L2_BYTES_MAX) {
 		e->counters[APUS_SIM_TX_DROP_TOO_LONG]++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (!queue_takes(e, m, now_ns)) {
+		e->counters[APUS_SIM_TX_DROP_QUEUE]++;
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -320,7 +364,9 @@ int apus_sim_wire_open(struct apus_heap *heap, const struct apus_sim_wire_option
 	o.ends_max = o.ends_max ? o.ends_max : 2;
 	o.mtu = o.mtu ? o.mtu : MTU_DEFAULT;
 	if (o.delay_ns < 0 || o.delay_ns > DELAY_NS_MAX || o.rate_bps > RATE_BPS_MAX ||
-	    o.queue_frames > APUS_SIM_QUEUE_MAX || o.ends_max < 2 || o.ends_max > APUS_SIM_ENDS_MAX)
+	    o.queue_frames > APUS_SIM_QUEUE_MAX || o.ends_max < 2 ||
+	    o.ends_max > APUS_SIM_ENDS_MAX || o.queue_bytes > QUEUE_BYTES_MAX ||
+	    o.mark_bytes > QUEUE_BYTES_MAX || (!o.rate_bps && (o.queue_bytes || o.mark_bytes)))
 		return -EINVAL;
 
 	wire = apus_heap_zalloc(heap, sizeof(*wire) + o.ends_max * sizeof(wire->ends[0]));
@@ -328,6 +374,8 @@ int apus_sim_wire_open(struct apus_heap *heap, const struct apus_sim_wire_option
 		return -ENOMEM;
 	wire->heap = heap;
 	wire->options = o;
+	wire->queue_ns = o.queue_bytes ? span_ns(wire, o.queue_bytes) : 0;
+	wire->mark_ns = o.mark_bytes ? span_ns(wire, o.mark_bytes) : 0;
 	wire->ring_size = rte_align32pow2(o.queue_frames);
 	wire->holders = 1;
 	*out = wire;

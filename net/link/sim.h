@@ -3,7 +3,8 @@
  * net/link/sim.h: a wire in a simulated world: links without a device.
  *
  * A wire has two or more ends, and each end is a link for one stack. What one end sends reaches the
- * others after a delay, at a limited rate, through a bounded queue, and never out of order. Loss,
+ * others after a delay, at a limited rate, through a bounded queue that drops at its tail and may
+ * mark what it lets through (RFC 3168 §5), and never out of order. Loss,
  * jitter, reordering, duplication and damage are not here: wrap an end (net/link/impair.h).
  *
  * With two ends the wire does not look into frames. With more it is a switch that knows where every
@@ -28,8 +29,12 @@ struct apus_sim_wire_options {
 	int64_t delay_ns;      /* from the end that sends to the one that receives */
 	uint64_t rate_bps;     /* bits of frames per second that an end sends at; 0: no limit */
 	uint32_t queue_frames; /* on their way to one end, at most; more are dropped; 0: 1024 */
-	uint32_t ends_max;     /* 0: 2 */
-	uint16_t mtu;          /* largest IP packet; 0: 1500 */
+	uint32_t
+		queue_bytes; /* that wait at an end for its turn at the rate; more are dropped; 0: no limit */
+	uint32_t
+		mark_bytes; /* when more than that wait, IPv4 that may be is marked: CE; 0: never */
+	uint32_t ends_max;  /* 0: 2 */
+	uint16_t mtu;       /* largest IP packet; 0: 1500 */
 };
 
 /*
@@ -39,9 +44,11 @@ struct apus_sim_wire_options {
 typedef void (*apus_sim_trace_fn)(void *arg, unsigned int end, const struct rte_mbuf *m,
 				  int64_t now_ns);
 
-#define APUS_SIM_COUNTERS(X)     \
- X(TX_DROP_DOWN, "tx_drop_down") \
- X(TX_DROP_TOO_LONG, "tx_drop_too_long")
+#define APUS_SIM_COUNTERS(X)             \
+ X(TX_DROP_DOWN, "tx_drop_down")         \
+ X(TX_DROP_TOO_LONG, "tx_drop_too_long") \
+ X(TX_DROP_QUEUE, "tx_drop_queue")       \
+ X(TX_MARKED, "tx_marked")
 
 enum apus_sim_counter {
 #define X(id, name) APUS_SIM_##id,

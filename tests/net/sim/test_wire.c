@@ -7,6 +7,7 @@
 #include "tests/net/net_test.h"
 
 #include <errno.h>
+#include <rte_ip.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -283,7 +284,8 @@ static void options_out_of_range_are_refused(void **state)
 {
 	static const struct apus_sim_wire_options wrong[] = {
 		{.delay_ns = -1},         {.delay_ns = INT64_MAX},
-		{.rate_bps = UINT64_MAX}, {.queue_frames = UINT32_MAX},
+		{.rate_bps = UINT64_MAX}, {.queue_bytes = 1},
+		{.mark_bytes = 1},        {.queue_frames = UINT32_MAX},
 		{.ends_max = 1},          {.ends_max = APUS_SIM_ENDS_MAX + 1},
 	};
 	struct fixture *f = *state;
@@ -387,6 +389,70 @@ static void slow_and_fast_ends_of_a_switch_arrive_in_order_of_time(void **state)
 	assert_int_equal(arrived(f, 2, 1500 * APUS_US), 1);
 }
 
+/* Only what waits for the rate is in the queue, not what is on its way. */
+static void queue_of_bytes_drops_at_its_tail_and_loses_no_time(void **state)
+{
+	struct fixture *f = *state;
+
+	open_wire(f, &(struct apus_sim_wire_options){
+			     .rate_bps = 8000000, .delay_ns = APUS_SEC, .queue_bytes = 300});
+	for (int i = 0; i < 4; i++)
+		send_frame(f, 0, 100, (uint8_t)i, 0);
+	assert_int_equal(apus_sim_end_counter(f->ends[0], APUS_SIM_TX_DROP_QUEUE), 1);
+	send_frame(f, 0, 100, 9, 100 * APUS_US); /* one has left */
+	assert_int_equal(apus_sim_end_counter(f->ends[0], APUS_SIM_TX_DROP_QUEUE), 1);
+	for (int i = 0; i < 3; i++)
+		expect_frame(f, 1, 100, (uint8_t)i, APUS_SEC + 300 * APUS_US);
+	expect_nothing(f, 1, APUS_SEC + 399 * APUS_US);
+	expect_frame(f, 1, 100, 9, APUS_SEC + 400 * APUS_US); /* right behind the third */
+}
+
+/* An IPv4 header with these two bits of ECN. */
+static void send_ipv4(struct fixture *f, uint8_t ecn, int64_t now_ns)
+{
+	struct rte_mbuf *m = frame_new(f->pool, 100, 0);
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(eth + 1);
+
+	eth->ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	ip->version_ihl = RTE_IPV4_VHL_DEF;
+	ip->type_of_service = 0x80 | ecn;
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+	apus_link_tx(f->ends[0], &m, 1, now_ns);
+}
+
+static uint8_t take_tos(struct fixture *f, int64_t now_ns)
+{
+	struct rte_mbuf *m = NULL;
+	uint8_t tos;
+
+	assert_int_equal(apus_link_rx(f->ends[1], &m, 1, now_ns), 1);
+
+	const struct rte_ipv4_hdr *ip =
+		rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, RTE_ETHER_HDR_LEN);
+
+	assert_int_equal(rte_raw_cksum(ip, sizeof(*ip)), 0xffff);
+	tos = ip->type_of_service;
+	rte_pktmbuf_free(m);
+	return tos;
+}
+
+static void long_queue_marks_what_may_be_marked(void **state)
+{
+	struct fixture *f = *state;
+
+	open_wire(f, &(struct apus_sim_wire_options){.rate_bps = 8000000, .mark_bytes = 150});
+	for (uint8_t ecn = 0; ecn < 4; ecn++)
+		send_ipv4(f, ecn, 0);
+	send_ipv4(f, 2, 300 * APUS_US); /* 100 bytes wait */
+	assert_int_equal(take_tos(f, APUS_MS), 0x80);
+	assert_int_equal(take_tos(f, APUS_MS), 0x81); /* 100 waited */
+	assert_int_equal(take_tos(f, APUS_MS), 0x83); /* ECT(0) behind 200 */
+	assert_int_equal(take_tos(f, APUS_MS), 0x83);
+	assert_int_equal(take_tos(f, APUS_MS), 0x82);
+	assert_int_equal(apus_sim_end_counter(f->ends[0], APUS_SIM_TX_MARKED), 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -395,6 +461,8 @@ int main(void)
 		TEST(frame_arrives_after_the_delay_and_not_before),
 		TEST(frames_keep_their_order),
 		TEST(rate_lets_one_frame_leave_after_the_other),
+		TEST(queue_of_bytes_drops_at_its_tail_and_loses_no_time),
+		TEST(long_queue_marks_what_may_be_marked),
 		TEST(full_queue_drops_the_last_and_counts),
 		TEST(own_frame_is_moved_and_shared_one_is_copied),
 		TEST(header_with_indirect_payload_arrives_whole),
