@@ -37,20 +37,6 @@ static struct rte_tcp_hdr *tcp_of(const struct apus_gso *g, void *header)
 	return (struct rte_tcp_hdr *)(void *)((uint8_t *)header + g->l2_bytes + g->l3_bytes);
 }
 
-/* The pseudo header's sum (RFC 9293 §3.1), for so many bytes of text. */
-static uint32_t sum_pseudo_header(const struct apus_gso *g, const struct rte_ipv4_hdr *ip,
-				  uint32_t text_bytes)
-{
-	struct {
-		uint32_t src, dst;
-		uint8_t zero, protocol;
-		uint16_t bytes;
-	} h = {ip->src_addr, ip->dst_addr, 0, IPPROTO_TCP,
-	       rte_cpu_to_be_16((uint16_t)(g->l4_bytes + text_bytes))};
-
-	return rte_raw_cksum(&h, sizeof(h));
-}
-
 /* The headers of frames with so much text: lengths, the IP checksum, and the sum of what is fixed. */
 static void set_length(struct apus_gso *g, uint32_t text_bytes)
 {
@@ -62,9 +48,9 @@ static void set_length(struct apus_gso *g, uint32_t text_bytes)
 	ip->hdr_checksum = 0;
 	if (!(g->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM))
 		ip->hdr_checksum = rte_ipv4_cksum(ip);
-	g->sum = sum_pseudo_header(g, ip, text_bytes);
+	g->sum = apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_TCP, g->l4_bytes + text_bytes);
 	if (!(g->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM))
-		g->sum += rte_raw_cksum(tcp, g->l4_bytes);
+		g->sum = apus_sum_add(g->sum, apus_sum(tcp, g->l4_bytes));
 }
 
 void apus_gso_begin(struct apus_gso *g, struct rte_mbuf *m, struct rte_mempool *pool,
@@ -180,7 +166,7 @@ static void write_header(const struct apus_gso *g, struct rte_mbuf *frame, uint8
 {
 	void *header = rte_pktmbuf_mtod(frame, void *);
 	struct rte_tcp_hdr *tcp = tcp_of(g, header);
-	uint32_t sum = g->sum;
+	uint64_t sum = g->sum;
 
 	memcpy(header, g->header, g->header_bytes);
 	tcp->sent_seq = rte_cpu_to_be_32(g->seq);
@@ -189,9 +175,9 @@ static void write_header(const struct apus_gso *g, struct rte_mbuf *frame, uint8
 		tcp->cksum = apus_sum_fold(sum);
 		return;
 	}
-	sum += rte_cpu_to_be_16((uint16_t)(g->seq >> 16)) + rte_cpu_to_be_16((uint16_t)g->seq);
-	sum += rte_cpu_to_be_16(flags);
-	sum += apus_mbuf_sum(frame, g->header_bytes, frame->pkt_len - g->header_bytes);
+	sum = apus_sum_add(sum, (uint64_t)tcp->sent_seq + rte_cpu_to_be_16(flags));
+	sum = apus_sum_add(sum,
+			   apus_mbuf_sum(frame, g->header_bytes, frame->pkt_len - g->header_bytes));
 	tcp->cksum = (uint16_t)~apus_sum_fold(sum);
 }
 

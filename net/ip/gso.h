@@ -26,7 +26,7 @@ struct apus_gso {
 	uint64_t ol_flags; /* of every frame */
 	uint32_t left;     /* bytes of text, not given out yet */
 	uint32_t seq;      /* of the next frame */
-	uint32_t sum; /* of pseudo header and TCP header of a full frame, without SEQ and flags */
+	uint64_t sum; /* of pseudo header and TCP header of a full frame, without SEQ and flags */
 	uint16_t segment_bytes;
 	uint16_t header_bytes, l2_bytes, l3_bytes, l4_bytes;
 	uint8_t flags; /* of the whole run */

@@ -81,7 +81,7 @@ static void answer_echo(struct apus_icmp *icmp, struct rte_mbuf *m, int64_t now_
 	h->icmp_type = APUS_ICMP_ECHO_REPLY;
 	h->icmp_cksum = (uint16_t)~apus_sum_fold(
 		(uint16_t)~h->icmp_cksum +
-		(uint32_t)(uint16_t)~rte_cpu_to_be_16(APUS_ICMP_ECHO_REQUEST << 8));
+		(uint64_t)(uint16_t)~rte_cpu_to_be_16(APUS_ICMP_ECHO_REQUEST << 8));
 	/* Of nothing but zeros the sum is minus zero, which only 0xffff says (RFC 1624 §3). */
 	if (!h->icmp_cksum)
 		h->icmp_cksum = 0xffff;
@@ -162,7 +162,7 @@ static bool valid(struct apus_icmp *icmp, struct rte_mbuf *m)
 		icmp->counters[APUS_ICMP_DROP_SHORT]++;
 		return false;
 	}
-	if (apus_mbuf_sum(m, m->l3_len, m->pkt_len - m->l3_len) != 0xffff) {
+	if (apus_sum_fold(apus_mbuf_sum(m, m->l3_len, m->pkt_len - m->l3_len)) != UINT16_MAX) {
 		icmp->counters[APUS_ICMP_DROP_CHECKSUM]++;
 		return false;
 	}

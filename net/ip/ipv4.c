@@ -127,7 +127,7 @@ static bool checksum_good(const struct rte_mbuf *m)
 	if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD || told == RTE_MBUF_F_RX_IP_CKSUM_NONE)
 		return true;
 	/* Not known; or bad, which drivers say of what they do not understand, too. */
-	return rte_raw_cksum(apus_ipv4_header(m), m->l3_len) == 0xffff;
+	return apus_sum_fold(apus_sum(apus_ipv4_header(m), m->l3_len)) == UINT16_MAX;
 }
 
 /* RFC 1122 §3.2.1.3: what may not be a source on a wire; our own address is LAND's. */
@@ -291,7 +291,7 @@ static void write_header(const struct apus_ipv4 *ip, struct rte_mbuf *m, uint8_t
 	if (ip->link->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
 		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	else
-		h->hdr_checksum = rte_ipv4_cksum(h);
+		h->hdr_checksum = (uint16_t)~apus_sum_fold(apus_sum(h, sizeof(*h)));
 }
 
 /* Broadcast and groups have their Ethernet address by rule (RFC 894, RFC 1112 §6.4). */

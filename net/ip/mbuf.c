@@ -58,9 +58,9 @@ void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes)
 	}
 }
 
-uint16_t apus_mbuf_sum(const struct rte_mbuf *m, uint32_t offset, uint32_t bytes)
+uint64_t apus_mbuf_sum_slow(const struct rte_mbuf *m, uint32_t offset, uint32_t bytes)
 {
-	uint32_t sum = 0;
+	uint64_t sum = 0;
 	bool odd = false;
 
 	apus_must_op(offset + bytes, <=, m->pkt_len);
@@ -68,13 +68,13 @@ uint16_t apus_mbuf_sum(const struct rte_mbuf *m, uint32_t offset, uint32_t bytes
 		offset -= m->data_len;
 	for (; bytes > 0; m = m->next) {
 		uint32_t part_bytes = apus_min(bytes, m->data_len - offset);
-		uint16_t part =
-			rte_raw_cksum(rte_pktmbuf_mtod_offset(m, const void *, offset), part_bytes);
+		uint16_t part = apus_sum_fold(
+			apus_sum(rte_pktmbuf_mtod_offset(m, const void *, offset), part_bytes));
 
 		sum += odd ? rte_bswap16(part) : part;
 		odd ^= part_bytes & 1;
 		bytes -= part_bytes;
 		offset = 0;
 	}
-	return apus_sum_fold(sum);
+	return sum;
 }

@@ -5,7 +5,7 @@
 #ifndef APUS_NET_IP_MBUF_H
 #define APUS_NET_IP_MBUF_H
 
-#include "runtime/base/compiler.h"
+#include "net/ip/sum.h"
 
 #include <rte_mbuf.h>
 
@@ -16,15 +16,9 @@ APUS_MUST_CHECK bool apus_mbuf_pull_slow(struct rte_mbuf *m, uint32_t bytes);
 /** apus_mbuf_trim - cut the packet to @bytes <= pkt_len; segments left empty are freed */
 void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes);
 
-/**
- * apus_mbuf_sum - one's complement sum of @bytes bytes from @offset on, not inverted
- *
- * Both lie within the packet. Unlike rte_raw_cksum_mbuf() of DPDK 22.11 it is right for segments
- * that begin at an odd byte: that one swaps their sum before it is folded, and loses the carries.
- *
- * Context: any. Source: RFC 1071
- */
-APUS_MUST_CHECK uint16_t apus_mbuf_sum(const struct rte_mbuf *m, uint32_t offset, uint32_t bytes);
+/** apus_mbuf_sum_slow - the other half of apus_mbuf_sum(): over several segments */
+APUS_MUST_CHECK uint64_t apus_mbuf_sum_slow(const struct rte_mbuf *m, uint32_t offset,
+					    uint32_t bytes);
 
 /* inline definitions */
 
@@ -39,12 +33,20 @@ APUS_MUST_CHECK static inline bool apus_mbuf_pull(struct rte_mbuf *m, uint32_t b
 	return apus_likely(m->data_len >= bytes) || apus_mbuf_pull_slow(m, bytes);
 }
 
-/* One's complement sums: 16 bits of a, then of b, with the carry brought round. */
-static inline uint16_t apus_sum_fold(uint32_t sum)
+/**
+ * apus_mbuf_sum - apus_sum() of @bytes bytes from @offset on; both lie within the packet
+ *
+ * Unlike rte_raw_cksum_mbuf() of DPDK 22.11 it is right for segments that begin at an odd byte: that
+ * one swaps their sum before it is folded, and loses the carries.
+ *
+ * Context: any. Source: RFC 1071
+ */
+APUS_MUST_CHECK static inline uint64_t apus_mbuf_sum(const struct rte_mbuf *m, uint32_t offset,
+						     uint32_t bytes)
 {
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
+	if (apus_likely(offset + bytes <= m->data_len))
+		return apus_sum(rte_pktmbuf_mtod_offset(m, const void *, offset), bytes);
+	return apus_mbuf_sum_slow(m, offset, bytes);
 }
 
 /* True if we may write to the packet's bytes: nobody else holds them. */

@@ -111,16 +111,10 @@ static bool checksum_good(struct apus_udp_layer *layer, const struct rte_mbuf *m
 	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		return true; /* NONE: there is none in the packet, but the data was verified */
 
-	/* The pseudo header has UDP's length, which rte_ipv4_phdr_cksum() would take from IP's. */
-	struct {
-		uint32_t src, dst;
-		uint8_t zero, proto;
-		uint16_t length;
-	} pseudo = {ip->src_addr, ip->dst_addr, 0, IPPROTO_UDP, h->dgram_len};
+	uint16_t bytes = rte_be_to_cpu_16(h->dgram_len);
+	uint64_t sum = apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_UDP, bytes);
 
-	uint32_t sum = apus_mbuf_sum(m, m->l3_len, rte_be_to_cpu_16(h->dgram_len));
-
-	return apus_sum_fold(sum + rte_raw_cksum(&pseudo, sizeof(pseudo))) == 0xffff;
+	return apus_sum_fold(apus_sum_add(apus_mbuf_sum(m, m->l3_len, bytes), sum)) == UINT16_MAX;
 }
 
 /* Return: what is wrong with it; APUS_UDP_COUNTER_COUNT if nothing, and it is cut to its length */
@@ -358,25 +352,21 @@ static void put_checksum(const struct apus_udp_layer *layer, struct rte_mbuf *m,
 			 struct apus_addr src)
 {
 	struct rte_udp_hdr *h = rte_pktmbuf_mtod(m, struct rte_udp_hdr *);
-	struct {
-		uint32_t src, dst;
-		uint8_t zero, proto;
-		uint16_t length;
-	} pseudo = {apus_addr_to_v4(src), apus_addr_to_v4(to->addr), 0, IPPROTO_UDP,
-		    rte_cpu_to_be_16((uint16_t)m->pkt_len)};
-	uint32_t sum = rte_raw_cksum(&pseudo, sizeof(pseudo));
+	uint64_t sum = apus_sum_pseudo(apus_addr_to_v4(src), apus_addr_to_v4(to->addr), IPPROTO_UDP,
+				       m->pkt_len);
 
 	*h = (struct rte_udp_hdr){
 		.src_port = rte_cpu_to_be_16(u->local.port),
 		.dst_port = rte_cpu_to_be_16(to->port),
-		.dgram_len = pseudo.length,
+		.dgram_len = rte_cpu_to_be_16((uint16_t)m->pkt_len),
 	};
 	if (layer->ip->link->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
 		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-		h->dgram_cksum = (uint16_t)sum;
+		h->dgram_cksum = apus_sum_fold(sum);
 		return;
 	}
-	h->dgram_cksum = (uint16_t)~apus_sum_fold(sum + apus_mbuf_sum(m, 0, m->pkt_len));
+	h->dgram_cksum =
+		(uint16_t)~apus_sum_fold(apus_sum_add(apus_mbuf_sum(m, 0, m->pkt_len), sum));
 	if (!h->dgram_cksum)
 		h->dgram_cksum = 0xffff;
 }

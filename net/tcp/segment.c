@@ -76,29 +76,20 @@ static void store_32(uint8_t *p, uint32_t value)
 	memcpy(p, &value, sizeof(value));
 }
 
-/* The sum of the pseudo header (RFC 9293 §3.1); addresses in network order. */
-static uint16_t sum_pseudo_header(uint32_t src, uint32_t dst, uint32_t tcp_bytes)
-{
-	struct {
-		uint32_t src, dst;
-		uint8_t zero, protocol;
-		uint16_t bytes;
-	} h = {src, dst, 0, IPPROTO_TCP, rte_cpu_to_be_16((uint16_t)tcp_bytes)};
-
-	return rte_raw_cksum(&h, sizeof(h));
-}
-
 static bool checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip)
 {
+	uint32_t bytes = m->pkt_len - m->l3_len;
+
 	switch (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) {
 	case RTE_MBUF_F_RX_L4_CKSUM_GOOD:
 	case RTE_MBUF_F_RX_L4_CKSUM_NONE: /* not computed, for it never left the host */
 		return true;
 	case RTE_MBUF_F_RX_L4_CKSUM_BAD: /* drivers err: look ourselves */
 	default:
-		return apus_sum_fold((uint32_t)apus_mbuf_sum(m, m->l3_len, m->pkt_len - m->l3_len) +
-				     sum_pseudo_header(ip->src_addr, ip->dst_addr,
-						       m->pkt_len - m->l3_len)) == 0xffff;
+		return apus_sum_fold(apus_sum_add(
+			       apus_mbuf_sum(m, m->l3_len, bytes),
+			       apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_TCP, bytes))) ==
+		       UINT16_MAX;
 	}
 }
 
@@ -372,7 +363,7 @@ int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg, uint6
 	uint32_t options_bytes = put_options(options, seg);
 	uint32_t header_bytes = APUS_SEGMENT_HEADER_MIN + options_bytes;
 	struct rte_tcp_hdr *tcp;
-	uint16_t pseudo;
+	uint64_t pseudo;
 	bool is_run;
 
 	tcp = (struct rte_tcp_hdr *)rte_pktmbuf_prepend(m, (uint16_t)header_bytes);
@@ -394,13 +385,14 @@ int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg, uint6
 	m->l4_len = header_bytes;
 	/* Of a run each segment has a checksum of its own: who cuts it adds the length, and all else. */
 	is_run = m->ol_flags & RTE_MBUF_F_TX_TCP_SEG;
-	pseudo = sum_pseudo_header(apus_addr_to_v4(seg->local), apus_addr_to_v4(seg->remote),
-				   is_run ? 0 : m->pkt_len);
+	pseudo = apus_sum_pseudo(apus_addr_to_v4(seg->local), apus_addr_to_v4(seg->remote),
+				 IPPROTO_TCP, is_run ? 0 : m->pkt_len);
 	if (is_run || tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) {
-		tcp->cksum = pseudo;
+		tcp->cksum = apus_sum_fold(pseudo);
 		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4;
 		return 0;
 	}
-	tcp->cksum = (uint16_t)~apus_sum_fold((uint32_t)apus_mbuf_sum(m, 0, m->pkt_len) + pseudo);
+	tcp->cksum =
+		(uint16_t)~apus_sum_fold(apus_sum_add(apus_mbuf_sum(m, 0, m->pkt_len), pseudo));
 	return 0;
 }

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/ip/sum.h: one's complement sums, of which the checksums of IP, TCP and UDP are made (RFC 1071).
+ *
+ * DPDK's rte_raw_cksum() is written for whole packets. Most of what is summed is short (headers,
+ * small segments), so that is added here in words of 64 bits; from APUS_SUM_LONG_BYTES on DPDK's is
+ * the faster one. Sums are of bytes as they lie in memory: a checksum is stored as it comes.
+ */
+#ifndef APUS_NET_IP_SUM_H
+#define APUS_NET_IP_SUM_H
+
+#include "runtime/base/compiler.h"
+
+#include <rte_ip.h>
+#include <string.h>
+
+APUS_BEGIN_DECLS
+
+#define APUS_SUM_LONG_BYTES 512
+
+/* 16 bits of a sum, with the carries brought round. */
+static inline uint16_t apus_sum_fold(uint64_t sum)
+{
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	return (uint16_t)sum;
+}
+
+/* Adds with the carry brought round. */
+static inline uint64_t apus_sum_add(uint64_t sum, uint64_t word)
+{
+	sum += word;
+	return sum + (sum < word);
+}
+
+/**
+ * apus_sum - of @bytes bytes at @data, not inverted, not folded
+ *
+ * Two sums are joined by apus_sum_add(), if what the second was made of begins at an even byte.
+ * Context: any.
+ */
+APUS_MUST_CHECK static inline uint64_t apus_sum(const void *data, size_t bytes)
+{
+	const uint8_t *at = (const uint8_t *)data;
+	uint64_t sum = 0, word;
+	uint32_t half;
+	uint16_t quarter;
+
+	if (bytes >= APUS_SUM_LONG_BYTES)
+		return rte_raw_cksum(data, bytes);
+	for (; bytes >= sizeof(word); bytes -= sizeof(word), at += sizeof(word)) {
+		memcpy(&word, at, sizeof(word));
+		sum = apus_sum_add(sum, word);
+	}
+	if (bytes & sizeof(half)) {
+		memcpy(&half, at, sizeof(half));
+		sum = apus_sum_add(sum, half);
+		at += sizeof(half);
+	}
+	if (bytes & sizeof(quarter)) {
+		memcpy(&quarter, at, sizeof(quarter));
+		sum = apus_sum_add(sum, quarter);
+		at += sizeof(quarter);
+	}
+	if (bytes & 1) {
+		quarter = 0;
+		memcpy(&quarter, at, 1); /* as if a zero byte followed */
+		sum = apus_sum_add(sum, quarter);
+	}
+	return sum;
+}
+
+/**
+ * apus_sum_pseudo - of the pseudo header of TCP and UDP (RFC 9293 §3.1)
+ * @src, @dst: in network order
+ * @bytes:     of the header of TCP or UDP and of what follows it, < 65536
+ */
+static inline uint64_t apus_sum_pseudo(uint32_t src, uint32_t dst, uint8_t protocol, uint32_t bytes)
+{
+	return (uint64_t)src + dst + rte_cpu_to_be_16(protocol) + rte_cpu_to_be_16((uint16_t)bytes);
+}
+
+APUS_END_DECLS
+
+#endif
