@@ -434,9 +434,10 @@ static bool fifth_as_established(struct apus_tcp *c, const struct apus_tcp_arriv
 	const struct apus_segment *seg = &a->seg;
 	bool fin_acked = false;
 
-	if (apus_seq_between(c->snd.una, seg->ack, c->snd.nxt))
+	if (apus_seq_between(c->snd.una, seg->ack, c->snd.nxt)) {
+		c->snd.acked += apus_min(seg->ack - c->snd.una, UINT32_MAX - c->snd.acked);
 		fin_acked = apus_tcp_take_ack(c, seg, a->now_ns);
-	else if (seg->ack == c->snd.una)
+	} else if (seg->ack == c->snd.una)
 		apus_tcp_take_same_ack(c, seg, a->now_ns);
 
 	/* "If SND.UNA =< SEG.ACK =< SND.NXT, the send window should be updated", by newer segments. */
@@ -480,9 +481,12 @@ static enum check fifth_check_ack(struct apus_tcp *c, const struct apus_tcp_arri
 	if (c->state == APUS_TCP_SYN_RECEIVED)
 		return fifth_in_syn_received(c, a);
 
-	/* RFC 5961 §5.2: (SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT */
+	/*
+	 * RFC 5961 §5.2: (SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT. As in Linux since 6.7, the
+	 * peer cannot have acknowledged what was never sent, which is less than the window at first.
+	 */
 	if (apus_seq_gt(seg->ack, c->snd.nxt) ||
-	    apus_seq_lt(seg->ack, c->snd.una - c->snd.max_wnd)) {
+	    apus_seq_lt(seg->ack, c->snd.una - apus_min(c->snd.max_wnd, c->snd.acked))) {
 		drop(c, APUS_TCP_COUNT_DROP_BAD_ACK);
 		apus_tcp_challenge(c, a->now_ns);
 		return DONE;

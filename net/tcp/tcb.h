@@ -83,6 +83,7 @@ struct apus_tcp {
 		uint32_t una, nxt, wnd, wl1, wl2;
 		uint32_t rxt;     /* next to be sent, again or for the first time; <= nxt */
 		uint32_t max_wnd; /* largest SND.WND seen */
+		uint32_t acked;   /* bytes that were acknowledged, at most 2^32 - 1 */
 		uint8_t wscale;   /* Snd.Wind.Shift of RFC 7323 */
 	} snd;
 	struct {

@@ -42,6 +42,9 @@ struct peer {
 	uint32_t frame_count;
 	struct heard heard[HEARD_MAX];
 	uint32_t heard_count;
+	bool stamps;     /* every segment that the peer puts has a timestamp of its own or this: */
+	uint32_t ts_val; /* what its clock shows */
+	uint32_t ts_ecr; /* the last one that it heard */
 };
 
 static const struct rte_ether_addr peer_mac = {{2, 0, 0, 0, 0, 2}};
@@ -97,6 +100,7 @@ static void peer_hear(struct peer *p, struct rte_mbuf *m)
 		if (text != h->text)
 			memcpy(h->text, text, h->seg.text_bytes);
 	}
+	p->ts_ecr = h->seg.has_ts ? h->seg.ts_val : p->ts_ecr;
 	p->heard_count++;
 }
 
@@ -198,6 +202,11 @@ static inline void peer_put(struct peer *p, struct apus_segment seg, uint32_t te
 		seg.local_port = PEER_PORT;
 	if (!seg.remote_port)
 		seg.remote_port = p->port;
+	if (p->stamps && !seg.has_ts) {
+		seg.has_ts = true;
+		seg.ts_val = p->ts_val;
+		seg.ts_ecr = seg.has_ack ? p->ts_ecr : 0;
+	}
 	for (uint32_t i = 0; i < text_bytes; i++)
 		packet[i] = test_byte((uint32_t)(first + i));
 	m = test_mbuf(packet, text_bytes, sizeof(packet));

@@ -62,6 +62,14 @@ enum ack_base {
 	ACK_OLD, /* U - M */
 };
 
+/* How a segment is stamped where timestamps were agreed on; all but the first are tried only there. */
+enum stamp {
+	STAMP_SAME, /* as the segments before */
+	STAMP_NEW,
+	STAMP_OLD,
+	STAMP_NONE,
+};
+
 struct row {
 	const char *what;
 	uint8_t flags;
@@ -72,6 +80,7 @@ struct row {
 	uint32_t text_bytes;
 	uint32_t moves; /* RCV.NXT, when it is taken; a SYN not counted */
 	const char *cells;
+	enum stamp stamp;
 };
 
 /*
@@ -88,64 +97,80 @@ struct row {
 /* clang-format off */
 static const struct row rows[] = {
 /*                                                                                    CLO LIS SST SRP SRA EST FW1 FW2 CLW CLG LAK TWT */
-{"RST at R",              F_RST,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- "},
-{"RST at R+1",            F_RST,       AT_NXT,    1, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =a  =a  =a  =a  =a  =a  =a  =a  =- "},
-{"RST at R+W-1",          F_RST,       AT_EDGE,  -1, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =a  =a  =a  =a  =a  =a  =a  =a  =- "},
-{"RST at R+W",            F_RST,       AT_EDGE,   0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- "},
+{"RST at R",              F_RST,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_SAME},
+{"RST at R+1",            F_RST,       AT_NXT,    1, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =a  =a  =a  =a  =a  =a  =a  =a  =- ", STAMP_SAME},
+{"RST at R+W-1",          F_RST,       AT_EDGE,  -1, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =a  =a  =a  =a  =a  =a  =a  =a  =- ", STAMP_SAME},
+{"RST at R+W",            F_RST,       AT_EDGE,   0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
 /* TCP.md §2: "after the peer's FIN a RST at RCV.NXT - 1 is accepted too" */
-{"RST at R-1",            F_RST,       AT_NXT,   -1, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =-  =-  =-  =-  =-  C-x C-  C-  =- "},
-{"RST at R-2",            F_RST,       AT_NXT,   -2, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- "},
-{"RST,ACK at R, S",       F_RST|F_ACK, AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=-  =-  C-n L-  C-n C-x C-x C-x C-x C-  C-  =- "},
-{"RST,ACK at R, S+1",     F_RST|F_ACK, AT_NXT,    0, ACK_NXT,  1,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- "},
-{"RST,ACK at R, U",       F_RST|F_ACK, AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- "},
-{"RST,ACK at R, U-1",     F_RST|F_ACK, AT_NXT,    0, ACK_UNA, -1,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- "},
+{"RST at R-1",            F_RST,       AT_NXT,   -1, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =-  =-  =-  =-  =-  C-x C-  C-  =- ", STAMP_SAME},
+{"RST at R-2",            F_RST,       AT_NXT,   -2, ACK_UNA,  0,  0, 0,              "=-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+{"RST,ACK at R, S",       F_RST|F_ACK, AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=-  =-  C-n L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_SAME},
+{"RST,ACK at R, S+1",     F_RST|F_ACK, AT_NXT,    0, ACK_NXT,  1,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_SAME},
+{"RST,ACK at R, U",       F_RST|F_ACK, AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_SAME},
+{"RST,ACK at R, U-1",     F_RST|F_ACK, AT_NXT,    0, ACK_UNA, -1,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_SAME},
 
-{"SYN at R-1",            F_SYN,       AT_NXT,   -1, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  =e  =e  =a  =a  =a  =a  =a  =a  =a "},
-{"SYN at R+100",          F_SYN,       AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  L-  =a  =a  =a  =a  =a  =a  =a  *  "},
-{"SYN at R+W",            F_SYN,       AT_EDGE,   0, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  =e  =e  =a  =a  =a  =a  =a  =a  *  "},
-{"SYN, text at R+100",    F_SYN,       AT_NXT,  100, ACK_UNA,  0, 10, 0,              "=R  Ss  Ss  L-  =a  =a  =a  =a  =a  =a  =a  *  "},
-{"SYN,ACK at R-1, S",     F_SYN|F_ACK, AT_NXT,   -1, ACK_NXT,  0,  0, 0,              "=r  =r  Ea  =e  *   =a  =a  =a  =a  =a  =a  =a "},
-{"SYN,ACK at R+100, S",   F_SYN|F_ACK, AT_NXT,  100, ACK_NXT,  0,  0, 0,              "=r  =r  Ea  L-  =a  =a  =a  =a  =a  =a  =a  =o "},
-{"SYN,ACK at R+100, S+1", F_SYN|F_ACK, AT_NXT,  100, ACK_NXT,  1,  0, 0,              "=r  =r  =r  L-  =a  =a  =a  =a  =a  =a  =a  =o "},
-{"SYN,ACK at R+100, U",   F_SYN|F_ACK, AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=r  =r  =r  L-  =a  =a  =a  =a  =a  =a  =a  =o "},
-{"SYN,ACK, text",         F_SYN|F_ACK, AT_NXT,  100, ACK_NXT,  0, 10, 10,             "=r  =r  Ead L-  =a  =a  =a  =a  =a  =a  =a  =o "},
+{"SYN at R-1",            F_SYN,       AT_NXT,   -1, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  =e  =e  =a  =a  =a  =a  =a  =a  =a ", STAMP_SAME},
+{"SYN at R+100",          F_SYN,       AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  L-  =a  =a  =a  =a  =a  =a  =a  *  ", STAMP_SAME},
+{"SYN at R+W",            F_SYN,       AT_EDGE,   0, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  =e  =e  =a  =a  =a  =a  =a  =a  *  ", STAMP_SAME},
+{"SYN, text at R+100",    F_SYN,       AT_NXT,  100, ACK_UNA,  0, 10, 0,              "=R  Ss  Ss  L-  =a  =a  =a  =a  =a  =a  =a  *  ", STAMP_SAME},
+{"SYN,ACK at R-1, S",     F_SYN|F_ACK, AT_NXT,   -1, ACK_NXT,  0,  0, 0,              "=r  =r  Ea  =e  *   =a  =a  =a  =a  =a  =a  =a ", STAMP_SAME},
+{"SYN,ACK at R+100, S",   F_SYN|F_ACK, AT_NXT,  100, ACK_NXT,  0,  0, 0,              "=r  =r  Ea  L-  =a  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"SYN,ACK at R+100, S+1", F_SYN|F_ACK, AT_NXT,  100, ACK_NXT,  1,  0, 0,              "=r  =r  =r  L-  =a  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"SYN,ACK at R+100, U",   F_SYN|F_ACK, AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=r  =r  =r  L-  =a  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"SYN,ACK, text",         F_SYN|F_ACK, AT_NXT,  100, ACK_NXT,  0, 10, 10,             "=r  =r  Ead L-  =a  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
 
-{"ACK at R, S",           F_ACK,       AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  E-  E-  =-  2-  =-  =-  T-  C-  =- "},
-{"ACK at R+1, S",         F_ACK,       AT_NXT,    1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  E-  E-  =-  2-  =-  =-  T-  C-  =- "},
-{"ACK at R, S-1",         F_ACK,       AT_NXT,    0, ACK_NXT, -1,  0, 0,              "=r  =r  =r  =r  =r  =-  =-  =-  =-  =-  =-  =- "},
-{"ACK at R, U",           F_ACK,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=r  =r  =r  =r  =r  =-  =-  =-  =-  =-  =-  =- "},
-/* §3.10.7.4 "fifth" discards an ACK out of RFC 5961's range with an ACK, §3.5.2 resets from SYN-RECEIVED. */
-{"ACK at R, U-1",         F_ACK,       AT_NXT,    0, ACK_UNA, -1,  0, 0,              "=r  =r  =r  =q  =q  =-  =-  =-  =-  =-  =-  =- "},
-{"ACK at R, U-M",         F_ACK,       AT_NXT,    0, ACK_OLD,  0,  0, 0,              "=r  =r  =r  =q  =q  =-  =-  =-  =-  =-  =-  =o "},
-{"ACK at R, U-M-1",       F_ACK,       AT_NXT,    0, ACK_OLD, -1,  0, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o "},
-{"ACK at R, S+1",         F_ACK,       AT_NXT,    0, ACK_NXT,  1,  0, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o "},
-{"ACK at R-1, S (probe)", F_ACK,       AT_NXT,   -1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =a "},
-{"ACK at R+W, S",         F_ACK,       AT_EDGE,   0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  *   *   *   *   *   *   *   =o "},
+{"ACK at R, S",           F_ACK,       AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  E-  E-  =-  2-  =-  =-  T-  C-  =- ", STAMP_SAME},
+{"ACK at R+1, S",         F_ACK,       AT_NXT,    1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  E-  E-  =-  2-  =-  =-  T-  C-  =- ", STAMP_SAME},
+{"ACK at R, S-1",         F_ACK,       AT_NXT,    0, ACK_NXT, -1,  0, 0,              "=r  =r  =r  =r  =r  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+{"ACK at R, U",           F_ACK,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=r  =r  =r  =r  =r  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+/*
+ * §3.10.7.4 "fifth" discards an ACK out of RFC 5961's range with an ACK, §3.5.2 resets from
+ * SYN-RECEIVED. Nothing, or 101 in FIN-WAIT-2, was ever acknowledged: less than M.
+ */
+{"ACK at R, U-1",         F_ACK,       AT_NXT,    0, ACK_UNA, -1,  0, 0,              "=r  =r  =r  =q  =q  =a  =a  =-  =a  =a  =a  =- ", STAMP_SAME},
+{"ACK at R, U-M",         F_ACK,       AT_NXT,    0, ACK_OLD,  0,  0, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"ACK at R, U-M-1",       F_ACK,       AT_NXT,    0, ACK_OLD, -1,  0, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"ACK at R, S+1",         F_ACK,       AT_NXT,    0, ACK_NXT,  1,  0, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"ACK at R-1, S (probe)", F_ACK,       AT_NXT,   -1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =a ", STAMP_SAME},
+{"ACK at R+W, S",         F_ACK,       AT_EDGE,   0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  *   *   *   *   *   *   *   =o ", STAMP_SAME},
 
-{"text at R",             F_ACK|F_PSH, AT_NXT,    0, ACK_NXT,  0, 10, 10,             "=r  =r  =-  Ead Ead =ld 2ld =ld =o  To  Co  =o "},
-{"text at R, no ACK",     0,           AT_NXT,    0, ACK_UNA,  0, 10, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- "},
-{"text at R, S-1",        F_ACK,       AT_NXT,    0, ACK_NXT, -1, 10, 10,             "=r  =r  =r  =r  =r  =ld =ld =ld =o  =o  =o  =o "},
-{"text at R, S+1",        F_ACK,       AT_NXT,    0, ACK_NXT,  1, 10, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o "},
-{"text at R+10",          F_ACK,       AT_NXT,   10, ACK_NXT,  0, 10, 0,              "=r  =r  =-  Ea  Ea  =a  2a  =a  =o  To  Co  =o "},
-{"text at R-10 (old)",    F_ACK,       AT_NXT,  -10, ACK_NXT,  0, 10, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =a "},
-{"text at R-5 (half old)", F_ACK,      AT_NXT,   -5, ACK_NXT,  0, 10, 5,              "=r  =r  =-  Ead Ead =ad 2ad =ad =o  To  Co  =o "},
-{"text at R+W",           F_ACK,       AT_EDGE,   0, ACK_NXT,  0, 10, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =o "},
-{"text at R+W-5",         F_ACK,       AT_EDGE,  -5, ACK_NXT,  0, 10, 0,              "=r  =r  =-  Ea  Ea  =a  2a  =a  =o  To  Co  =o "},
-{"URG text at R",         F_ACK|F_URG, AT_NXT,    0, ACK_NXT,  0, 10, 10,             "=r  =r  =-  Ead Ead =ld 2ld =ld =o  To  Co  =o "},
+{"text at R",             F_ACK|F_PSH, AT_NXT,    0, ACK_NXT,  0, 10, 10,             "=r  =r  =-  Ead Ead =ld 2ld =ld =o  To  Co  =o ", STAMP_SAME},
+{"text at R, no ACK",     0,           AT_NXT,    0, ACK_UNA,  0, 10, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+{"text at R, S-1",        F_ACK,       AT_NXT,    0, ACK_NXT, -1, 10, 10,             "=r  =r  =r  =r  =r  =ld =ld =ld =o  =o  =o  =o ", STAMP_SAME},
+{"text at R, S+1",        F_ACK,       AT_NXT,    0, ACK_NXT,  1, 10, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"text at R+10",          F_ACK,       AT_NXT,   10, ACK_NXT,  0, 10, 0,              "=r  =r  =-  Ea  Ea  =a  2a  =a  =o  To  Co  =o ", STAMP_SAME},
+{"text at R-10 (old)",    F_ACK,       AT_NXT,  -10, ACK_NXT,  0, 10, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =a ", STAMP_SAME},
+{"text at R-5 (half old)", F_ACK,      AT_NXT,   -5, ACK_NXT,  0, 10, 5,              "=r  =r  =-  Ead Ead =ad 2ad =ad =o  To  Co  =o ", STAMP_SAME},
+{"text at R+W",           F_ACK,       AT_EDGE,   0, ACK_NXT,  0, 10, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"text at R+W-5",         F_ACK,       AT_EDGE,  -5, ACK_NXT,  0, 10, 0,              "=r  =r  =-  Ea  Ea  =a  2a  =a  =o  To  Co  =o ", STAMP_SAME},
+{"URG text at R",         F_ACK|F_URG, AT_NXT,    0, ACK_NXT,  0, 10, 10,             "=r  =r  =-  Ead Ead =ld 2ld =ld =o  To  Co  =o ", STAMP_SAME},
 
-{"FIN at R, S",           F_FIN|F_ACK, AT_NXT,    0, ACK_NXT,  0,  0, 1,              "=r  =r  =-  Wa  Wa  Wa  Ta  Ta  =o  To  Co  =o "},
-{"FIN at R, S-1",         F_FIN|F_ACK, AT_NXT,    0, ACK_NXT, -1,  0, 1,              "=r  =r  =r  =r  =r  Wa  Xa  Ta  =o  =o  =o  =o "},
-{"FIN at R, no ACK",      F_FIN,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- "},
-{"FIN at R-1 (again)",    F_FIN|F_ACK, AT_NXT,   -1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =a "},
-{"FIN at R+10",           F_FIN|F_ACK, AT_NXT,   10, ACK_NXT,  0,  0, 0,              "=r  =r  =-  Eo  Eo  =o  2o  =o  =o  To  Co  =o "},
-{"FIN at R+W",            F_FIN|F_ACK, AT_EDGE,   0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =o "},
-{"FIN, text at R",        F_FIN|F_ACK, AT_NXT,    0, ACK_NXT,  0, 10, 11,             "=r  =r  =-  Wad Wad Wad Tad Tad =o  To  Co  =o "},
+{"FIN at R, S",           F_FIN|F_ACK, AT_NXT,    0, ACK_NXT,  0,  0, 1,              "=r  =r  =-  Wa  Wa  Wa  Ta  Ta  =o  To  Co  =o ", STAMP_SAME},
+{"FIN at R, S-1",         F_FIN|F_ACK, AT_NXT,    0, ACK_NXT, -1,  0, 1,              "=r  =r  =r  =r  =r  Wa  Xa  Ta  =o  =o  =o  =o ", STAMP_SAME},
+{"FIN at R, no ACK",      F_FIN,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+{"FIN at R-1 (again)",    F_FIN|F_ACK, AT_NXT,   -1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =a ", STAMP_SAME},
+{"FIN at R+10",           F_FIN|F_ACK, AT_NXT,   10, ACK_NXT,  0,  0, 0,              "=r  =r  =-  Eo  Eo  =o  2o  =o  =o  To  Co  =o ", STAMP_SAME},
+{"FIN at R+W",            F_FIN|F_ACK, AT_EDGE,   0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+{"FIN, text at R",        F_FIN|F_ACK, AT_NXT,    0, ACK_NXT,  0, 10, 11,             "=r  =r  =-  Wad Wad Wad Tad Tad =o  To  Co  =o ", STAMP_SAME},
 
-{"SYN,FIN at R+100",      F_SYN|F_FIN, AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=R  *   *   L-  =a  =a  =a  =a  =a  =a  =a  *  "},
-{"SYN,RST at R",          F_SYN|F_RST, AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- "},
-{"null at R",             0,           AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- "},
-{"xmas at R",             0xff,        AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=-  =-  C-n L-  C-n C-x C-x C-x C-x C-  C-  =- "},
-{"all but RST at R+100",  0xfb,        AT_NXT,  100, ACK_NXT,  0,  0, 1,              "=r  =r  Wa  L-  =a  =a  =a  =a  =a  =a  =a  =o "},
+{"SYN,FIN at R+100",      F_SYN|F_FIN, AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=R  *   *   L-  =a  =a  =a  =a  =a  =a  =a  *  ", STAMP_SAME},
+{"SYN,RST at R",          F_SYN|F_RST, AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_SAME},
+{"null at R",             0,           AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+{"xmas at R",             0xff,        AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=-  =-  C-n L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_SAME},
+{"all but RST at R+100",  0xfb,        AT_NXT,  100, ACK_NXT,  0,  0, 1,              "=r  =r  Wa  L-  =a  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
+
+/* RFC 7323 §5.3 (R1): what is old is answered and dropped, but for a RST (§5.2); §3.2: what has no timestamp is dropped in silence. */
+{"text at R, new TS",     F_ACK,       AT_NXT,    0, ACK_NXT,  0, 10, 10,             "=r  =r  =-  Ead Ead =ld 2ld =ld =o  To  Co  =o ", STAMP_NEW},
+{"text at R, old TS",     F_ACK,       AT_NXT,    0, ACK_NXT,  0, 10, 0,              "=r  =r  =-  =a  =a  =a  =a  =a  =a  =a  =a  =a ", STAMP_OLD},
+{"text at R, no TS",      F_ACK,       AT_NXT,    0, ACK_NXT,  0, 10, 0,              "=r  =r  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_NONE},
+{"ACK at R, S, old TS",   F_ACK,       AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =a  =a  =a  =a  =a  =a  =a  =a  =o ", STAMP_OLD},
+{"ACK at R, S, no TS",    F_ACK,       AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_NONE},
+{"FIN at R, S, old TS",   F_FIN|F_ACK, AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =a  =a  =a  =a  =a  =a  =a  =a  =a ", STAMP_OLD},
+{"FIN at R, S, no TS",    F_FIN|F_ACK, AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_NONE},
+{"RST at R, old TS",      F_RST,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_OLD},
+{"RST at R, no TS",       F_RST,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=-  =-  =-  L-  C-n C-x C-x C-x C-x C-  C-  =- ", STAMP_NONE},
+{"SYN at R+100, old TS",  F_SYN,       AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  =a  =a  =a  =a  =a  =a  =a  =a  *  ", STAMP_OLD},
+{"SYN at R+100, no TS",   F_SYN,       AT_NXT,  100, ACK_UNA,  0,  0, 0,              "=R  Ss  Ss  L-  =a  =a  =a  =a  =a  =a  =a  *  ", STAMP_NONE},
 };
 /* clang-format on */
 
@@ -154,6 +179,7 @@ struct variant {
 	bool active;    /* the stack opens it */
 	bool irs_wraps; /* the peer's numbers pass 2^32 within the test */
 	bool iss_wraps; /* the stack's do */
+	bool stamps;    /* timestamps are agreed on; the peer's pass 2^32, too */
 };
 
 /* ---- reaching a state ---- */
@@ -454,6 +480,8 @@ static bool cell_holds(const struct row *row, enum column state, const struct va
 			  .v = *v,
 			  .cell = row->cells + 4 * state};
 
+	t.p->stamps = v->stamps;
+	t.p->ts_val = 0xffffffff;
 	if (v->irs_wraps)
 		t.p->irs = 0xfffffffe - (state >= CLOSE_WAIT);
 	reach(t.p, state, v);
@@ -462,6 +490,8 @@ static bool cell_holds(const struct row *row, enum column state, const struct va
 	t.seg = segment_of(row, &t.before);
 	peer_forget(t.p);
 
+	t.p->stamps = v->stamps && row->stamp != STAMP_NONE;
+	t.p->ts_val += row->stamp == STAMP_NEW ? 1 : row->stamp == STAMP_OLD ? -1U : 0;
 	peer_send(t.p, t.seg, row->text_bytes);
 	if (t.cell[1] == 'l' && !t.p->heard_count)
 		peer_wait(t.p, APUS_TCP_DELAYED_ACK_NS);
@@ -471,10 +501,10 @@ static bool cell_holds(const struct row *row, enum column state, const struct va
 	if (!is_wrong(&t))
 		check_receive(&t);
 	if (is_wrong(&t))
-		fprintf(stderr, "%s in %s%s%s%s: expected %.3s: %s\n", row->what,
+		fprintf(stderr, "%s in %s%s%s%s%s: expected %.3s: %s\n", row->what,
 			column_names[state], v->active ? ", we opened" : "",
 			v->irs_wraps ? ", IRS wraps" : "", v->iss_wraps ? ", ISS wraps" : "",
-			t.cell, t.wrong);
+			v->stamps ? ", timestamps" : "", t.cell, t.wrong);
 	peer_close(t.p);
 	return !is_wrong(&t);
 }
@@ -493,13 +523,13 @@ static void column_holds(enum column state)
 {
 	uint32_t tried = 0, failed = 0;
 
-	for (uint32_t bits = 0; bits < 8; bits++) {
-		struct variant v = {bits & 1, bits & 2, bits & 4};
+	for (uint32_t bits = 0; bits < 16; bits++) {
+		struct variant v = {bits & 1, bits & 2, bits & 4, bits & 8};
 
 		if (!can_reach(state, &v))
 			continue;
 		for (size_t i = 0; i < apus_countof(rows); i++) {
-			if (rows[i].cells[4 * state] == '*')
+			if (rows[i].cells[4 * state] == '*' || (rows[i].stamp && !v.stamps))
 				continue;
 			failed += !cell_holds(&rows[i], state, &v);
 			tried++;
@@ -509,26 +539,23 @@ static void column_holds(enum column state)
 	assert_int_equal(failed, 0);
 }
 
-#define column_test(name, state) \
- static void name(void **unused) \
- {                               \
-  column_holds(state);           \
- }
+/* clang-format off */
+#define column_tests(X) \
+ X(closed, CLOSED) X(listen, LISTEN) \
+ X(syn_sent, SYN_SENT) X(passive_syn_received, SYN_RECEIVED_PASSIVE) \
+ X(active_syn_received, SYN_RECEIVED_ACTIVE) X(established, ESTABLISHED) \
+ X(fin_wait_1, FIN_WAIT_1) X(fin_wait_2, FIN_WAIT_2) \
+ X(close_wait, CLOSE_WAIT) X(closing, CLOSING) \
+ X(last_ack, LAST_ACK) X(time_wait, TIME_WAIT)
+/* clang-format on */
 
-column_test(closed_each_segment_gets_its_answer,
-	    CLOSED) column_test(listen_each_segment_gets_its_answer, LISTEN)
-	column_test(syn_sent_each_segment_gets_its_answer, SYN_SENT) column_test(
-		passive_syn_received_each_segment_gets_its_answer,
-		SYN_RECEIVED_PASSIVE) column_test(active_syn_received_each_segment_gets_its_answer,
-						  SYN_RECEIVED_ACTIVE)
-		column_test(established_each_segment_gets_its_answer, ESTABLISHED) column_test(
-			fin_wait_1_each_segment_gets_its_answer,
-			FIN_WAIT_1) column_test(fin_wait_2_each_segment_gets_its_answer, FIN_WAIT_2)
-			column_test(close_wait_each_segment_gets_its_answer, CLOSE_WAIT)
-				column_test(closing_each_segment_gets_its_answer, CLOSING)
-					column_test(last_ack_each_segment_gets_its_answer, LAST_ACK)
-						column_test(time_wait_each_segment_gets_its_answer,
-							    TIME_WAIT)
+#define X(name, state)                                          \
+ static void name##_each_segment_gets_its_answer(void **unused) \
+ {                                                              \
+  column_holds(state);                                          \
+ }
+column_tests(X)
+#undef X
 
 	/* ---- cells of their own ---- */
 
@@ -657,19 +684,10 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_row_has_a_cell_for_every_state),
-		test_with_pool(closed_each_segment_gets_its_answer),
-		test_with_pool(listen_each_segment_gets_its_answer),
-		test_with_pool(syn_sent_each_segment_gets_its_answer),
-		test_with_pool(passive_syn_received_each_segment_gets_its_answer),
-		test_with_pool(active_syn_received_each_segment_gets_its_answer),
-		test_with_pool(established_each_segment_gets_its_answer),
-		test_with_pool(fin_wait_1_each_segment_gets_its_answer),
-		test_with_pool(fin_wait_2_each_segment_gets_its_answer),
-		test_with_pool(close_wait_each_segment_gets_its_answer),
-		test_with_pool(closing_each_segment_gets_its_answer),
-		test_with_pool(last_ack_each_segment_gets_its_answer),
-		test_with_pool(time_wait_each_segment_gets_its_answer),
-		test_with_pool(ack_at_the_right_edge_is_processed),
+#define X(name, state) test_with_pool(name##_each_segment_gets_its_answer),
+		column_tests(X)
+#undef X
+			test_with_pool(ack_at_the_right_edge_is_processed),
 		test_with_pool(simultaneous_open_ends_in_established),
 		test_with_pool(simultaneous_close_ends_in_time_wait_on_both_sides),
 		test_with_pool(newer_syn_in_time_wait_opens_anew),
