@@ -2,8 +2,7 @@
 /*
  * runtime/sched/sleep.c: a task that waits for a time.
  */
-#include "runtime/sched/internal.h"
-#include "runtime/sched/task.h"
+#include "runtime/sched/park.h"
 
 struct sleeper {
 	struct apus_timer timer;
@@ -22,18 +21,20 @@ static bool cancel_sleep(struct apus_wait *wait)
 	return false;
 }
 
-int apus_sleep_until(int64_t deadline_ns)
+static APUS_SUSPENDS int sleep_slow(int64_t deadline_ns)
 {
 	static const struct apus_wait_type sleeping = {.cancel = cancel_sleep};
 	struct sleeper sleeper;
 
-	if (deadline_ns <= apus_now())
-		return apus_yield();
-
 	apus_timer_init(&sleeper.timer, wake_sleeper);
 	apus_wait_init(&sleeper.wait, &sleeping, "sleep", NULL);
 	apus_timer_arm(&sleeper.timer, deadline_ns);
-	return (int)apus_park(&sleeper.wait);
+	return (int)apus_park_here(&sleeper.wait);
+}
+
+int apus_sleep_until(int64_t deadline_ns)
+{
+	return deadline_ns <= apus_now() ? apus_yield() : sleep_slow(deadline_ns);
 }
 
 int apus_sleep(int64_t ns)

@@ -2,153 +2,32 @@
 /*
  * runtime/sched/task.c: tasks: spawn, switch, park, wake, cancel, await.
  *
- * A task that suspends switches straight to the next task of the lap; only when the lap is over,
- * or a callback is next, does it go back to the loop. Invariants: a task is in the ready queue, or
- * parked with task->wait set, or running, or done; its memory lives while it has not ended or a
- * handle is out.
+ * Invariants: a task is in the ready queue, or parked with task->wait set, or running, or done; its
+ * memory lives while it has not ended or a handle is out.
  */
 #include "runtime/sched/task.h"
 
 #include "runtime/base/log.h"
 #include "runtime/sched/debug.h"
-#include "runtime/sched/internal.h"
+#include "runtime/sched/park.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#if APUS_ASAN
-# include <sanitizer/common_interface_defs.h>
-#endif
-#if APUS_TSAN
-# include <sanitizer/tsan_interface.h>
-#endif
-
-static const int32_t budget_per_run = 128;
-
 apus_thread_local int32_t apus_task_budget;
 
-/* Entries ahead of the one that runs: far enough for the stacks to arrive from memory. */
-static const uint32_t prefetch_task_ahead = 8, prefetch_stack_ahead = 4;
+/* ---------------------------------------------------------------------------- leaving the core */
 
-/* ---------------------------------------------------------------------------- switching stacks */
-
-/*
- * The sanitizers follow by hand: ASan keeps a fake stack per fiber, which a task that ends drops by
- * saving it nowhere; TSan has an object of its own per fiber.
- */
 #if APUS_ASAN
-/* Bounds of the loop's stack, learnt when the thread's first task begins. */
-static apus_thread_local const void *loop_stack_base;
-static apus_thread_local size_t loop_stack_bytes;
+apus_thread_local const void *apus_loop_stack_base;
+apus_thread_local size_t apus_loop_stack_bytes;
 #endif
 
-static inline void switch_to_task(struct apus_shard *s, struct apus_context *from, void **saved,
-				  struct apus_task *to)
-{
-	s->current = to;
-	apus_task_budget = budget_per_run;
-#if APUS_ASAN
-	__sanitizer_start_switch_fiber(saved, to->stack.base, to->stack.bytes);
-#elif APUS_TSAN
-	__tsan_switch_to_fiber(to->fiber, 0);
-#endif
-	apus_context_switch(from, &to->context);
-#if APUS_ASAN
-	__sanitizer_finish_switch_fiber(saved ? *saved : NULL, NULL, NULL);
-#endif
-}
-
-static inline void switch_to_loop(struct apus_shard *s, struct apus_context *from, void **saved)
-{
-	s->current = NULL;
-#if APUS_ASAN
-	__sanitizer_start_switch_fiber(saved, loop_stack_base, loop_stack_bytes);
-#elif APUS_TSAN
-	__tsan_switch_to_fiber(s->tsan_fiber, 0);
-#endif
-	apus_context_switch(from, &s->loop);
-#if APUS_ASAN
-	__sanitizer_finish_switch_fiber(saved ? *saved : NULL, NULL, NULL);
-#endif
-}
-
-/*
- * A new lap may begin without the loop while nothing but tasks has to be looked after: the loop
- * allows a few, and whatever needs the loop (a timer armed, the task it runs for ended) takes the
- * allowance back. Calls from other threads wait for its end: less than a microsecond.
- */
-static inline bool lap_in_place(struct apus_shard *s)
-{
-	if (!s->laps_in_place || s->ready.head == s->ready.tail)
-		return false;
-	s->laps_in_place--;
-	s->counters[APUS_SHARD_LAPS]++;
-	s->lap_end = s->ready.tail;
-	return true;
-}
-
-static inline void prefetch_ahead(const struct apus_ready *r)
-{
-	uintptr_t far = r->ring[(r->head + prefetch_task_ahead) & r->mask];
-	uintptr_t near = r->ring[(r->head + prefetch_stack_ahead) & r->mask];
-
-	apus_prefetch((const void *)far);
-	apus_prefetch((const void *)(near - 192)); /* its frames lie under it */
-}
-
-/* The next entry of the lap if it is a task; NULL sends the caller to the loop. */
-static inline struct apus_task *next_task(struct apus_shard *s)
-{
-	struct apus_ready *r = &s->ready;
-
-	for (;;) {
-		if (r->head == s->lap_end && !lap_in_place(s))
-			return NULL;
-
-		uintptr_t entry = r->ring[r->head & r->mask];
-
-		if (apus_unlikely(!entry)) {
-			r->head++;
-			continue;
-		}
-		if (apus_unlikely(!(entry & APUS_READY_TASK)))
-			return NULL;
-
-		if (r->tail - r->head > prefetch_task_ahead)
-			prefetch_ahead(r);
-		r->head++;
-		return apus_container_of((struct apus_work *)(entry & ~APUS_READY_TASK),
-					 struct apus_task, step);
-	}
-}
-
-/* An eager task goes back to its spawner, the first time that it leaves the core. */
-static APUS_COLD struct apus_task *leave_eager(struct apus_task *t)
+struct apus_task *apus_task_leave_eager(struct apus_task *t)
 {
 	t->is_eager = false;
 	return t->spawner;
-}
-
-static inline struct apus_task *choose_next(struct apus_shard *s, struct apus_task *t)
-{
-	return apus_unlikely(t->is_eager) ? leave_eager(t) : next_task(s);
-}
-
-/* Off this task's stack, until somebody switches back. */
-static inline void suspend(struct apus_shard *s, struct apus_task *t)
-{
-	struct apus_task *next = choose_next(s, t);
-	void *saved = NULL;
-
-	if (apus_likely(next)) {
-		if (next == t)
-			apus_task_budget = budget_per_run;
-		else
-			switch_to_task(s, &t->context, &saved, next);
-	} else {
-		switch_to_loop(s, &t->context, &saved);
-	}
 }
 
 void apus_task_run(struct apus_shard *s, struct apus_task *t)
@@ -158,7 +37,7 @@ void apus_task_run(struct apus_shard *s, struct apus_task *t)
 #if APUS_TSAN
 	s->tsan_fiber = __tsan_get_current_fiber();
 #endif
-	switch_to_task(s, &s->loop, &saved, t);
+	apus_switch_to_task(s, &s->loop, &saved, t);
 }
 
 /* ------------------------------------------------------------------------------ begin and end */
@@ -231,7 +110,7 @@ static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t
 
 	if (!next) {
 		wake_awaiters(t, result);
-		next = choose_next(s, t);
+		next = apus_choose_next(s, t);
 	}
 	apus_vars_put(t->vars);
 
@@ -245,9 +124,9 @@ static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t
 	struct apus_context gone;
 
 	if (next)
-		switch_to_task(s, &gone, NULL, next);
+		apus_switch_to_task(s, &gone, NULL, next);
 	else
-		switch_to_loop(s, &gone, NULL);
+		apus_switch_to_loop(s, &gone, NULL);
 	__builtin_unreachable();
 }
 
@@ -262,9 +141,9 @@ static void enter(void)
 	size_t bytes;
 
 	__sanitizer_finish_switch_fiber(NULL, &base, &bytes);
-	if (!loop_stack_base) {
-		loop_stack_base = base;
-		loop_stack_bytes = bytes;
+	if (!apus_loop_stack_base) {
+		apus_loop_stack_base = base;
+		apus_loop_stack_bytes = bytes;
 	}
 #endif
 	t->state = APUS_TASK_READY;
@@ -377,7 +256,7 @@ static void run_eagerly(struct apus_shard *s, struct apus_task *t, char *top)
 
 	int32_t budget = apus_task_budget;
 
-	switch_to_task(s, &spawner->context, &saved, t);
+	apus_switch_to_task(s, &spawner->context, &saved, t);
 	apus_task_budget = budget - 1;
 }
 
@@ -399,7 +278,7 @@ static struct apus_task *spawn_options(const struct apus_spawn_options *options,
 	char *top = stack_top(s, t) - ((bytes + 63) & ~(size_t)63);
 
 	if (bytes)
-		t->arg = memcpy(top, arg, bytes);
+		t->arg = arg ? memcpy(top, arg, bytes) : top;
 	if (options && options->name)
 		apus_task_set_name(t, options->name);
 	t->refs = refs;
@@ -474,7 +353,19 @@ void apus_wait_init(struct apus_wait *wait, const struct apus_wait_type *type, c
 	init_wait(wait, type, what, object);
 }
 
-static APUS_COLD void wake_callback(struct apus_wait *wait, int64_t rc)
+int apus_wait_join_slow(struct apus_wait *wait, const struct apus_wait_type *type, const char *what,
+			const void *object, struct apus_list *queue)
+{
+	int rc = apus_wait_check(queue);
+
+	if (rc)
+		return rc;
+	apus_wait_init(wait, type, what, object);
+	apus_list_push_back(queue, &wait->link);
+	return 0;
+}
+
+void apus_wake_callback(struct apus_wait *wait, int64_t rc)
 {
 	apus_list_remove(&wait->link);
 	wait->rc = rc;
@@ -482,39 +373,19 @@ static APUS_COLD void wake_callback(struct apus_wait *wait, int64_t rc)
 			&apus_container_of(wait, struct apus_callback, wait)->work, 0);
 }
 
-static inline void wake_task(struct apus_task *t, struct apus_wait *wait, int64_t rc)
-{
-	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
-	apus_list_unlink(&wait->link);
-	wait->rc = rc;
-	t->wait = NULL;
-	t->state = APUS_TASK_READY;
-	apus_task_ready(t->shard, t);
-}
-
-static APUS_COLD void wake_elsewhere(struct apus_wait *wait, int64_t rc)
+void apus_wake_elsewhere(struct apus_wait *wait, int64_t rc)
 {
 	apus_debug_wakes_elsewhere(wait->task, __builtin_return_address(0));
-	wake_task(wait->task, wait, rc);
+	apus_wake_task(wait->task->shard, wait->task, wait, rc);
 }
 
 void apus_wake(struct apus_wait *wait, int64_t rc)
 {
-	struct apus_task *t = wait->task;
-
-	if (apus_unlikely(!t)) {
-		wake_callback(wait, rc);
-		return;
-	}
-	if (apus_unlikely(t->shard != apus_shard_current)) {
-		wake_elsewhere(wait, rc);
-		return;
-	}
-	wake_task(t, wait, rc);
+	apus_wake_here(wait, rc);
 }
 
 /* Tasks that await each other in a circle pass a cancel round; where it comes back, the wait ends. */
-static void cancel_wait(struct apus_wait *wait)
+void apus_wait_cancel(struct apus_wait *wait)
 {
 	struct apus_task *t = wait->task;
 
@@ -530,30 +401,9 @@ static void cancel_wait(struct apus_wait *wait)
 	apus_wake(wait, -ECANCELED);
 }
 
-static inline bool take_cancel(struct apus_task *t)
+APUS_SUSPENDS int64_t apus_park(struct apus_wait *wait)
 {
-	if (apus_likely(!t->must_cancel))
-		return false;
-	t->must_cancel = false;
-	return true;
-}
-
-static inline int64_t park(struct apus_shard *s, struct apus_task *t, struct apus_wait *wait)
-{
-	t->wait = wait;
-	t->state = APUS_TASK_PARKED;
-	if (apus_unlikely(take_cancel(t)))
-		cancel_wait(wait);
-	suspend(s, t);
-	return apus_unlikely(take_cancel(t)) ? -ECANCELED : wait->rc;
-}
-
-int64_t apus_park(struct apus_wait *wait)
-{
-	struct apus_shard *s = apus_shard_current;
-
-	apus_assert(wait->task == s->current);
-	return park(s, s->current, wait);
+	return apus_park_here(wait);
 }
 
 /* Out of what it waits in, but not into the ready queue: it runs next. */
@@ -569,7 +419,7 @@ static struct apus_task *unpark(struct apus_wait *wait, int64_t rc)
 	return t;
 }
 
-void apus_wake_inside(struct apus_wait *wait, int64_t rc)
+APUS_SUSPENDS void apus_wake_inside(struct apus_wait *wait, int64_t rc)
 {
 	struct apus_shard *s = apus_shard_current;
 	struct apus_task *self = s->current, *t = unpark(wait, rc);
@@ -578,11 +428,11 @@ void apus_wake_inside(struct apus_wait *wait, int64_t rc)
 
 	t->is_eager = true;
 	t->spawner = self;
-	switch_to_task(s, &self->context, &saved, t);
+	apus_switch_to_task(s, &self->context, &saved, t);
 	apus_task_budget = budget - 1;
 }
 
-int64_t apus_park_into(struct apus_wait *wait, struct apus_wait *next, int64_t rc)
+APUS_SUSPENDS int64_t apus_park_into(struct apus_wait *wait, struct apus_wait *next, int64_t rc)
 {
 	struct apus_task *t = wait->task;
 	struct apus_shard *s = t->shard;
@@ -591,8 +441,8 @@ int64_t apus_park_into(struct apus_wait *wait, struct apus_wait *next, int64_t r
 	apus_assert(t == s->current && !t->is_eager);
 	t->wait = wait;
 	t->state = APUS_TASK_PARKED;
-	switch_to_task(s, &t->context, &saved, unpark(next, rc));
-	return apus_unlikely(take_cancel(t)) ? -ECANCELED : wait->rc;
+	apus_switch_to_task(s, &t->context, &saved, unpark(next, rc));
+	return apus_unlikely(apus_take_cancel(t)) ? -ECANCELED : wait->rc;
 }
 
 bool apus_task_is_inside(void)
@@ -611,7 +461,7 @@ bool apus_task_cancel(struct apus_task *t)
 	t->cancelling++;
 	t->shard->counters[APUS_SHARD_CANCELS]++;
 	if (t->state == APUS_TASK_PARKED)
-		cancel_wait(t->wait);
+		apus_wait_cancel(t->wait);
 	else
 		t->must_cancel = true;
 	return true;
@@ -624,11 +474,21 @@ static bool pass_cancel_on(struct apus_wait *wait)
 	return apus_task_cancel((struct apus_task *)(uintptr_t)wait->object);
 }
 
-int64_t apus_await(struct apus_task *t)
+static APUS_SUSPENDS int64_t await_slow(struct apus_task *t)
 {
 	static const struct apus_wait_type await_task = {.cancel = pass_cancel_on};
+	struct apus_wait wait;
+	int64_t rc = apus_wait_join(&wait, &await_task, "task", t, &t->awaiters);
+
+	if (apus_likely(!rc))
+		rc = apus_park_here(&wait);
+	put(t);
+	return rc;
+}
+
+int64_t apus_await(struct apus_task *t)
+{
 	struct apus_shard *s = apus_shard_current;
-	struct apus_task *self = s->current;
 	int64_t rc;
 
 	if (apus_unlikely(!t))
@@ -636,40 +496,34 @@ int64_t apus_await(struct apus_task *t)
 	if (apus_unlikely(t->shard != s))
 		return apus_wrong_shard(t, "await", __builtin_return_address(0));
 	t->result_seen = true;
-	if (apus_unlikely(t == self)) {
+	if (apus_unlikely(t == s->current)) {
 		put(t);
 		return -EDEADLK;
 	}
-	if (t->state == APUS_TASK_DONE) {
-		rc = apus_checkpoint();
-		if (!rc)
-			rc = t->result;
-	} else {
-		struct apus_wait wait;
-
-		init_wait(&wait, &await_task, "task", t);
-		apus_list_push_back(&t->awaiters, &wait.link);
-		rc = park(s, self, &wait);
-	}
+	if (t->state != APUS_TASK_DONE)
+		return await_slow(t);
+	rc = apus_checkpoint();
+	if (!rc)
+		rc = t->result;
 	put(t);
 	return rc;
 }
 
-int apus_yield(void)
+APUS_SUSPENDS int apus_yield(void)
 {
 	struct apus_shard *s = apus_shard_current;
 	struct apus_task *t = s->current;
 
 	apus_task_ready(s, t);
-	suspend(s, t);
-	return apus_unlikely(take_cancel(t)) ? -ECANCELED : 0;
+	apus_suspend(s, t);
+	return apus_unlikely(apus_take_cancel(t)) ? -ECANCELED : 0;
 }
 
 int apus_checkpoint_slow(void)
 {
 	struct apus_shard *s = apus_shard_current;
 
-	apus_task_budget = budget_per_run;
+	apus_task_budget = APUS_BUDGET_PER_RUN;
 	if (!s->current) /* a callback: it cannot suspend */
 		return 0;
 	s->counters[APUS_SHARD_BUDGET_YIELDS]++;

@@ -133,9 +133,14 @@ extern bool apus_debug_on;
 
 APUS_COLD int apus_wait_check_slow(const struct apus_list *queue);
 
+static inline bool apus_debug_is_on(void)
+{
+	return __atomic_load_n(&apus_debug_on, __ATOMIC_RELAXED);
+}
+
 static inline int apus_wait_check(const struct apus_list *queue)
 {
-	if (apus_likely(!__atomic_load_n(&apus_debug_on, __ATOMIC_RELAXED)))
+	if (apus_likely(!apus_debug_is_on()))
 		return 0;
 	return apus_wait_check_slow(queue);
 }

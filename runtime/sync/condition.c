@@ -4,7 +4,7 @@
  */
 #include "runtime/sync/condition.h"
 
-#include "runtime/sched/wait.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 
@@ -16,7 +16,7 @@ void apus_condition_init(struct apus_condition *c, struct apus_lock *lock)
 
 static void notify(struct apus_condition *c, size_t n)
 {
-	while (n-- && apus_waitq_wake_one(&c->waiters, 0))
+	while (n-- && apus_waitq_wake_one_here(&c->waiters, 0))
 		;
 }
 
@@ -33,19 +33,22 @@ static int reacquire(struct apus_lock *lock)
 	return cancelled;
 }
 
-int apus_condition_wait(struct apus_condition *c)
+static APUS_SUSPENDS int wait_slow(struct apus_condition *c)
 {
-	if (!apus_lock_is_locked(c->lock))
-		return -EPERM;
-	apus_lock_release(c->lock);
-
-	int rc = (int)apus_waitq_wait(&c->waiters, "condition");
+	int rc = (int)apus_waitq_wait_here(&c->waiters, "condition");
 	int cancelled = reacquire(c->lock);
 
 	rc = cancelled ? cancelled : rc;
 	if (rc) /* we may have been notified, and did not use it */
 		notify(c, 1);
 	return rc;
+}
+
+int apus_condition_wait(struct apus_condition *c)
+{
+	int rc = apus_lock_release(c->lock);
+
+	return rc ? rc : wait_slow(c);
 }
 
 int apus_condition_wait_for(struct apus_condition *c, bool (*predicate)(void *arg), void *arg)

@@ -4,7 +4,7 @@
  */
 #include "runtime/sync/event.h"
 
-#include "runtime/sched/task.h"
+#include "runtime/sync/internal.h"
 
 void apus_event_init(struct apus_event *e)
 {
@@ -15,7 +15,8 @@ void apus_event_init(struct apus_event *e)
 void apus_event_set(struct apus_event *e)
 {
 	e->is_set = true;
-	apus_waitq_wake_all(&e->waiters, 0);
+	while (apus_waitq_wake_one_here(&e->waiters, 0))
+		;
 }
 
 void apus_event_clear(struct apus_event *e)
@@ -23,9 +24,12 @@ void apus_event_clear(struct apus_event *e)
 	e->is_set = false;
 }
 
+static APUS_SUSPENDS int wait_slow(struct apus_event *e)
+{
+	return (int)apus_waitq_wait_here(&e->waiters, "event");
+}
+
 int apus_event_wait(struct apus_event *e)
 {
-	if (e->is_set)
-		return apus_checkpoint();
-	return (int)apus_waitq_wait(&e->waiters, "event");
+	return e->is_set ? apus_checkpoint() : wait_slow(e);
 }

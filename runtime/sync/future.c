@@ -4,8 +4,7 @@
  */
 #include "runtime/sync/future.h"
 
-#include "runtime/sched/task.h"
-#include "runtime/sched/wait.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 
@@ -22,7 +21,8 @@ static int complete(struct apus_future *f, enum apus_future_state state, int64_t
 		return -EALREADY;
 	f->state = state;
 	f->result = result;
-	apus_waitq_wake_all(&f->waiters, result);
+	while (apus_waitq_wake_one_here(&f->waiters, result))
+		;
 	return 0;
 }
 
@@ -61,22 +61,23 @@ static bool cancel_future(struct apus_wait *wait)
 	return apus_future_cancel((struct apus_future *)(uintptr_t)wait->object);
 }
 
-int64_t apus_future_await(struct apus_future *f)
+static APUS_SUSPENDS int64_t await_slow(struct apus_future *f)
 {
 	static const struct apus_wait_type await_future = {.cancel = cancel_future};
 	struct apus_wait wait;
+	int rc = apus_wait_join(&wait, &await_future, "future", f, &f->waiters.waiters);
+
+	return apus_unlikely(rc) ? rc : apus_park_here(&wait);
+}
+
+int64_t apus_future_await(struct apus_future *f)
+{
 	int rc;
 
-	if (f->state != APUS_FUTURE_PENDING) {
-		rc = apus_checkpoint();
-		return rc ? rc : f->result;
-	}
-	rc = apus_wait_check(&f->waiters.waiters);
-	if (apus_unlikely(rc))
-		return rc;
-	apus_wait_init(&wait, &await_future, "future", f);
-	apus_list_push_back(&f->waiters.waiters, &wait.link);
-	return apus_park(&wait);
+	if (f->state == APUS_FUTURE_PENDING)
+		return await_slow(f);
+	rc = apus_checkpoint();
+	return rc ? rc : f->result;
 }
 
 void apus_future_on_done(struct apus_future *f, struct apus_callback *callback)

@@ -5,7 +5,7 @@
 #include "runtime/sync/gate.h"
 
 #include "runtime/base/check.h"
-#include "runtime/sched/task.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 
@@ -31,10 +31,13 @@ void apus_gate_leave(struct apus_gate *g)
 		apus_waitq_wake_all(&g->closers, 0);
 }
 
+static APUS_SUSPENDS int close_slow(struct apus_gate *g)
+{
+	return (int)apus_waitq_wait_here(&g->closers, "gate");
+}
+
 int apus_gate_close(struct apus_gate *g)
 {
 	g->is_closed = true;
-	if (!g->inside)
-		return apus_checkpoint();
-	return (int)apus_waitq_wait(&g->closers, "gate");
+	return g->inside ? close_slow(g) : apus_checkpoint();
 }

@@ -8,9 +8,8 @@
  */
 #include "runtime/sync/generator.h"
 
-#include "runtime/base/check.h"
-#include "runtime/sched/shard.h"
 #include "runtime/sync/combine.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 

@@ -7,16 +7,16 @@
 #include "runtime/sync/lock.h"
 
 #include "runtime/base/check.h"
-#include "runtime/sched/wait.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 
 void apus_lock_wake_first(struct apus_lock *l)
 {
-	l->state = apus_waitq_wake_one(&l->waiters, 0) ? APUS_LOCK_PROMISED : 0;
+	l->state = apus_waitq_wake_one_here(&l->waiters, 0) ? APUS_LOCK_PROMISED : 0;
 }
 
-int apus_lock_acquire_slow(struct apus_lock *l)
+APUS_SUSPENDS int apus_lock_acquire_slow(struct apus_lock *l)
 {
 	struct apus_wait wait;
 	int rc = apus_task_budget <= 0 ? apus_checkpoint() : 0;
@@ -27,12 +27,10 @@ int apus_lock_acquire_slow(struct apus_lock *l)
 		l->state = APUS_LOCK_LOCKED;
 		return 0;
 	}
-	rc = apus_wait_check(&l->waiters.waiters);
-	if (rc)
+	rc = apus_wait_join(&wait, NULL, "lock", l, &l->waiters.waiters);
+	if (apus_unlikely(rc))
 		return rc;
-	apus_wait_init(&wait, NULL, "lock", l);
-	apus_list_push_back(&l->waiters.waiters, &wait.link);
-	rc = (int)apus_park(&wait);
+	rc = (int)apus_park_here(&wait);
 	if (rc) {
 		if (wait.rc == 0) /* it was promised to us, and cancelled since */
 			apus_lock_wake_first(l);

@@ -5,8 +5,7 @@
 #include "runtime/sync/queue.h"
 
 #include "runtime/base/check.h"
-#include "runtime/sched/shard.h"
-#include "runtime/sched/wait.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 
@@ -40,10 +39,18 @@ void apus_queue_fini(struct apus_queue *q)
 	apus_must(apus_waitq_empty(&q->getters) && apus_waitq_empty(&q->putters));
 	apus_heap_free(q->heap, q->items);
 	q->items = NULL;
-	q->room = q->count = 0;
+	q->room = q->count = q->limit = 0;
 }
 
 /* ------------------------------------------------------------------------------------ storage */
+
+/* What a put may compare with alone. */
+static uint32_t limit_of(const struct apus_queue *q)
+{
+	bool is_plain = q->order == APUS_QUEUE_FIFO && !q->is_shut_down;
+
+	return is_plain ? apus_min(q->room, q->capacity) : 0;
+}
 
 static APUS_COLD int grow(struct apus_queue *q)
 {
@@ -63,6 +70,7 @@ static APUS_COLD int grow(struct apus_queue *q)
 			items[q->room + i] = items[i];
 	q->items = items;
 	q->room = room;
+	q->limit = limit_of(q);
 	return 0;
 }
 
@@ -101,6 +109,20 @@ static void *heap_pop(struct apus_queue *q)
 	return item;
 }
 
+static inline void ring_push(struct apus_queue *q, void *item)
+{
+	q->items[(q->head + q->count++) & (q->room - 1)] = item;
+}
+
+static inline void *ring_pop(struct apus_queue *q)
+{
+	void *item = q->items[q->head];
+
+	q->head = (q->head + 1) & (q->room - 1);
+	q->count--;
+	return item;
+}
+
 static int store(struct apus_queue *q, void *item)
 {
 	if (apus_unlikely(q->count == q->room)) {
@@ -111,49 +133,38 @@ static int store(struct apus_queue *q, void *item)
 	}
 	switch (q->order) {
 	case APUS_QUEUE_FIFO:
-		q->items[(q->head + q->count) & (q->room - 1)] = item;
+		ring_push(q, item);
 		break;
 	case APUS_QUEUE_LIFO:
-		q->items[q->count] = item;
+		q->items[q->count++] = item;
 		break;
 	case APUS_QUEUE_PRIORITY:
 		heap_push(q, (struct apus_queue_entry){q->priority(item), q->seq++, item});
+		q->count++;
 		break;
 	}
-	q->count++;
 	return 0;
 }
 
 static void *fetch(struct apus_queue *q)
 {
-	void *item = NULL;
-
-	q->count--;
 	switch (q->order) {
 	case APUS_QUEUE_FIFO:
-		item = q->items[q->head];
-		q->head = (q->head + 1) & (q->room - 1);
 		break;
 	case APUS_QUEUE_LIFO:
-		item = q->items[q->count];
-		break;
+		return q->items[--q->count];
 	case APUS_QUEUE_PRIORITY:
-		item = heap_pop(q);
-		break;
+		q->count--;
+		return heap_pop(q);
 	}
-	return item;
+	return ring_pop(q);
 }
 
 /* ------------------------------------------------------------------------------------ waiting */
 
-int apus_queue_try_put(struct apus_queue *q, void *item)
+static APUS_NOINLINE int put_other(struct apus_queue *q, void *item)
 {
-	if (apus_unlikely(q->is_shut_down))
-		return -EPIPE;
-	if (apus_queue_is_full(q))
-		return -EAGAIN;
-
-	int rc = store(q, item);
+	int rc = q->is_shut_down ? -EPIPE : store(q, item);
 
 	if (rc)
 		return rc;
@@ -162,49 +173,122 @@ int apus_queue_try_put(struct apus_queue *q, void *item)
 	return 0;
 }
 
-int apus_queue_try_get(struct apus_queue *q, void **item)
+/* The first case, of an open FIFO with a free place that is allocated, is found by one look. */
+static inline int put_now(struct apus_queue *q, void *item)
+{
+	if (apus_likely(q->count < q->limit)) {
+		ring_push(q, item);
+		q->unfinished++;
+		apus_waitq_wake_one_here(&q->getters, 0);
+		return 0;
+	}
+	if (!apus_queue_is_full(q) || q->is_shut_down)
+		return put_other(q, item);
+	return -EAGAIN;
+}
+
+static APUS_NOINLINE int get_other(struct apus_queue *q, void **item)
 {
 	if (!q->count)
-		return q->is_shut_down ? -EPIPE : -EAGAIN;
+		return -EPIPE;
 	*item = fetch(q);
 	apus_waitq_wake_one(&q->putters, 0);
 	return 0;
 }
 
+static inline int get_now(struct apus_queue *q, void **item)
+{
+	if (apus_likely(q->count && q->order == APUS_QUEUE_FIFO)) {
+		*item = ring_pop(q);
+		apus_waitq_wake_one_here(&q->putters, 0);
+		return 0;
+	}
+	if (q->count || q->is_shut_down)
+		return get_other(q, item);
+	return -EAGAIN;
+}
+
+int apus_queue_try_put(struct apus_queue *q, void *item)
+{
+	return put_now(q, item);
+}
+
+int apus_queue_try_get(struct apus_queue *q, void **item)
+{
+	return get_now(q, item);
+}
+
 /* Return: 0 to look again. One that was woken and cancelled since gives the wake to the next. */
-static APUS_NOINLINE int wait_turn(struct apus_queue *q, struct apus_waitq *waiters,
-				   const char *what)
+static inline int wait_turn(struct apus_queue *q, struct apus_waitq *waiters, const char *what)
 {
 	struct apus_wait wait;
-	int rc = apus_wait_check(&waiters->waiters);
+	int rc = apus_wait_join(&wait, NULL, what, q, &waiters->waiters);
 
-	if (rc)
+	if (apus_unlikely(rc))
 		return rc;
-	apus_wait_init(&wait, NULL, what, q);
-	apus_list_push_back(&waiters->waiters, &wait.link);
-	rc = (int)apus_park(&wait);
+	rc = (int)apus_park_here(&wait);
 	if (rc && wait.rc == 0 &&
 	    (waiters == &q->getters ? !apus_queue_is_empty(q) : !apus_queue_is_full(q)))
 		apus_waitq_wake_one(waiters, 0);
 	return rc;
 }
 
+static APUS_SUSPENDS int put_slow(struct apus_queue *q, void *item)
+{
+	int rc;
+
+	do {
+		rc = wait_turn(q, &q->putters, "queue put");
+		if (!rc)
+			rc = put_now(q, item);
+	} while (rc == -EAGAIN);
+	return rc;
+}
+
+static APUS_COLD int put_after_lap(struct apus_queue *q, void *item)
+{
+	int rc = apus_checkpoint_slow();
+
+	return rc ? rc : apus_queue_put(q, item);
+}
+
 int apus_queue_put(struct apus_queue *q, void *item)
 {
-	int rc = apus_checkpoint();
+	if (apus_unlikely(--apus_task_budget <= 0))
+		return put_after_lap(q, item);
 
-	while (!rc && (rc = apus_queue_try_put(q, item)) == -EAGAIN)
-		rc = wait_turn(q, &q->putters, "queue put");
+	int rc = put_now(q, item);
+
+	return rc != -EAGAIN ? rc : put_slow(q, item);
+}
+
+static APUS_SUSPENDS int get_slow(struct apus_queue *q, void **item)
+{
+	int rc;
+
+	do {
+		rc = wait_turn(q, &q->getters, "queue get");
+		if (!rc)
+			rc = get_now(q, item);
+	} while (rc == -EAGAIN);
 	return rc;
+}
+
+static APUS_COLD int get_after_lap(struct apus_queue *q, void **item)
+{
+	int rc = apus_checkpoint_slow();
+
+	return rc ? rc : apus_queue_get(q, item);
 }
 
 int apus_queue_get(struct apus_queue *q, void **item)
 {
-	int rc = apus_checkpoint();
+	if (apus_unlikely(--apus_task_budget <= 0))
+		return get_after_lap(q, item);
 
-	while (!rc && (rc = apus_queue_try_get(q, item)) == -EAGAIN)
-		rc = wait_turn(q, &q->getters, "queue get");
-	return rc;
+	int rc = get_now(q, item);
+
+	return rc != -EAGAIN ? rc : get_slow(q, item);
 }
 
 int apus_queue_task_done(struct apus_queue *q)
@@ -216,16 +300,20 @@ int apus_queue_task_done(struct apus_queue *q)
 	return 0;
 }
 
+static APUS_SUSPENDS int join_slow(struct apus_queue *q)
+{
+	return (int)apus_waitq_wait_here(&q->joiners, "queue join");
+}
+
 int apus_queue_join(struct apus_queue *q)
 {
-	if (!q->unfinished)
-		return apus_checkpoint();
-	return (int)apus_waitq_wait(&q->joiners, "queue join");
+	return q->unfinished ? join_slow(q) : apus_checkpoint();
 }
 
 void apus_queue_shutdown(struct apus_queue *q, bool immediate)
 {
 	q->is_shut_down = true;
+	q->limit = limit_of(q);
 	while (immediate && q->count) {
 		(void)fetch(q);
 		(void)apus_queue_task_done(q);

@@ -37,6 +37,7 @@ struct apus_queue {
 	uint32_t capacity; /* at most */
 	uint32_t head;     /* FIFO: place of the oldest, in the ring */
 	uint32_t room;     /* places allocated, a power of two */
+	uint32_t limit; /* of a put at once: min(room, capacity) while it is an open FIFO, else 0 */
 	bool is_shut_down;
 	enum apus_queue_order order;
 	union {

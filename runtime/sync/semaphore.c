@@ -4,8 +4,7 @@
  */
 #include "runtime/sync/semaphore.h"
 
-#include "runtime/sched/task.h"
-#include "runtime/sched/wait.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 
@@ -39,7 +38,7 @@ static void wake_all_that_fit(struct apus_semaphore *s)
 			return;
 		s->value -= n;
 		s->promised++;
-		apus_wake(first, 0);
+		apus_wake_here(first, 0);
 	}
 }
 
@@ -51,23 +50,14 @@ int apus_semaphore_try_acquire(struct apus_semaphore *s, uint64_t n)
 	return 0;
 }
 
-int apus_semaphore_acquire(struct apus_semaphore *s, uint64_t n)
+static APUS_SUSPENDS int acquire_slow(struct apus_semaphore *s, uint64_t n)
 {
 	struct waiter waiter = {.n = n};
-	int rc = apus_checkpoint();
+	int rc = apus_wait_join(&waiter.wait, NULL, "semaphore", s, &s->waiters.waiters);
 
-	if (rc)
+	if (apus_unlikely(rc))
 		return rc;
-	if (!n || n > s->bound)
-		return -EINVAL;
-	if (apus_semaphore_try_acquire(s, n) == 0)
-		return 0;
-	rc = apus_wait_check(&s->waiters.waiters);
-	if (rc)
-		return rc;
-	apus_wait_init(&waiter.wait, NULL, "semaphore", s);
-	apus_list_push_back(&s->waiters.waiters, &waiter.wait.link);
-	rc = (int)apus_park(&waiter.wait);
+	rc = (int)apus_park_here(&waiter.wait);
 	if (waiter.wait.rc == 0) {
 		s->promised--;
 		if (rc)
@@ -78,11 +68,25 @@ int apus_semaphore_acquire(struct apus_semaphore *s, uint64_t n)
 	return rc;
 }
 
+int apus_semaphore_acquire(struct apus_semaphore *s, uint64_t n)
+{
+	int rc = apus_checkpoint();
+
+	if (rc)
+		return rc;
+	if (!n || n > s->bound)
+		return -EINVAL;
+	if (apus_semaphore_try_acquire(s, n) == 0)
+		return 0;
+	return acquire_slow(s, n);
+}
+
 int apus_semaphore_release(struct apus_semaphore *s, uint64_t n)
 {
 	if (n > s->bound || s->value > s->bound - n)
 		return -EOVERFLOW;
 	s->value += n;
-	wake_all_that_fit(s);
+	if (apus_unlikely(!apus_waitq_empty(&s->waiters)))
+		wake_all_that_fit(s);
 	return 0;
 }
