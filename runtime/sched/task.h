@@ -50,7 +50,8 @@ APUS_MUST_CHECK struct apus_task *apus_spawn(apus_task_fn fn, void *arg);
 /**
  * apus_spawn_with - as apus_spawn(), with options and a copied argument
  * @options: borrowed until return
- * @arg:     copied into the task when @bytes > 0 (at most 1024), passed as it is when 0
+ * @arg:     copied into the task when @bytes > 0 (at most 1024), passed as it is when 0; NULL with
+ *           @bytes: room at apus_task_arg(), to be filled before the task runs
  */
 APUS_MUST_CHECK struct apus_task *apus_spawn_with(const struct apus_spawn_options *options,
 						  apus_task_fn fn, const void *arg, size_t bytes);

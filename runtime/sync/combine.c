@@ -6,9 +6,8 @@
  */
 #include "runtime/sync/combine.h"
 
-#include "runtime/base/check.h"
-#include "runtime/sched/shard.h"
 #include "runtime/sync/event.h"
+#include "runtime/sync/internal.h"
 #include "runtime/sync/timeout.h"
 
 #include <errno.h>
@@ -42,11 +41,14 @@ static void members_put(struct apus_member *members, const struct apus_member *f
 static void watch(struct apus_member *w, struct apus_task *task, apus_work_fn done, void *owner,
 		  const void *object)
 {
-	apus_callback_init(&w->done, done);
-	w->done.wait.object = object;
 	apus_list_init(&w->link);
 	w->task = task;
 	w->owner = owner;
+	if (apus_likely(!apus_task_done(task))) {
+		apus_task_watch(task, &w->done, done, object);
+		return;
+	}
+	apus_callback_init(&w->done, done);
 	apus_task_on_done(task, &w->done);
 }
 
@@ -111,15 +113,16 @@ static int64_t gather_watched(struct gather *g, struct apus_member *members)
 	for (size_t i = 0; i < g->n; i++)
 		watch(&members[i], g->tasks[i], gathered, g, g->tasks);
 
-	int64_t rc = apus_park(&g->wait);
+	int64_t rc = apus_park_here(&g->wait);
 
 	g->is_over = true;
-	unwatch_all(members, g->n);
+	if (g->ended < g->n)
+		unwatch_all(members, g->n);
 	return rc;
 }
 
-int64_t apus_gather(struct apus_task *const tasks[], size_t n, int64_t results[],
-		    unsigned int flags)
+APUS_SUSPENDS int64_t apus_gather(struct apus_task *const tasks[], size_t n, int64_t results[],
+				  unsigned int flags)
 {
 	struct gather g = {.tasks = tasks, .n = n, .flags = flags};
 	struct apus_member few[MEMBERS_ON_STACK], *members = members_get(few, n);
@@ -294,20 +297,24 @@ int64_t apus_wait_for(struct apus_task *t, int64_t ns)
 	return rc >= 0 ? rc : ended;
 }
 
-int64_t apus_shield(struct apus_task *t)
+static APUS_SUSPENDS int64_t shield_slow(struct apus_task *t)
 {
 	struct apus_wait wait;
-	int64_t rc;
+	int64_t rc = apus_wait_join(&wait, NULL, "shield", t, &t->awaiters);
 
-	if (apus_task_done(t) || t == apus_task_self())
-		return apus_await(t);
-	apus_wait_init(&wait, NULL, "shield", t);
-	apus_list_push_back(apus_task_awaiters(t), &wait.link);
-	rc = apus_park(&wait);
+	if (apus_likely(!rc))
+		rc = apus_park_here(&wait);
 	if (apus_task_done(t))
 		(void)apus_task_result(t); /* seen, even if a cancel takes it from us */
 	apus_detach(t);
 	return rc;
+}
+
+int64_t apus_shield(struct apus_task *t)
+{
+	if (apus_task_done(t) || t == apus_task_self())
+		return apus_await(t);
+	return shield_slow(t);
 }
 
 /* --------------------------------------------------------------------------------------- race */

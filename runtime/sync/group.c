@@ -7,8 +7,7 @@
  */
 #include "runtime/sync/group.h"
 
-#include "runtime/base/check.h"
-#include "runtime/sched/wait.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -78,6 +77,11 @@ static void tell_starter(struct starter *starter, int64_t result)
 	apus_wake(&starter->wait, result);
 }
 
+static bool is_quiet(int64_t result)
+{
+	return result >= 0 || result == -ECANCELED;
+}
+
 static void child_done(struct apus_work *work)
 {
 	struct child *child = apus_container_of(apus_callback_of(work), struct child, done);
@@ -89,7 +93,7 @@ static void child_done(struct apus_work *work)
 		apus_waitq_wake_all(&g->ended, 0);
 	if (child->starter)
 		tell_starter(child->starter, result);
-	if (child->starter || result >= 0 || result == -ECANCELED) {
+	if (child->starter || is_quiet(result)) {
 		apus_detach(child->task); /* and the record with it */
 		return;
 	}
@@ -99,21 +103,29 @@ static void child_done(struct apus_work *work)
 		abort_by_child(g);
 }
 
+/*
+ * One that ends quietly, and is not the last, changes nothing that anybody could see: it takes
+ * itself out and saves the callback. The others are accounted for in the lap after their end.
+ */
 static int64_t run_child(void *arg)
 {
 	struct child *child = arg;
+	int64_t result = child->fn(child->arg);
+	struct apus_group *g = child->group;
 
-	return child->fn(child->arg);
+	if (apus_likely(is_quiet(result) && g->live > 1 && !child->starter)) {
+		apus_list_unlink(&child->done.wait.link);
+		apus_list_unlink(&child->link);
+		g->live--;
+		apus_detach(child->task);
+	}
+	return result;
 }
 
 /* With a starter the child is no member yet: an abort does not reach it. */
 static int spawn(struct apus_group *g, const struct apus_spawn_options *options, apus_task_fn fn,
 		 struct iovec arg, struct starter *starter)
 {
-	struct block {
-		struct child child;
-		char arg[ARG_MAX_BYTES];
-	} block = {.child = {.group = g, .starter = starter, .fn = fn, .arg = arg.iov_base}};
 	size_t bytes = arg.iov_len;
 
 	if (bytes > ARG_MAX_BYTES || (options && options->flags & APUS_SPAWN_EAGER))
@@ -122,24 +134,23 @@ static int spawn(struct apus_group *g, const struct apus_spawn_options *options,
 		return -EPIPE;
 	if (g->is_aborting)
 		return -ECANCELED;
-	if (bytes)
-		memcpy(block.arg, arg.iov_base, bytes);
 
 	struct apus_task *t =
-		apus_spawn_with(options, run_child, &block, offsetof(struct block, arg) + bytes);
+		apus_spawn_with(options, run_child, NULL, sizeof(struct child) + bytes);
 
 	if (!t)
 		return -ENOMEM;
 
 	struct child *child = apus_task_arg(t);
 
-	if (bytes)
-		child->arg = child + 1;
+	child->group = g;
 	child->task = t;
-	apus_callback_init(&child->done, child_done);
+	child->starter = starter;
+	child->was_started = false;
+	child->fn = fn;
+	child->arg = bytes ? memcpy(child + 1, arg.iov_base, bytes) : arg.iov_base;
 	/* What its parent, or its starter, waits for: a dump finds it so. */
-	child->done.wait.object = starter ? (const void *)starter : &g->ended;
-	apus_task_on_done(t, &child->done);
+	apus_task_watch(t, &child->done, child_done, starter ? (const void *)starter : &g->ended);
 	apus_list_init(&child->link);
 	if (starter)
 		starter->child = t;
@@ -165,8 +176,9 @@ static bool cancel_start(struct apus_wait *wait)
 	return true;
 }
 
-int64_t apus_group_start(struct apus_group *g, const struct apus_spawn_options *options,
-			 apus_task_fn fn, const void *arg, size_t bytes)
+APUS_SUSPENDS int64_t apus_group_start(struct apus_group *g,
+				       const struct apus_spawn_options *options, apus_task_fn fn,
+				       const void *arg, size_t bytes)
 {
 	static const struct apus_wait_type starting = {.cancel = cancel_start};
 	struct starter starter = {.is_cancelled = false};
@@ -214,10 +226,10 @@ void apus_group_cancel(struct apus_group *g)
 }
 
 /* Cancels of the waiting task abort the group, the first time; the wait goes on. */
-static int64_t wait_for_children(struct apus_group *g, int64_t rc)
+static inline int64_t wait_for_children(struct apus_group *g, int64_t rc)
 {
 	while (g->live) {
-		int64_t woken = apus_waitq_wait(&g->ended, "group");
+		int64_t woken = apus_waitq_wait_here(&g->ended, "group");
 
 		if (woken == -ECANCELED && !g->is_aborting) {
 			rc = -ECANCELED;
@@ -227,7 +239,7 @@ static int64_t wait_for_children(struct apus_group *g, int64_t rc)
 	return rc;
 }
 
-int64_t apus_group_end(struct apus_group *g, int64_t rc)
+APUS_SUSPENDS int64_t apus_group_end(struct apus_group *g, int64_t rc)
 {
 	apus_assert(g->parent == apus_task_self() && !g->is_over);
 	g->is_exiting = true;

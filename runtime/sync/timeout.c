@@ -24,7 +24,6 @@ static void expire(struct apus_work *work)
 /* A deadline that has come already expires in the next lap, before the body's own next step. */
 static void arm(struct apus_timeout *t, int64_t deadline_ns)
 {
-	apus_timer_cancel(&t->timer);
 	if (deadline_ns <= apus_now())
 		apus_call_soon(&t->timer.work);
 	else if (deadline_ns != APUS_NEVER)
@@ -47,8 +46,10 @@ void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 
 void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
 {
-	if (!t->expired)
-		arm(t, deadline_ns);
+	if (t->expired)
+		return;
+	apus_timer_cancel(&t->timer);
+	arm(t, deadline_ns);
 }
 
 int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
