@@ -259,7 +259,7 @@ static const char *read_tcp(const uint8_t *ip, const uint8_t *tcp, size_t bytes,
 	if (checksum(tcp, bytes, pseudo_sum(ip, bytes)))
 		return "a wrong TCP checksum";
 	if (tcp[12] & 0x0f)
-		return "reserved bits that are not zero (MUST-1)";
+		return "reserved bits that are not zero";
 	out->local_port = get16(tcp);
 	out->remote_port = get16(tcp + 2);
 	out->wire_seq = get32(tcp + 4);

@@ -240,6 +240,7 @@ static int wait_for_isn(struct run *r, const struct drill_flow *flow)
 	struct apus_tcp_key key = {.local_port = flow->local_port,
 				   .remote_port = flow->remote_port};
 	struct in_addr local, remote;
+	int64_t now_ns = script_now(r);
 	uint32_t now, wait;
 
 	inet_pton(AF_INET, DRILL_LOCAL_IP, &local);
@@ -250,7 +251,7 @@ static int wait_for_isn(struct run *r, const struct drill_flow *flow)
 	wait = r->script->options.local_isn - now;
 	r->base_ns += (int64_t)wait * 4000;
 	r->script->options.has_local_isn = false; /* once */
-	return run_to(r, r->before_ns, false);
+	return run_to(r, now_ns, false);
 }
 
 static int send_packet(struct run *r, const struct drill_event *e)
