@@ -27,6 +27,7 @@ struct apus_bench {
 extern const struct apus_bench apus_bench_runtime[];
 extern const struct apus_bench apus_bench_sync[];
 extern const struct apus_bench apus_bench_net[];
+extern const struct apus_bench apus_bench_bulk[];
 extern const struct apus_bench apus_bench_connections[];
 extern const struct apus_bench apus_bench_stack[];
 

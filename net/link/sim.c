@@ -19,12 +19,16 @@
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
+#include <rte_ethdev.h>
 #include <rte_ip.h>
 
 #define MTU_DEFAULT  1500
 #define L2_BYTES_MAX (RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN)
 #define RATE_BPS_MAX (UINT64_C(1) << 50)
 #define DELAY_NS_MAX (3600 * APUS_SEC)
+#define OFFLOADS_KNOWN                                                                          \
+ (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | \
+  RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 
 #define QUEUE_BYTES_MAX (1U << 30)
 
@@ -111,11 +115,32 @@ static bool can_move(const struct rte_mbuf *m, const struct rte_mempool *pool)
 	return true;
 }
 
-/* What only the sender's side of a device may say about a frame. */
+/* The same, if it does not mind that others hold the bytes. */
+static bool can_lend(const struct rte_mbuf *m, const struct rte_mempool *pool)
+{
+	for (const struct rte_mbuf *s = m; s; s = s->next)
+		if (s->pool != pool || rte_mbuf_refcnt_read(s) != 1)
+			return false;
+	return RTE_MBUF_DIRECT(m); /* headers are written to, on the way through a stack */
+}
+
+/* What only the sender's side of a device may say about a frame; what it left out is good. */
 static void forget_sender(struct rte_mbuf *m)
 {
-	m->ol_flags = 0;
+	uint64_t flags = m->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
+	uint16_t segment_bytes = 0;
+
+	if (m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM)
+		flags |= RTE_MBUF_F_RX_IP_CKSUM_NONE;
+	if (m->ol_flags & RTE_MBUF_F_TX_L4_MASK)
+		flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+	if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) {
+		flags |= RTE_MBUF_F_RX_LRO;
+		segment_bytes = m->tso_segsz;
+	}
+	m->ol_flags = flags;
 	m->tx_offload = 0;
+	m->tso_segsz = segment_bytes;
 	m->packet_type = 0;
 	m->vlan_tci = 0;
 	m->hash.rss = 0;
@@ -159,6 +184,8 @@ static void deliver_copy(struct end *from, struct end *to, const struct rte_mbuf
 		to->link.counters[APUS_LINK_RX_DROP_NO_MBUF]++;
 		return;
 	}
+	copy->ol_flags |= m->ol_flags & ~(RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
+	copy->tx_offload = m->tx_offload;
 	forget_sender(copy);
 	if (from->is_congested)
 		mark_congestion(from, copy);
@@ -168,7 +195,8 @@ static void deliver_copy(struct end *from, struct end *to, const struct rte_mbuf
 /* Consumes @m. */
 static void deliver(struct end *from, struct end *to, struct rte_mbuf *m, int64_t arrives_ns)
 {
-	if (!can_move(m, to->link.pool)) {
+	if (!can_move(m, to->link.pool) &&
+	    !(to->wire->options.lend && can_lend(m, to->link.pool))) {
 		deliver_copy(from, to, m, arrives_ns);
 		rte_pktmbuf_free(m);
 		return;
@@ -276,7 +304,8 @@ static void send_one(struct end *e, struct rte_mbuf *m, int64_t now_ns)
 		rte_pktmbuf_free(m);
 		return;
 	}
-	if (m->pkt_len > (uint32_t)wire->options.mtu + L2_BYTES_MAX) {
+	if (m->pkt_len > (uint32_t)wire->options.mtu + L2_BYTES_MAX &&
+	    !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)) {
 		e->counters[APUS_SIM_TX_DROP_TOO_LONG]++;
 		rte_pktmbuf_free(m);
 		return;
@@ -366,7 +395,8 @@ int apus_sim_wire_open(struct apus_heap *heap, const struct apus_sim_wire_option
 	if (o.delay_ns < 0 || o.delay_ns > DELAY_NS_MAX || o.rate_bps > RATE_BPS_MAX ||
 	    o.queue_frames > APUS_SIM_QUEUE_MAX || o.ends_max < 2 ||
 	    o.ends_max > APUS_SIM_ENDS_MAX || o.queue_bytes > QUEUE_BYTES_MAX ||
-	    o.mark_bytes > QUEUE_BYTES_MAX || (!o.rate_bps && (o.queue_bytes || o.mark_bytes)))
+	    o.mark_bytes > QUEUE_BYTES_MAX || (!o.rate_bps && (o.queue_bytes || o.mark_bytes)) ||
+	    (o.offloads & ~OFFLOADS_KNOWN))
 		return -EINVAL;
 
 	wire = apus_heap_zalloc(heap, sizeof(*wire) + o.ends_max * sizeof(wire->ends[0]));
@@ -424,6 +454,7 @@ int apus_sim_end_open(struct apus_sim_wire *wire, struct rte_mempool *pool, stru
 	e->up = true;
 	address_of(e->number, &e->link.mac);
 	e->link.mtu = wire->options.mtu;
+	e->link.tx_offloads = wire->options.offloads;
 	e->link.pool = pool;
 	wire->ends[e->number] = e;
 	wire->holders++;

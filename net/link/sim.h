@@ -35,6 +35,18 @@ struct apus_sim_wire_options {
 		mark_bytes; /* when more than that wait, IPv4 that may be is marked: CE; 0: never */
 	uint32_t ends_max;  /* 0: 2 */
 	uint16_t mtu;       /* largest IP packet; 0: 1500 */
+	/*
+	 * RTE_ETH_TX_OFFLOAD_* that the ends grant: checksums, TCP_TSO. As between virtual machines
+	 * what is left out is never made: a frame arrives with its checksums known to be good, a run
+	 * of segments as one frame (RTE_MBUF_F_RX_LRO). 0: none; ARP and others know no difference.
+	 */
+	uint64_t offloads;
+	/*
+	 * Frames whose mbufs are all of the receiver's pool arrive as they are, without a copy, though
+	 * the sender may hold their bytes too: the receiver cannot write into them, and what it does
+	 * not take stays in use at the sender's. For when the wire's own cost matters.
+	 */
+	bool lend;
 };
 
 /*
@@ -81,8 +93,8 @@ size_t apus_sim_wire_in_flight(const struct apus_sim_wire *wire);
  * apus_sim_end_open - the wire's next end, numbered from 0, with the address 02:00:00:00:00:<n + 1>
  * @pool: borrowed: where frames that arrive here live, and where those to send are taken from
  *
- * A frame is moved when it is the sender's alone and of the receiver's pool; else it is copied. A
- * copy that finds the pool empty is the receiver's rx_drop_no_mbuf.
+ * A frame is moved when it is the sender's alone and of the receiver's pool, or the wire lends; else
+ * it is copied. A copy that finds the pool empty is the receiver's rx_drop_no_mbuf.
  *
  * Context: any, on the shard that will use the link. Return: 0, -ENOMEM, -ENOSPC (ends_max).
  */

@@ -254,7 +254,8 @@ static int cable_open(struct apus_sim_world *world, const struct apus_sim_wire_o
 		cable->number =
 			apus_list_entry(world->wires.prev, struct apus_sim_cable, link)->number + 1;
 	apus_list_push_back(&world->wires, &cable->link);
-	apus_sim_wire_trace(cable->wire, trace_frame, cable);
+	if (!world->options.no_digest)
+		apus_sim_wire_trace(cable->wire, trace_frame, cable);
 	*out = cable;
 	return 0;
 }

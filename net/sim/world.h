@@ -45,6 +45,7 @@ struct apus_sim_world_options {
 	uint32_t mbufs;           /* in that one; 0: 16383 */
 	uint32_t turns_max;       /* turns without the clock moving: more is -ELOOP; 0: 100000 */
 	int64_t start_ns;         /* the time at which it begins, > 0; 0: one second */
+	bool no_digest;           /* apus_sim_digest() stays 0: for when its cost matters */
 	bool quiet;               /* do not print reports of deadlocks and leaks to stderr */
 };
 
