@@ -142,7 +142,7 @@ static void stack_flush(struct apus_poller *p, int64_t now_ns)
 /* A call from outside of a turn leaves what it has to say for the next flush. */
 static bool has_to_flush(const struct apus_stack *s)
 {
-	return s->eth.tx_count || !apus_list_empty(&s->tcp.marked);
+	return s->eth.tx_count || apus_tcp_has_to_flush(&s->tcp);
 }
 
 static int64_t stack_idle(struct apus_poller *p, enum apus_idle what, int64_t now_ns)

@@ -339,6 +339,18 @@ static int make_pool(struct ethdev *d, uint32_t mbufs, char *why, size_t why_byt
 	return -ENOMEM;
 }
 
+/* Drivers that copy what they send, from wherever it lies. */
+static bool reads_any_memory(const char *driver)
+{
+	static const char *const drivers[] = {"net_tap", "net_af_packet", "net_pcap", "net_ring",
+					      "net_null"};
+
+	for (size_t i = 0; i < apus_countof(drivers); i++)
+		if (!strcmp(driver, drivers[i]))
+			return true;
+	return false;
+}
+
 /* Offloads: asked for, granted, or left to software. */
 static void choose_offloads(struct ethdev *d, const struct rte_eth_dev_info *info,
 			    struct rte_eth_conf *conf)
@@ -443,6 +455,7 @@ static int start_port(struct ethdev *d, const struct apus_ethdev_options *option
 		return rc;
 	}
 	d->is_tap = !strcmp(info.driver_name, "net_tap");
+	d->link.reads_any_memory = reads_any_memory(info.driver_name);
 	choose_offloads(d, &info, &conf);
 	rc = choose_mtu(d, options->mtu, &info, why, why_bytes);
 	if (!rc)

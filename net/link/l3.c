@@ -166,6 +166,7 @@ int apus_l3_open(struct apus_heap *heap, const struct apus_l3_options *options,
 	l->link.is_l3 = true;
 	l->link.mtu = options->mtu ? options->mtu : MTU_DEFAULT;
 	l->link.pool = options->pool;
+	l->link.reads_any_memory = true;
 	*out = &l->link;
 	return 0;
 

@@ -5,6 +5,8 @@
 #include "net/link/link.h"
 #include "runtime/sched/shard.h"
 
+#include <rte_eal.h>
+#include <rte_memory.h>
 #include <string.h>
 
 static const char *const counter_names[] = {APUS_LINK_COUNTERS(APUS_COUNTER_NAME)};
@@ -31,7 +33,20 @@ void apus_link_wrap(struct apus_link *link, const struct apus_link_type *type,
 	link->tx_offloads = inner->tx_offloads;
 	link->rx_offloads = inner->rx_offloads;
 	link->pool = inner->pool;
+	link->reads_any_memory = inner->reads_any_memory;
 	link->wake_fd = inner->wake_fd;
+}
+
+bool apus_link_can_send(const struct apus_link *link, const void *bytes, size_t count,
+			rte_iova_t *iova)
+{
+	const char *last = (const char *)bytes + count - 1;
+
+	*iova = (rte_iova_t)(uintptr_t)bytes;
+	if (link->reads_any_memory)
+		return true;
+	return rte_eal_iova_mode() == RTE_IOVA_VA && rte_mem_virt2memseg_list(bytes) &&
+	       rte_mem_virt2memseg_list(bytes) == rte_mem_virt2memseg_list(last);
 }
 
 void apus_link_fini(struct apus_link *link)

@@ -63,7 +63,8 @@ struct apus_link {
 	uint64_t tx_offloads;     /* RTE_ETH_TX_OFFLOAD_*: granted; what is not, software does */
 	uint64_t rx_offloads;     /* RTE_ETH_RX_OFFLOAD_*: granted */
 	struct rte_mempool *pool; /* where frames to send come from */
-	int wake_fd;              /* readable when frames came while armed; < 0: none */
+	bool reads_any_memory; /* software that reads frames as we do; else only what DPDK maps */
+	int wake_fd;           /* readable when frames came while armed; < 0: none */
 	uint64_t counters[APUS_LINK_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 };
@@ -113,6 +114,18 @@ static inline void apus_link_close(struct apus_link *link)
 {
 	link->type->close(link);
 }
+
+/**
+ * apus_link_can_send - may a frame's bytes lie at @bytes, which is not of the pool?
+ * @iova: written if so: what the device calls that address
+ *
+ * A device of hardware reads what DPDK has mapped for it: its own heap and memory registered with it,
+ * where addresses of the bus are virtual ones. All else has to be copied for it.
+ *
+ * Context: any.
+ */
+bool apus_link_can_send(const struct apus_link *link, const void *bytes, size_t count,
+			rte_iova_t *iova);
 
 APUS_END_DECLS
 

@@ -456,6 +456,7 @@ int apus_sim_end_open(struct apus_sim_wire *wire, struct rte_mempool *pool, stru
 	e->link.mtu = wire->options.mtu;
 	e->link.tx_offloads = wire->options.offloads;
 	e->link.pool = pool;
+	e->link.reads_any_memory = true;
 	wire->ends[e->number] = e;
 	wire->holders++;
 	*out = &e->link;

@@ -108,14 +108,21 @@ err_free_host:
 	return rc;
 }
 
-/* Frees what the stack and its link had, and looks whether that was all. */
-static int close_stack(struct apus_sim_host *h)
+void apus_sim_host_close_stack(struct apus_sim_host *h)
 {
-	uint64_t live;
+	struct apus_shard *before = apus_shard_enter(h->shard);
 
 	if (h->stack)
 		apus_stack_close(h->stack);
-	live = apus_shard_heap(h->shard)->live;
+	h->stack = NULL;
+	apus_shard_enter(before);
+}
+
+/* The stack and its link are gone: was that all? */
+static int check_heap(struct apus_sim_host *h)
+{
+	uint64_t live = apus_shard_heap(h->shard)->live;
+
 	if (live == h->heap_live)
 		return 0;
 	apus_sim_report(h->world, "host %s: %lld objects of its heap leaked", h->name,
@@ -159,7 +166,7 @@ int apus_sim_host_close(struct apus_sim_host *h)
 	int rc;
 
 	free_tasks(h);
-	rc = close_stack(h);
+	rc = check_heap(h);
 	apus_shard_close(h->shard);
 	apus_shard_enter(before);
 	if (h->starved)

@@ -77,6 +77,8 @@ APUS_MUST_CHECK int apus_sim_host_attach(struct apus_sim_host *host, struct apus
 void apus_sim_digest_frame(struct apus_sim_world *world, uint64_t place, const struct rte_mbuf *m,
 			   int64_t now_ns);
 
+/** apus_sim_host_close_stack - its tasks have ended; of all hosts, before any is closed: one may hold what another one lent */
+void apus_sim_host_close_stack(struct apus_sim_host *host);
 /** apus_sim_host_close - its tasks have ended; its link and its stack are gone. Return: 0, -EUCLEAN */
 APUS_MUST_CHECK int apus_sim_host_close(struct apus_sim_host *host);
 

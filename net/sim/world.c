@@ -423,12 +423,14 @@ static int close_world_pool(struct apus_sim_world *world)
 
 int apus_sim_world_close(struct apus_sim_world *world)
 {
-	struct apus_list *node;
+	struct apus_list *node, *it;
 	struct apus_heap heap;
 	int rc = 0;
 
 	revive_hosts(world);
 	end_tasks(world);
+	apus_list_for_each(it, &world->hosts)
+		apus_sim_host_close_stack(host_of(it));
 	while (!apus_list_empty(&world->hosts))
 		if (apus_sim_host_close(host_of(world->hosts.next)) < 0)
 			rc = -EUCLEAN;

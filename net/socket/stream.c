@@ -6,11 +6,10 @@
  * lengths, and where small writes gather. It exists so that no protocol above buffers for itself.
  *
  * Buffers come from a pool of the shard, one size, last freed first given, and go back when they
- * are empty: a connection that waits for its peer holds this struct and nothing else. A read with
- * an empty buffer goes to the pool's scratch memory, which all waiting streams of the shard share:
- * apus_tcp_read() copies into it and returns without suspending in between, so it is ours alone
- * until we have copied out what came. Reads that need more than the pool's size take a buffer of
- * their own from the heap, doubling up to the limit.
+ * are empty: a connection that waits for its peer holds this struct and nothing else. A stream with
+ * an empty buffer waits for the connection to lend what came, and takes a buffer only then, for as
+ * much as that is. Reads that need more than the pool's size take a buffer of their own from
+ * the heap, doubling up to the limit.
  *
  * Invariants: the bytes in_at .. in_at + in_bytes are read and not consumed; out_bytes are written
  * and not sent; a buffer is held only while it has bytes or somebody fills it.
@@ -27,9 +26,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define SCRATCH_BYTES ((size_t)65536)
 #define LIMIT_DEFAULT ((size_t)65536)
 #define KEPT_MAX      64 /* free buffers that the pool keeps */
+#define VIEWS_MAX     32 /* of what came, taken at a time */
 
 /* One per shard that has streams; lives from the first open to the last close. */
 struct pool {
@@ -38,7 +37,6 @@ struct pool {
 	void *free;       /* chain through the first word */
 	uint32_t kept;    /* buffers in `free` */
 	uint32_t streams; /* open ones: references to the pool */
-	char scratch[SCRATCH_BYTES];
 };
 
 struct apus_stream {
@@ -51,7 +49,6 @@ struct apus_stream {
 	size_t limit;    /* of in_bytes */
 	char *out;       /* APUS_STREAM_BUFFER_BYTES; NULL while nothing is written */
 	size_t out_bytes;
-	int in_error;  /* sticky: bytes were lost for want of memory */
 	int out_error; /* sticky: nobody knows what the peer has */
 	bool ended;    /* the peer closed its side */
 	bool reading;  /* a task waits for bytes */
@@ -163,26 +160,42 @@ static int in_resize(struct apus_stream *s, size_t bytes)
 
 /* ------------------------------------------------------------------------------------ reading */
 
+/* Copies what is lent, at most `bytes`, behind what is buffered: there is room. */
+static void take_views(struct apus_stream *s, const struct iovec *views, size_t bytes)
+{
+	char *to = s->in + s->in_at + s->in_bytes;
+
+	s->in_bytes += bytes;
+	for (size_t left = bytes; left > 0; views++) {
+		size_t n = apus_min(left, views->iov_len);
+
+		memcpy(to, views->iov_base, n);
+		to += n;
+		left -= n;
+	}
+	apus_tcp_consume(s->tcp, bytes);
+}
+
 /* Nothing is buffered: wait without a buffer, then take one for what came. */
 static int64_t fill_empty(struct apus_stream *s)
 {
-	char *scratch = s->pool->scratch;
+	struct iovec views[VIEWS_MAX];
+	size_t bytes = 0;
+	int n;
 
 	in_release(s);
 	s->reading = true;
-
-	int64_t n = apus_tcp_read(s->tcp, scratch, apus_min(s->limit, SCRATCH_BYTES));
-
+	n = apus_tcp_peek(s->tcp, views, VIEWS_MAX);
 	s->reading = false;
 	if (n <= 0)
 		return n;
-	if (in_resize(s, (size_t)n) < 0) {
-		s->in_error = -ENOMEM;
+	for (int i = 0; i < n; i++)
+		bytes += views[i].iov_len;
+	bytes = apus_min(bytes, s->limit);
+	if (in_resize(s, bytes) < 0)
 		return -ENOMEM;
-	}
-	memcpy(s->in, scratch, (size_t)n);
-	s->in_bytes = (size_t)n;
-	return n;
+	take_views(s, views, bytes);
+	return (int64_t)bytes;
 }
 
 /* A part is buffered: read behind it. */
@@ -217,8 +230,6 @@ static int64_t fill(struct apus_stream *s)
 {
 	if (s->reading)
 		return -EBUSY;
-	if (s->in_error < 0)
-		return s->in_error;
 	if (s->ended)
 		return 0;
 	if (s->in_bytes >= s->limit)
@@ -277,8 +288,6 @@ int64_t apus_stream_read(struct apus_stream *s, void *buf, size_t len)
 {
 	if (s->reading)
 		return -EBUSY;
-	if (s->in_error < 0)
-		return s->in_error;
 
 	if (s->in_bytes) {
 		size_t n = apus_min(len, s->in_bytes);
@@ -388,7 +397,7 @@ static int send_with(struct apus_stream *s, const void *buf, size_t len)
 	s->writing = true;
 
 	int64_t rc = pieces == 1 ? apus_tcp_write(s->tcp, iov[first].iov_base, iov[first].iov_len)
-				 : apus_tcp_writev(s->tcp, iov, 2);
+				 : apus_tcp_writev(s->tcp, iov, 2, NULL);
 
 	s->writing = false;
 	s->out_bytes = 0;

@@ -11,6 +11,7 @@
  */
 #include "net/socket/tcp.h"
 
+#include "net/link/link.h"
 #include "net/stack_internal.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/user.h"
@@ -129,37 +130,77 @@ int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
 	return rc;
 }
 
-/* The pieces behind the first @done bytes, at most PIECES_MAX of them. */
-static size_t pieces_left(struct iovec *out, const struct iovec *iov, size_t n, size_t done)
+int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
 {
-	size_t count = 0;
+	int64_t rc;
 
-	for (size_t i = 0; i < n && count < PIECES_MAX; i++) {
-		if (done >= iov[i].iov_len) {
-			done -= iov[i].iov_len;
-			continue;
-		}
-		out[count++] = (struct iovec){
-			.iov_base = (char *)iov[i].iov_base + done,
-			.iov_len = iov[i].iov_len - done,
-		};
-		done = 0;
+	if (c->is_reading)
+		return -EBUSY;
+	c->is_reading = true;
+	apus_tcp_hold(c);
+	rc = apus_checkpoint();
+	while (!rc) {
+		rc = c->is_released ? -EPIPE : apus_tcp_call_peek(c, views, n);
+		if (rc != -EAGAIN)
+			break;
+		rc = apus_waitq_wait(&c->readers, "tcp peek");
+	}
+	c->is_reading = false;
+	apus_tcp_unhold(c);
+	return (int)rc;
+}
+
+void apus_tcp_consume(struct apus_tcp *c, size_t bytes)
+{
+	apus_tcp_call_consume(c, bytes);
+}
+
+/* What is left of a scatter list. */
+struct rest {
+	const struct iovec *iov; /* the first that is not done */
+	size_t n;                /* from there */
+	size_t skip;             /* bytes of the first that are done */
+};
+
+static void rest_skip(struct rest *rest, size_t bytes)
+{
+	bytes += rest->skip;
+	while (rest->n > 0 && bytes >= rest->iov->iov_len) {
+		bytes -= rest->iov->iov_len;
+		rest->iov++;
+		rest->n--;
+	}
+	rest->skip = bytes;
+}
+
+/* The next pieces, at most PIECES_MAX of them. */
+static size_t rest_pieces(const struct rest *rest, struct iovec *pieces)
+{
+	size_t count = apus_min(rest->n, (size_t)PIECES_MAX);
+
+	for (size_t i = 0; i < count; i++)
+		pieces[i] = rest->iov[i];
+	if (count) {
+		pieces[0].iov_base = (char *)pieces[0].iov_base + rest->skip;
+		pieces[0].iov_len -= rest->skip;
 	}
 	return count;
 }
 
-static int64_t write_all(struct apus_tcp *c, const struct iovec *iov, size_t n, size_t len)
+/* Writes till all is queued. `*queued` is right whenever another task can look. */
+static int64_t write_all(struct apus_tcp *c, struct rest rest, size_t len, size_t *queued)
 {
 	struct iovec pieces[PIECES_MAX];
-	size_t done = 0;
 	int64_t rc = apus_checkpoint();
 
-	while (!rc && done < len) {
-		size_t count = pieces_left(pieces, iov, n, done);
+	rest_skip(&rest, 0);
+	while (!rc && *queued < len) {
+		size_t count = rest_pieces(&rest, pieces);
 
 		rc = c->is_released ? -EPIPE : apus_tcp_call_send(c, pieces, count, apus_now());
 		if (rc > 0) {
-			done += (size_t)rc;
+			*queued += (size_t)rc;
+			rest_skip(&rest, (size_t)rc);
 			rc = 0;
 		} else if (rc == -EAGAIN) {
 			rc = apus_waitq_wait(&c->writers, "tcp write");
@@ -168,18 +209,21 @@ static int64_t write_all(struct apus_tcp *c, const struct iovec *iov, size_t n, 
 	return rc ? rc : (int64_t)len;
 }
 
-int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n)
+int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, size_t *queued)
 {
-	size_t len = 0;
+	size_t len = 0, done = 0;
 	int64_t rc;
 
+	if (!queued)
+		queued = &done;
+	*queued = 0;
 	if (c->is_writing)
 		return -EBUSY;
 	for (size_t i = 0; i < n; i++)
 		len += iov[i].iov_len;
 	c->is_writing = true;
 	apus_tcp_hold(c);
-	rc = write_all(c, iov, n, len);
+	rc = write_all(c, (struct rest){.iov = iov, .n = n}, len, queued);
 	c->is_writing = false;
 	apus_tcp_unhold(c);
 	return rc;
@@ -189,7 +233,58 @@ int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len)
 {
 	struct iovec piece = {.iov_base = (void *)buf, .iov_len = len};
 
-	return apus_tcp_writev(c, &piece, 1);
+	return apus_tcp_writev(c, &piece, 1, NULL);
+}
+
+static int64_t send_lent(struct apus_tcp *c, const char *buf, size_t len,
+			 struct apus_tcp_lent *lent)
+{
+	int64_t rc = apus_checkpoint();
+	size_t queued = 0;
+
+	while (!rc && queued < len) {
+		rc = c->is_released ? -EPIPE
+				    : apus_tcp_call_send_lent(c, buf + queued, len - queued, lent,
+							      apus_now());
+		if (rc > 0) {
+			queued += (size_t)rc;
+			rc = 0;
+		} else if (rc == -EAGAIN) {
+			rc = apus_waitq_wait(&c->writers, "tcp write");
+		}
+	}
+	return rc ? rc : (int64_t)len;
+}
+
+/* Shorter than a segment it is cheaper to copy; what the device cannot read has to be. */
+static bool worth_lending(const struct apus_tcp *c, const void *buf, size_t len)
+{
+	rte_iova_t iova;
+
+	return len >= c->cc.mss && len > 0 && apus_link_can_send(c->layer->link, buf, len, &iova);
+}
+
+int64_t apus_tcp_send_buffer(struct apus_tcp *c, const void *buf, size_t len,
+			     void (*done)(void *arg), void *arg)
+{
+	struct apus_tcp_lent *lent = NULL;
+	int64_t rc = -EBUSY;
+
+	if (!c->is_writing && worth_lending(c, buf, len))
+		lent = apus_tcp_lend(c->layer->lender, done, arg);
+	if (!lent) {
+		if (!c->is_writing)
+			rc = apus_tcp_write(c, buf, len);
+		done(arg);
+		return rc;
+	}
+	c->is_writing = true;
+	apus_tcp_hold(c);
+	rc = send_lent(c, buf, len, lent);
+	apus_tcp_lent_put(lent);
+	c->is_writing = false;
+	apus_tcp_unhold(c);
+	return rc;
 }
 
 int apus_tcp_shutdown(struct apus_tcp *c)
@@ -265,6 +360,9 @@ int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 	switch (option) {
 	case APUS_TCP_NODELAY:
 		c->is_nodelay = value;
+		break;
+	case APUS_TCP_CORK:
+		c->is_corked = value;
 		break;
 	case APUS_TCP_KEEPALIVE_IDLE_NS:
 		c->keepalive_ticks = ticks_of(value);

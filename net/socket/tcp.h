@@ -23,6 +23,11 @@ enum apus_tcp_option {
 	APUS_TCP_KEEPALIVE_INTERVAL_NS, /* default 75 s */
 	APUS_TCP_KEEPALIVE_PROBES,      /* default 9 */
 	APUS_TCP_USER_TIMEOUT_NS,       /* 0: RFC 9293's R2 (default) */
+	/*
+	 * 1: what would be a short segment waits for more (Linux's TCP_CORK, MSG_MORE), until it is
+	 * full, until 0 is set, until shutdown or close, at most for about 200 ms and a round trip.
+	 */
+	APUS_TCP_CORK,
 	APUS_TCP_LINGER_NS, /* < 0: close in the background (default); 0: close resets; > 0: close waits so long */
 };
 
@@ -77,6 +82,23 @@ APUS_MUST_CHECK int apus_tcp_connect_from(struct apus_endpoint local, struct apu
 APUS_MUST_CHECK int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len);
 
 /**
+ * apus_tcp_peek - lend what has come, where it lies
+ * @c:     open connection; borrowed
+ * @views: of the first bytes that are queued, in order, at most @n > 0 of them; read-only
+ *
+ * Waits for at least one byte. Nothing is taken: a later peek lends the same bytes again, and more
+ * if more has come. The views are valid until the next apus_tcp_consume() or apus_tcp_read() on
+ * @c, until then also while the task waits for something else and when the connection fails; not
+ * after apus_tcp_close() or apus_tcp_abort(). What is lent counts against the window.
+ *
+ * Context: task, suspends. One reader at a time (-EBUSY).
+ * Return:  views, 1 to @n; 0 once the peer has closed; as apus_tcp_read().
+ */
+APUS_MUST_CHECK int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n);
+/** apus_tcp_consume - drop the first @bytes that a peek lent (at most what it lent). Context: any, on the shard */
+void apus_tcp_consume(struct apus_tcp *c, size_t bytes);
+
+/**
  * apus_tcp_write - append all of @buf to the stream
  *
  * Copies into the send queue, and waits for room when that is full: what is unsent is bounded.
@@ -87,8 +109,30 @@ APUS_MUST_CHECK int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
  * Source:  RFC 9293 §3.9.1.3 (SEND)
  */
 APUS_MUST_CHECK int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len);
-/** apus_tcp_writev - as apus_tcp_write() with @n pieces in order; one segment where they fit */
-APUS_MUST_CHECK int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n);
+/**
+ * apus_tcp_writev - as apus_tcp_write() with @n pieces in order, any number; one segment where they fit
+ * @queued: written always, if not NULL: bytes that are queued, also when it was cancelled or failed
+ */
+APUS_MUST_CHECK int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n,
+					size_t *queued);
+
+/**
+ * apus_tcp_send_buffer - append @buf to the stream without copying it
+ * @buf:  of @len bytes; kept, and not to be changed, until @done is called
+ * @done: called once with @arg, always, also on error: when all that was queued of it is
+ *        acknowledged, or the connection has ended, and the driver has let go of the last frame that
+ *        names it. From the loop at the end of a turn, where it must not suspend: it sets a future,
+ *        wakes a task, frees. Or from within this call, when all was copied or nothing queued.
+ *
+ * What is shorter than a segment is copied, which is cheaper; so is memory that the device cannot
+ * reach (it reads what DPDK mapped: its heap, and what was registered with it). Waits for room as
+ * apus_tcp_write() does. At most 65536 buffers of a shard are out at a time; more are copied.
+ *
+ * Context: task, suspends when the send queue is full. One writer at a time (-EBUSY).
+ * Return:  @len; as apus_tcp_write().
+ */
+APUS_MUST_CHECK int64_t apus_tcp_send_buffer(struct apus_tcp *c, const void *buf, size_t len,
+					     void (*done)(void *arg), void *arg);
 
 /** apus_tcp_shutdown - no more writes: FIN follows what is queued; reading goes on. Context: any. Return: 0, -EPIPE, -ECONNRESET */
 APUS_MUST_CHECK int apus_tcp_shutdown(struct apus_tcp *c);

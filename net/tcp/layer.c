@@ -9,6 +9,7 @@
 
 #include "net/ip/ipv4.h"
 #include "net/tcp/isn.h"
+#include "net/tcp/lent.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/timewait.h"
 #include "runtime/sched/shard.h"
@@ -59,6 +60,11 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 
 	if (rc)
 		return rc;
+	layer->lender = apus_tcp_lender_open(heap);
+	if (!layer->lender) {
+		apus_tcp_demux_fini(&layer->demux);
+		return -ENOMEM;
+	}
 	apus_list_init(&layer->marked);
 	apus_list_init(&layer->detached);
 	for (size_t i = 0; i < APUS_TCP_LISTENER_HEADS; i++)
@@ -135,6 +141,7 @@ void apus_tcp_layer_fini(struct apus_tcp_layer *layer)
 	apus_slab_fini(&layer->requests);
 	apus_slab_fini(&layer->connections);
 	apus_tcp_demux_fini(&layer->demux);
+	apus_tcp_lender_close(layer->lender);
 }
 
 /* A marked connection's turn: it is over, or it has something to say. */
@@ -163,6 +170,13 @@ void apus_tcp_flush(struct apus_tcp_layer *layer, int64_t now_ns)
 		c->is_marked = false;
 		flush_one(c, now_ns);
 	}
+	if (apus_unlikely(apus_tcp_lender_has_back(layer->lender)))
+		apus_tcp_lender_flush(layer->lender);
+}
+
+bool apus_tcp_has_to_flush(const struct apus_tcp_layer *layer)
+{
+	return !apus_list_empty(&layer->marked) || apus_tcp_lender_has_back(layer->lender);
 }
 
 size_t apus_tcp_layer_open(const struct apus_tcp_layer *layer)

@@ -28,6 +28,7 @@ struct apus_ipv4;
 struct apus_link;
 struct apus_shard;
 struct apus_tcp;
+struct apus_tcp_lender;
 struct apus_tcp_time_wait;
 struct rte_mbuf;
 
@@ -134,7 +135,8 @@ struct apus_tcp_layer {
 	struct apus_tcp_time_wait *time_wait_oldest; /* a FIFO: all wait equally long */
 	struct apus_tcp_time_wait *time_wait_newest;
 	struct apus_timer time_wait_timer;
-	struct apus_ooo_pool ooo; /* out-of-order text, of all connections */
+	struct apus_tcp_lender *lender; /* buffers of users that are being sent (lent.h) */
+	struct apus_ooo_pool ooo;       /* out-of-order text, of all connections */
 	struct apus_siphash_key isn_key;
 	struct apus_siphash_key port_key;
 	struct apus_siphash_key ts_key;
@@ -165,8 +167,10 @@ void apus_tcp_layer_fini(struct apus_tcp_layer *layer);
  */
 void apus_tcp_input(struct apus_tcp_layer *layer, struct rte_mbuf *m, int64_t now_ns);
 
-/** apus_tcp_flush - run output once for each marked connection. Context: the loop, end of turn */
+/** apus_tcp_flush - run output once for each marked connection, tell who lent what came back. Context: the loop, end of turn */
 void apus_tcp_flush(struct apus_tcp_layer *layer, int64_t now_ns);
+/** apus_tcp_has_to_flush - would it do anything? */
+bool apus_tcp_has_to_flush(const struct apus_tcp_layer *layer);
 
 /** apus_tcp_icmp_error - ICMP told of trouble with a segment of ours. Source: RFC 5927, RFC 9293 §3.9.2.2 */
 void apus_tcp_icmp_error(struct apus_tcp_layer *layer, const struct apus_icmp_error *error,

@@ -498,7 +498,7 @@ static uint32_t allow_run(const struct apus_tcp *c, uint32_t seq, uint32_t left,
 	if (bytes < 2 * full)
 		return 0;
 	bytes = apus_min(bytes, run_max(full));
-	return bytes == left && c->is_nodelay ? bytes : bytes - bytes % full;
+	return bytes == left && c->is_nodelay && !c->is_corked ? bytes : bytes - bytes % full;
 }
 
 /*
@@ -534,6 +534,10 @@ static struct allowance allow(const struct apus_tcp *c)
 	}
 	/* (2), Nagle: a short segment waits while anything is unacknowledged. */
 	if (!c->is_nodelay && bytes < full && flight && !fin && seq == c->snd.nxt)
+		return a;
+	/* A cork holds it back for longer: until the override timeout, one RTO (watch()). */
+	if (c->is_corked && bytes == left && bytes < full && !fin && seq == c->snd.nxt &&
+	    !(c->want & APUS_TCP_WANT_FORCE))
 		return a;
 	a.bytes = bytes;
 	a.fin = fin;

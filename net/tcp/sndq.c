@@ -2,13 +2,16 @@
 /*
  * net/tcp/sndq.c: the send queue: a chain of full mbufs, sliced without copying.
  *
+ * A buffer that the user lends is queued as mbufs that name its bytes: for all below they are
+ * queue mbufs like others, only without room behind the last byte.
+ *
  * A queue mbuf has no headroom, for headers live in mbufs of their own. It is written only behind
  * its last byte, and an indirect mbuf sees only the slice it was made for; so appending is safe
  * while a driver still reads what is in front.
  *
  * Invariants: apus_sndq_check().
  *
- * Entry points: append, ack, attach, attach_run.
+ * Entry points: append, append_lent, ack, attach, attach_run.
  */
 #include "net/tcp/sndq.h"
 
@@ -25,6 +28,7 @@
  * push other things out of the cache; a driver that reads one piece instead of two is not counted.
  */
 #define COPY_BYTES_MAX 512
+#define LENT_PIECE_MAX ((size_t)61440) /* an mbuf's length has 16 bits */
 
 /* An mbuf of the queue and the position of its first byte. */
 struct place {
@@ -35,7 +39,7 @@ struct place {
 void apus_sndq_check(const struct apus_sndq *q)
 {
 	uint64_t bytes = 0;
-	uint32_t mbufs = 0;
+	uint32_t mbufs = 0, lent = 0;
 	bool has_forward = !q->forward, has_back = !q->back;
 	const struct rte_mbuf *last = NULL;
 
@@ -45,17 +49,18 @@ void apus_sndq_check(const struct apus_sndq *q)
 		has_forward |= m == q->forward && position == q->forward_position;
 		has_back |= m == q->back && position == q->back_position;
 		apus_must_op(m->data_len, >, 0);
-		if (m->next)
+		if (m->next && !RTE_MBUF_HAS_EXTBUF(m->next))
 			apus_must_op(rte_pktmbuf_tailroom(m), ==, 0);
 		bytes += m->data_len;
 		mbufs++;
+		lent += RTE_MBUF_HAS_EXTBUF(m);
 	}
 	apus_must(last == q->tail);
 	apus_must_op(bytes, ==, (uint64_t)q->bytes + q->head_used);
 	apus_must(!q->head || q->head_used < q->head->data_len);
 	apus_must(q->head || !q->head_used);
 	apus_must(has_forward && has_back);
-	apus_must_op(mbufs, <=, q->bytes / rte_pktmbuf_data_room_size(q->pool) + 2);
+	apus_must_op(mbufs, <=, q->bytes / rte_pktmbuf_data_room_size(q->pool) + 2 + 2 * lent);
 }
 
 void apus_sndq_init(struct apus_sndq *q, struct rte_mempool *pool, uint32_t limit_bytes)
@@ -127,6 +132,49 @@ size_t apus_sndq_append(struct apus_sndq *q, const struct iovec *iov, int iov_co
 		taken += n;
 		if (n < iov[i].iov_len)
 			break;
+	}
+	return taken;
+}
+
+/* An mbuf whose bytes are the user's. There is no room behind them, so nothing is ever put there. */
+static struct rte_mbuf *name_lent(struct apus_sndq *q, void *bytes, uint16_t count, rte_iova_t iova,
+				  struct rte_mbuf_ext_shared_info *shinfo)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(q->pool);
+
+	if (!m)
+		return NULL;
+	rte_pktmbuf_attach_extbuf(m, bytes, iova, count, shinfo);
+	rte_mbuf_ext_refcnt_update(shinfo, 1);
+	m->data_off = 0;
+	m->data_len = count;
+	m->pkt_len = count;
+	return m;
+}
+
+size_t apus_sndq_append_lent(struct apus_sndq *q, const void *bytes, size_t count, rte_iova_t iova,
+			     struct rte_mbuf_ext_shared_info *shinfo)
+{
+	size_t taken = 0;
+
+	while (taken < count) {
+		size_t left = count - taken;
+		size_t n = apus_min(apus_min(left, apus_sndq_space(q)), LENT_PIECE_MAX);
+		struct rte_mbuf *m;
+
+		if (n < apus_min(left, APUS_SNDQ_LENT_LEAST))
+			break;
+		m = name_lent(q, (char *)(uintptr_t)bytes + taken, (uint16_t)n, iova + taken,
+			      shinfo);
+		if (!m)
+			break;
+		if (q->tail)
+			q->tail->next = m;
+		else
+			q->head = m;
+		q->tail = m;
+		q->bytes += (uint32_t)n;
+		taken += n;
 	}
 	return taken;
 }

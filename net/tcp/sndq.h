@@ -3,7 +3,7 @@
  * net/tcp/sndq.h: the bytes that were written and are not yet acknowledged.
  *
  * They lie in mbufs of the link's pool, each filled to the brim before the next is taken, so that
- * small writes share one. A segment is a header mbuf with indirect mbufs that point into these, so
+ * small writes share one; or where the user has them, when a buffer is lent. A segment is a header mbuf with indirect mbufs that point into these, so
  * sending and sending again copy nothing; a small slice is copied, which is cheaper. Offset 0 is
  * the byte at SND.UNA.
  *
@@ -19,6 +19,8 @@
 #include <sys/uio.h>
 
 APUS_BEGIN_DECLS
+
+#define APUS_SNDQ_LENT_LEAST 4096
 
 struct apus_sndq {
 	struct rte_mempool *pool; /* borrowed */
@@ -55,6 +57,21 @@ static inline uint32_t apus_sndq_space(const struct apus_sndq *q)
  */
 APUS_MUST_CHECK size_t apus_sndq_append(struct apus_sndq *q, const struct iovec *iov,
 					int iov_count);
+
+/**
+ * apus_sndq_append_lent - queue bytes where they lie
+ * @bytes:  kept and not to be changed until @shinfo's count falls to 0
+ * @iova:   of @bytes, for the device
+ * @shinfo: counts who names them; each mbuf made here does
+ *
+ * Small pieces are not worth an mbuf: none is made of less than APUS_SNDQ_LENT_LEAST bytes unless
+ * that is all there is.
+ *
+ * Return: bytes taken: fewer than given when the queue is full or the pool empty, 0 when none.
+ */
+APUS_MUST_CHECK size_t apus_sndq_append_lent(struct apus_sndq *q, const void *bytes, size_t count,
+					     rte_iova_t iova,
+					     struct rte_mbuf_ext_shared_info *shinfo);
 
 /** apus_sndq_ack - the first @bytes (<= q->bytes) were acknowledged: forget them */
 void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes);

@@ -110,7 +110,7 @@ void apus_tcp_delete(struct apus_tcp *c, int error)
 		c->error = (int16_t)error;
 	c->want = 0;
 	apus_sndq_fini(&c->sndq);
-	if (error)
+	if (error && !c->is_lent)
 		apus_rcvq_fini(&c->rcvq);
 	else
 		apus_rcvq_drop_ooo(&c->rcvq); /* what is in order can still be read */

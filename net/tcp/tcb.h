@@ -75,6 +75,8 @@ struct apus_tcp {
 	bool syn_resent : 1;      /* more than one of our SYNs went out */
 	bool has_ts : 1;          /* timestamps in every segment (Snd.TS.OK of RFC 7323) */
 	bool has_sack : 1;        /* the peer understands SACK (RFC 2018 §2) */
+	bool is_corked : 1;       /* a short segment waits for more, even with no Nagle */
+	bool is_lent : 1;         /* a peek lent what is in rcvq: it stays, whatever happens */
 	struct apus_tcp_layer *layer;
 	struct apus_list link; /* layer->marked, or layer->detached once it is CLOSED */
 

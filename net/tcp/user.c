@@ -12,6 +12,7 @@
 #include "net/tcp/user.h"
 
 #include "net/ip/ipv4.h"
+#include "net/link/link.h"
 #include "net/tcp/port.h"
 
 #include <errno.h>
@@ -88,7 +89,8 @@ int apus_tcp_call_open(struct apus_tcp_layer *layer, struct apus_endpoint remote
 
 /* ---- §3.10.2 SEND Call ---- */
 
-int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n, int64_t now_ns)
+/* May text be queued? Return: 0, or why not. */
+static int may_send(const struct apus_tcp *c)
 {
 	if (c->error)
 		return c->error;
@@ -99,7 +101,7 @@ int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n
 	case APUS_TCP_SYN_RECEIVED: /* queued, until ESTABLISHED */
 	case APUS_TCP_ESTABLISHED:
 	case APUS_TCP_CLOSE_WAIT:
-		break;
+		return 0;
 	case APUS_TCP_CLOSED:
 	case APUS_TCP_LISTEN:
 	case APUS_TCP_FIN_WAIT_1:
@@ -109,15 +111,40 @@ int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n
 	case APUS_TCP_TIME_WAIT:
 		return -EPIPE; /* "error: connection closing" */
 	}
+	return -EPIPE;
+}
 
-	size_t taken = apus_sndq_append(&c->sndq, iov, (int)n);
-
-	if (!taken && apus_sndq_space(&c->sndq)) { /* no mbuf, and perhaps no ACK that will come */
+/* So much was queued, of text for which there was room for @least bytes. */
+static int64_t queued(struct apus_tcp *c, size_t taken, size_t least, int64_t now_ns)
+{
+	if (!taken && apus_sndq_space(&c->sndq) >= least) {
+		/* No mbuf, and perhaps no ACK that will come. */
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MBUF);
 		c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
 	}
 	apus_tcp_mark(c);
 	return taken ? (int64_t)taken : -EAGAIN;
+}
+
+int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n, int64_t now_ns)
+{
+	int rc = may_send(c);
+
+	return rc ? rc : queued(c, apus_sndq_append(&c->sndq, iov, (int)n), 1, now_ns);
+}
+
+int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *bytes, size_t count,
+				struct apus_tcp_lent *lent, int64_t now_ns)
+{
+	size_t least = apus_min(count, (size_t)APUS_SNDQ_LENT_LEAST), taken;
+	rte_iova_t iova;
+	int rc = may_send(c);
+
+	if (rc)
+		return rc;
+	apus_must(apus_link_can_send(c->layer->link, bytes, count, &iova));
+	taken = apus_sndq_append_lent(&c->sndq, bytes, count, iova, &lent->shinfo);
+	return queued(c, taken, least, now_ns);
 }
 
 /* ---- §3.10.3 RECEIVE Call ---- */
@@ -139,17 +166,9 @@ static void update_window(struct apus_tcp *c)
 	apus_tcp_mark(c);
 }
 
-int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len)
+/* Nothing is there: will anything come? Return: 0 if not, -EAGAIN. */
+static int end_or_wait(const struct apus_tcp *c)
 {
-	if (c->error)
-		return c->error;
-	if (c->rcvq.bytes) {
-		size_t taken = apus_rcvq_read(&c->rcvq, buf, len);
-
-		if (apus_tcp_synchronized(c->state))
-			update_window(c);
-		return (int64_t)taken;
-	}
 	switch (c->state) {
 	case APUS_TCP_SYN_SENT:
 	case APUS_TCP_SYN_RECEIVED:
@@ -166,6 +185,41 @@ int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len)
 		return 0; /* the peer has said all */
 	}
 	return 0;
+}
+
+int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len)
+{
+	size_t taken;
+
+	if (c->error)
+		return c->error;
+	if (!c->rcvq.bytes)
+		return end_or_wait(c);
+	taken = apus_rcvq_read(&c->rcvq, buf, len);
+	c->is_lent = false;
+	if (apus_tcp_synchronized(c->state))
+		update_window(c);
+	return (int64_t)taken;
+}
+
+int apus_tcp_call_peek(struct apus_tcp *c, struct iovec *views, int n)
+{
+	if (c->error)
+		return c->error;
+	if (!c->rcvq.bytes)
+		return end_or_wait(c);
+	c->is_lent = true;
+	return apus_rcvq_peek(&c->rcvq, views, n);
+}
+
+void apus_tcp_call_consume(struct apus_tcp *c, size_t bytes)
+{
+	apus_rcvq_consume(&c->rcvq, bytes);
+	c->is_lent = false;
+	if (c->error) /* what would have gone with the connection but was lent */
+		apus_rcvq_fini(&c->rcvq);
+	else if (apus_tcp_synchronized(c->state))
+		update_window(c);
 }
 
 /* ---- §3.10.4 CLOSE Call ---- */

@@ -9,6 +9,7 @@
 #ifndef APUS_NET_TCP_USER_H
 #define APUS_NET_TCP_USER_H
 
+#include "net/tcp/lent.h"
 #include "net/tcp/tcb.h"
 
 #include <sys/uio.h>
@@ -31,6 +32,15 @@ APUS_MUST_CHECK int apus_tcp_call_open_from(struct apus_tcp_layer *layer,
 /** apus_tcp_call_send - SEND: queue what fits. Return: bytes; -EAGAIN when none; -EPIPE, -ECONNRESET, -ETIMEDOUT, ... */
 APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n,
 					   int64_t now_ns);
+
+/** apus_tcp_call_send_lent - SEND, without copying: as apus_sndq_append_lent(). Return: as apus_tcp_call_send() */
+APUS_MUST_CHECK int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *bytes, size_t count,
+						struct apus_tcp_lent *lent, int64_t now_ns);
+
+/** apus_tcp_call_peek - RECEIVE, lent: views of what is there, until apus_tcp_call_consume(). Return: how many, at most @n; 0 at the end; -EAGAIN when none; -ECONNRESET, ... */
+APUS_MUST_CHECK int apus_tcp_call_peek(struct apus_tcp *c, struct iovec *views, int n);
+/** apus_tcp_call_consume - the first @bytes of what was lent are done with; no view is valid any more */
+void apus_tcp_call_consume(struct apus_tcp *c, size_t bytes);
 
 /** apus_tcp_call_receive - RECEIVE: take what is there. Return: bytes; 0 at the end; -EAGAIN when none; -ECONNRESET, ... */
 APUS_MUST_CHECK int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len);

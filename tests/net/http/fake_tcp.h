@@ -186,7 +186,26 @@ int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
 	return (int64_t)n;
 }
 
-int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n)
+int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
+{
+	int rc = apus_checkpoint();
+
+	while (rc == 0 && !c->error && !c->in_bytes && !c->in_ended)
+		rc = (int)apus_waitq_wait(&c->readers, "fake read");
+	if (rc < 0 || c->error)
+		return rc < 0 ? rc : c->error;
+	views[0] = (struct iovec){c->in + c->in_at, c->in_bytes};
+	return c->in_bytes > 0;
+}
+
+void apus_tcp_consume(struct apus_tcp *c, size_t bytes)
+{
+	apus_must_op(bytes, <=, c->in_bytes);
+	c->in_at = c->in_bytes == bytes ? 0 : c->in_at + bytes;
+	c->in_bytes -= bytes;
+}
+
+int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, size_t *queued)
 {
 	int64_t all = 0;
 
@@ -222,7 +241,7 @@ int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
 
-	return apus_tcp_writev(c, &iov, 1);
+	return apus_tcp_writev(c, &iov, 1, NULL);
 }
 
 int apus_tcp_shutdown(struct apus_tcp *c)

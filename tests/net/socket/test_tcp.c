@@ -235,7 +235,7 @@ static int64_t writev_client(void *arg)
 	sim_check_equal(apus_tcp_connect(sim_server(), &c), 0);
 	sim_check_equal(apus_sleep(100 * APUS_MS), 0);
 	segments = apus_sim_host_counter(pair.client, "tcp", "segments_out");
-	sim_check_equal(apus_tcp_writev(c, iov, apus_countof(iov)), 15);
+	sim_check_equal(apus_tcp_writev(c, iov, apus_countof(iov), NULL), 15);
 	sim_check_equal(apus_sleep(APUS_MS / 2), 0);
 	sim_check_equal(apus_sim_host_counter(pair.client, "tcp", "segments_out"), segments + 1);
 	while (got < 15) {

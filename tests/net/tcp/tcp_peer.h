@@ -306,6 +306,7 @@ static inline struct peer *peer_open_with(struct apus_tcp_options tcp)
 	p->link.mac = (struct rte_ether_addr){{2, 0, 0, 0, 0, 1}};
 	p->link.mtu = 1500;
 	p->link.pool = test_pool;
+	p->link.reads_any_memory = true;
 	apus_must(apus_stack_open(p->shard, &p->link, &options, &p->stack) == 0);
 	peer_introduce(p);
 	return p;

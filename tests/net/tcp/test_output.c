@@ -401,6 +401,72 @@ static void nagle_lets_full_segments_go(void **state)
 	assert_int_equal(heard_text(), 10 + 2 * MSS);
 }
 
+static void cork_holds_a_short_segment_until_it_is_drawn(void **state)
+{
+	p->c->is_corked = true;
+	peer_write(p, bytes, 10);
+	peer_write(p, bytes, 20);
+	assert_int_equal(p->heard_count, 0);
+	p->c->is_corked = false;
+	apus_tcp_mark(p->c);
+	peer_turn(p);
+	assert_int_equal(p->heard_count, 1);
+	assert_int_equal(peer_last(p)->text_bytes, 30);
+}
+
+static void cork_lets_full_segments_go_and_keeps_the_rest(void **state)
+{
+	p->c->is_corked = true;
+	peer_write(p, bytes, 2 * MSS + 7);
+	assert_int_equal(heard_text(), 2 * MSS);
+	assert_int_equal(peer_last(p)->text_bytes, MSS);
+	ack(2 * MSS);
+	assert_int_equal(heard_text(), 2 * MSS); /* also with nothing in flight: no Nagle */
+	peer_write(p, bytes, MSS - 7);
+	assert_int_equal(heard_text(), 3 * MSS);
+}
+
+/* TCP.md §2: about 200 ms and a round trip, which here took none. */
+static void cork_gives_way_after_200_ms(void **state)
+{
+	p->c->is_corked = true;
+	peer_write(p, bytes, 10);
+	peer_wait(p, 190 * APUS_MS);
+	assert_int_equal(p->heard_count, 0);
+	peer_wait(p, 120 * APUS_MS);
+	assert_int_equal(p->heard_count, 1);
+	assert_int_equal(peer_last(p)->text_bytes, 10);
+	/* The next one waits again. */
+	ack(10);
+	peer_write(p, bytes, 10);
+	assert_int_equal(p->heard_count, 1);
+}
+
+static void cork_does_not_hold_the_fin(void **state)
+{
+	p->c->is_corked = true;
+	peer_write(p, bytes, 10);
+	apus_must(apus_tcp_call_shutdown(p->c) == 0);
+	peer_turn(p);
+	assert_int_equal(p->heard_count, 1);
+	assert_true(peer_last(p)->fin);
+	assert_int_equal(peer_last(p)->text_bytes, 10);
+}
+
+/* A run with Nagle ends with its last full segment; without it the short one goes along. */
+static void run_of_segments_is_cut_at_full_ones(void **state)
+{
+	peer_write(p, bytes, 5 * MSS + 100);
+	assert_int_equal(p->heard_count, 6);
+	for (uint32_t i = 0; i < 6; i++) {
+		const struct apus_segment *seg = &p->heard[i].seg;
+
+		assert_int_equal(seg->text_bytes, i < 5 ? MSS : 100);
+		assert_int_equal(seg->psh, i == 5);
+		assert_int_equal(seg->seq, p->heard[0].seg.seq + i * MSS);
+	}
+}
+
 static void window_of_the_peer_is_not_overrun(void **state)
 {
 	struct apus_segment seg = peer_segment(seq, una);
@@ -539,6 +605,11 @@ int main(int argc, char **argv)
 		TEST(without_nagle_small_writes_leave_at_once),
 		TEST(nagle_holds_small_text_while_any_is_unacknowledged),
 		TEST(nagle_lets_full_segments_go),
+		TEST(cork_holds_a_short_segment_until_it_is_drawn),
+		TEST(cork_lets_full_segments_go_and_keeps_the_rest),
+		TEST(cork_gives_way_after_200_ms),
+		TEST(cork_does_not_hold_the_fin),
+		TEST(run_of_segments_is_cut_at_full_ones),
 		TEST(window_of_the_peer_is_not_overrun),
 		TEST(sliver_of_window_waits_for_the_override_timeout),
 		TEST(idle_connection_starts_again_with_the_initial_window),
