@@ -96,15 +96,23 @@ char *apus_debug_spawned(struct apus_shard *s, struct apus_task *t)
 
 void apus_debug_waits(struct apus_shard *s)
 {
-	if (s->current)
-		record_of(s->current)->since_ns = apus_shard_now(s);
+	if (!s->current) {
+		char text[APUS_SYMBOL_TEXT_SIZE];
+
+		apus_log(ERROR, "debug: a callback called what has to wait, at %s",
+			 apus_symbol_text(__builtin_return_address(0), text));
+	}
+	apus_must(s->current);
+	record_of(s->current)->since_ns = apus_shard_now(s);
 }
 
 /* --------------------------------------------------------------------------------- wrong shards */
 
 /* The first place that is not the runtime's own. */
-static void spawn_place(const struct apus_debug_record *record, char *out)
+void apus_debug_spawn_place(const struct apus_task *t, char *out)
 {
+	const struct apus_debug_record *record = apus_debug_record_of(t);
+
 	snprintf(out, APUS_SYMBOL_TEXT_SIZE, "an unknown place");
 	for (uint32_t i = 0; record && i < record->frames_count; i++) {
 		apus_symbol_text(record->frames[i], out);
@@ -116,12 +124,11 @@ static void spawn_place(const struct apus_debug_record *record, char *out)
 int apus_wrong_shard(const struct apus_task *t, const char *what, const void *place)
 {
 	const struct apus_shard *here = apus_shard_current;
-	const struct apus_debug_record *record = apus_debug_record_of(t);
 	char called[APUS_SYMBOL_TEXT_SIZE], spawned[APUS_SYMBOL_TEXT_SIZE];
 
 	if (!t->shard->is_debug && !(here && here->is_debug))
 		return -EXDEV;
-	spawn_place(record, spawned);
+	apus_debug_spawn_place(t, spawned);
 	apus_log(ERROR,
 		 "debug: %s of %s from another shard than its own: called at %s, spawned at %s",
 		 what, apus_task_name(t), apus_symbol_text(place, called), spawned);
@@ -132,8 +139,6 @@ int apus_wait_check_slow(const struct apus_list *queue)
 {
 	const struct apus_task *first;
 
-	if (apus_list_empty(queue))
-		return 0;
 	first = apus_list_entry(queue->next, struct apus_wait, link)->task;
 	if (!first || first->shard == apus_shard_current)
 		return 0;

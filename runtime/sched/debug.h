@@ -45,6 +45,9 @@ APUS_COLD void apus_debug_sleeps(struct apus_shard *s);
 /** apus_debug_record_of - NULL if its shard is not in debug mode */
 const struct apus_debug_record *apus_debug_record_of(const struct apus_task *t);
 
+/** apus_debug_spawn_place - where @t was spawned, as far as known; @out has APUS_SYMBOL_TEXT_SIZE bytes */
+void apus_debug_spawn_place(const struct apus_task *t, char *out);
+
 /**
  * apus_wrong_shard - @t was used from another shard than its own: in debug mode says so
  * @what:  "await", "wake": what was tried

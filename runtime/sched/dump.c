@@ -4,7 +4,8 @@
  *
  * A task waits in one place, so the edges are found from the other end: each task has a queue of
  * who awaits it. A callback in that queue (of a group, a gather) names in its wait.object what the
- * waiting task waits for, which leads on to that task. The tree is walked without recursion: a chain
+ * waiting task waits for, which leads on to that task. Who waits for a lock awaits its holder, which is
+ * known in debug mode. The tree is walked without recursion: a chain
  * of tasks may be longer than the stack of the one that asks is deep.
  */
 #include "runtime/sched/dump.h"
@@ -217,19 +218,26 @@ static int by_from(const void *a, const void *b)
 	return (left->to > right->to) - (left->to < right->to);
 }
 
-static struct node *node_of(const struct tree *tree, const struct apus_task *t)
+static struct node *node_of_id(const struct tree *tree, uint64_t id)
 {
 	size_t low = 0, high = tree->count;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (tree->nodes[middle].task->id < t->id)
+		if (tree->nodes[middle].task->id < id)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < tree->count && tree->nodes[low].task == t ? &tree->nodes[low] : NULL;
+	return low < tree->count && tree->nodes[low].task->id == id ? &tree->nodes[low] : NULL;
+}
+
+static struct node *node_of(const struct tree *tree, const struct apus_task *t)
+{
+	struct node *n = node_of_id(tree, t->id);
+
+	return n && n->task == t ? n : NULL;
 }
 
 static void add_edge(struct tree *tree, struct node *from, struct node *to)
@@ -266,8 +274,23 @@ static void add_edges_through(struct tree *tree, const void *object, struct node
 		add_edge(tree, tree->waiting[low], to);
 }
 
+/* Who waits for a lock awaits, in effect, who holds it; that is known in debug mode. */
+static void add_edge_to_holder(struct tree *tree, struct node *from)
+{
+	const struct apus_wait *wait = from->task->wait;
+	struct node *holder;
+
+	if (strcmp(wait->what, "lock"))
+		return;
+	holder = node_of_id(tree, apus_noted_by(wait->object, "acquired"));
+	if (holder)
+		add_edge(tree, from, holder);
+}
+
 static void find_edges(struct tree *tree)
 {
+	for (size_t i = 0; apus_is_debug() && i < tree->waiting_count; i++)
+		add_edge_to_holder(tree, tree->waiting[i]);
 	for (size_t i = 0; i < tree->count; i++) {
 		struct node *n = &tree->nodes[i];
 		const struct apus_list *it;

@@ -3,7 +3,8 @@
  * runtime/sched/dump.h: who is there, and what they wait for (asyncio's ps, pstree and
  * print_call_graph).
  *
- * Works with or without debug mode, which adds since when a task waits and where it was spawned.
+ * Works with or without debug mode, which adds since when a task waits, where it was spawned, and who
+ * holds the lock that another waits for.
  */
 #ifndef APUS_RUNTIME_SCHED_DUMP_H
 #define APUS_RUNTIME_SCHED_DUMP_H

@@ -38,6 +38,7 @@ struct apus_task {
 	bool cancel_passing;       /* a cancel is on its way to what it awaits */
 	bool is_eager;             /* it runs inside of the call that spawned it */
 	bool is_inner;             /* a part of another: the body of a generator */
+	uint16_t scopes;           /* time limits and groups that it is inside of */
 	uint32_t refs;             /* handles */
 	uint32_t cancelling;       /* cancels asked for and not taken back */
 	struct apus_list awaiters; /* struct apus_wait.link, oldest first: tasks and callbacks */
@@ -176,6 +177,9 @@ APUS_COLD void apus_report_unhandled(struct apus_shard *s, const struct apus_unh
 /* end.c: has an answer from outside been waited for too long? Then the shard is left as it is. */
 bool apus_shard_is_late(struct apus_shard *s);
 void apus_shard_abandon(struct apus_shard *s);
+
+/* misuse.c: the task ends inside of scopes that it began; their memory goes: ends the process. */
+APUS_COLD void apus_scopes_left(struct apus_task *t);
 
 /* inbox.c: moves what other threads left to the ready queue. */
 bool apus_inbox_poll(struct apus_shard *s);

@@ -195,7 +195,7 @@ APUS_MUST_CHECK static inline int apus_wait_join(struct apus_wait *wait,
 						 const char *what, const void *object,
 						 struct apus_list *queue)
 {
-	if (apus_unlikely(apus_debug_is_on()))
+	if (apus_is_debug())
 		return apus_wait_join_slow(wait, type, what, object, queue);
 	wait->task = apus_shard_current->current;
 	wait->type = type;

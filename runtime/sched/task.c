@@ -99,6 +99,8 @@ static inline struct apus_task *only_awaiter(struct apus_shard *s, struct apus_t
 
 static APUS_NORETURN void end(struct apus_shard *s, struct apus_task *t, int64_t result)
 {
+	if (apus_unlikely(t->scopes))
+		apus_scopes_left(t);
 	t->result = result;
 	t->state = APUS_TASK_DONE;
 	apus_list_unlink(&t->all);
@@ -201,6 +203,7 @@ static inline struct apus_task *create(struct apus_shard *s, struct apus_stack_p
 	t->cancel_passing = false;
 	t->is_eager = false;
 	t->is_inner = false;
+	t->scopes = 0;
 	t->refs = 1;
 	t->cancelling = 0;
 	t->pool = pool;
@@ -323,6 +326,11 @@ void apus_detach(struct apus_task *t)
 {
 	if (!t)
 		return;
+	if (apus_unlikely(!t->refs)) {
+		(void)apus_misuse(-EINVAL, t, "detach of a task by a handle that was spent");
+		return;
+	}
+	apus_note(t, "detached");
 	if (t->state == APUS_TASK_DONE && t->refs == 1 && !t->result_seen && failed(t->result))
 		report_unseen(t->shard, t);
 	put(t);
@@ -493,12 +501,16 @@ int64_t apus_await(struct apus_task *t)
 
 	if (apus_unlikely(!t))
 		return -ENOMEM;
+	if (apus_unlikely(!t->refs))
+		return apus_misuse(-EINVAL, t, "await of a task by a handle that was spent");
 	if (apus_unlikely(t->shard != s))
 		return apus_wrong_shard(t, "await", __builtin_return_address(0));
+	apus_note(t, "awaited");
 	t->result_seen = true;
 	if (apus_unlikely(t == s->current)) {
 		put(t);
-		return -EDEADLK;
+		return apus_task_misuse_at(-EDEADLK, t, "await by itself",
+					   __builtin_return_address(0));
 	}
 	if (t->state != APUS_TASK_DONE)
 		return await_slow(t);

@@ -68,7 +68,8 @@ APUS_MUST_CHECK int apus_spawn_detached(const struct apus_spawn_options *options
  * When @t has ended already it does not wait, but spends budget as apus_checkpoint().
  *
  * Context: task, suspends.
- * Return:  what the body returned; -ECANCELED; -EDEADLK for one's own task; -EXDEV; -ENOMEM for NULL.
+ * Return:  what the body returned; -ECANCELED; -EDEADLK for one's own task; -EXDEV; -ENOMEM for NULL;
+ *          -EINVAL for a handle that was spent, as long as its memory has no new owner.
  */
 APUS_MUST_CHECK int64_t apus_await(struct apus_task *t);
 

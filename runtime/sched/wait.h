@@ -10,6 +10,7 @@
 #define APUS_RUNTIME_SCHED_WAIT_H
 
 #include "runtime/base/list.h"
+#include "runtime/sched/misuse.h"
 #include "runtime/sched/work.h"
 
 APUS_BEGIN_DECLS
@@ -98,9 +99,9 @@ APUS_MUST_CHECK int64_t apus_park(struct apus_wait *wait);
 /**
  * apus_wait_check - may the running task wait in @queue, of struct apus_wait.link?
  *
- * For primitives, before they link their wait: an object belongs to the shard whose tasks wait for it.
- * Looked at in debug mode only; without it the wake that follows finds the mistake, and ends the
- * process before anything is corrupted.
+ * For what has no home of its own (misuse.h), before it links its wait: an object belongs to the
+ * shard whose tasks wait for it. If none does yet, the wake that follows finds the mistake, and ends
+ * the process before anything is corrupted.
  * Context: task. Return: 0; -EXDEV: those that wait in it are of another shard.
  */
 APUS_MUST_CHECK static inline int apus_wait_check(const struct apus_list *queue);
@@ -128,19 +129,11 @@ bool apus_task_is_inside(void);
 
 /* --- inline definitions ----------------------------------------------------------------------- */
 
-/* Some shard of the process is, or was, in debug mode. */
-extern bool apus_debug_on;
-
-APUS_COLD int apus_wait_check_slow(const struct apus_list *queue);
-
-static inline bool apus_debug_is_on(void)
-{
-	return __atomic_load_n(&apus_debug_on, __ATOMIC_RELAXED);
-}
+int apus_wait_check_slow(const struct apus_list *queue);
 
 static inline int apus_wait_check(const struct apus_list *queue)
 {
-	if (apus_likely(!apus_debug_is_on()))
+	if (apus_likely(apus_list_empty(queue)))
 		return 0;
 	return apus_wait_check_slow(queue);
 }

@@ -5,6 +5,7 @@
 #include "runtime/sync/channel.h"
 
 #include "runtime/base/check.h"
+#include "runtime/sched/misuse.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -13,8 +14,9 @@
 
 void apus_oneshot_init(struct apus_oneshot *o)
 {
-	*o = (struct apus_oneshot){0};
+	*o = (struct apus_oneshot){.home = apus_home_here()};
 	apus_waitq_init(&o->receivers);
+	apus_note(o, "initialised");
 }
 
 int apus_oneshot_send(struct apus_oneshot *o, void *value)
@@ -22,7 +24,10 @@ int apus_oneshot_send(struct apus_oneshot *o, void *value)
 	if (o->is_closed)
 		return -EPIPE;
 	if (o->is_sent)
-		return -EALREADY;
+		return apus_misuse(-EALREADY, o, "second send into a oneshot");
+	if (apus_home_check_debug(o, "send into a oneshot"))
+		return -EXDEV;
+	apus_note(o, "sent");
 	o->is_sent = true;
 	o->value = value;
 	apus_waitq_wake_all(&o->receivers, 0);
@@ -39,8 +44,10 @@ int apus_oneshot_recv(struct apus_oneshot *o, void **value)
 {
 	int rc = apus_checkpoint();
 
-	while (!rc && !o->is_sent && !o->is_closed)
-		rc = (int)apus_waitq_wait(&o->receivers, "oneshot");
+	while (!rc && !o->is_sent && !o->is_closed) {
+		rc = apus_home_check(o, "recv from a oneshot");
+		rc = rc ? rc : (int)apus_waitq_wait(&o->receivers, "oneshot");
+	}
 	if (rc)
 		return rc;
 	if (!o->is_sent || o->is_received)
@@ -54,12 +61,14 @@ int apus_oneshot_recv(struct apus_oneshot *o, void **value)
 
 void apus_watch_init(struct apus_watch *w, void *value)
 {
-	*w = (struct apus_watch){.value = value, .version = 1};
+	*w = (struct apus_watch){.value = value, .version = 1, .home = apus_home_here()};
 	apus_waitq_init(&w->receivers);
+	apus_note(w, "initialised");
 }
 
 void apus_watch_set(struct apus_watch *w, void *value)
 {
+	(void)apus_home_check_debug(w, "set of a watch");
 	w->value = value;
 	w->version++;
 	apus_waitq_wake_all(&w->receivers, 0);
@@ -75,8 +84,10 @@ int apus_watch_changed(struct apus_watch *w, uint64_t *seen, void **value)
 {
 	int rc = apus_checkpoint();
 
-	while (!rc && w->version == *seen && !w->is_closed)
-		rc = (int)apus_waitq_wait(&w->receivers, "watch");
+	while (!rc && w->version == *seen && !w->is_closed) {
+		rc = apus_home_check(w, "wait for a watch");
+		rc = rc ? rc : (int)apus_waitq_wait(&w->receivers, "watch");
+	}
 	if (rc)
 		return rc;
 	if (w->version == *seen)
@@ -94,7 +105,13 @@ int apus_broadcast_init(struct apus_broadcast *b, uint32_t capacity, enum apus_l
 
 	if (!capacity)
 		return -EINVAL;
-	*b = (struct apus_broadcast){.heap = heap, .capacity = capacity, .lag = lag};
+	*b = (struct apus_broadcast){
+		.heap = heap,
+		.capacity = capacity,
+		.lag = lag,
+		.home = apus_home_here(),
+	};
+	apus_note(b, "initialised");
 	apus_waitq_init(&b->receivers);
 	apus_waitq_init(&b->senders);
 	apus_list_init(&b->subscribed);
@@ -140,8 +157,11 @@ int apus_broadcast_send(struct apus_broadcast *b, void *value)
 {
 	int rc = apus_checkpoint();
 
-	while (!rc && !b->is_closed && b->lag == APUS_LAG_WAIT && is_full(b))
-		rc = (int)apus_waitq_wait(&b->senders, "broadcast send");
+	while (!rc && !b->is_closed && b->lag == APUS_LAG_WAIT && is_full(b)) {
+		rc = apus_home_check(b, "send into a broadcast");
+		rc = rc ? rc : (int)apus_waitq_wait(&b->senders, "broadcast send");
+	}
+	rc = rc ? rc : apus_home_check_debug(b, "send into a broadcast");
 	if (rc)
 		return rc;
 	if (b->is_closed)
@@ -156,8 +176,10 @@ int64_t apus_broadcast_recv(struct apus_subscriber *s, void **value)
 	struct apus_broadcast *b = s->broadcast;
 	int rc = apus_checkpoint();
 
-	while (!rc && s->next == b->sent && !b->is_closed)
-		rc = (int)apus_waitq_wait(&b->receivers, "broadcast recv");
+	while (!rc && s->next == b->sent && !b->is_closed) {
+		rc = apus_home_check(b, "recv from a broadcast");
+		rc = rc ? rc : (int)apus_waitq_wait(&b->receivers, "broadcast recv");
+	}
 	if (rc)
 		return rc;
 	if (s->next == b->sent)

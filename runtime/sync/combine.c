@@ -58,6 +58,29 @@ static void unwatch_all(struct apus_member *members, size_t n)
 		apus_callback_remove(&members[i].done);
 }
 
+/* Return: 0; -EXDEV: one of them is of another shard; -EDEADLK: one is who asks. */
+static int check_tasks(struct apus_task *const tasks[], size_t n, const char *what,
+		       const void *place)
+{
+	const struct apus_task *self = apus_task_self();
+
+	for (size_t i = 0; i < n; i++) {
+		if (apus_unlikely(apus_task_check_home_at(tasks[i], what, place)))
+			return -EXDEV;
+		if (apus_unlikely(tasks[i] && tasks[i] == self))
+			return apus_task_misuse_at(-EDEADLK, self, what, place);
+	}
+	return 0;
+}
+
+/* A handle to oneself, spent. */
+static int64_t await_self(struct apus_task *self, const char *what, const void *place)
+{
+	(void)apus_task_misuse_at(-EDEADLK, self, what, place);
+	apus_detach(self);
+	return -EDEADLK;
+}
+
 static struct apus_member *watch_of(struct apus_work *work)
 {
 	return apus_container_of(apus_callback_of(work), struct apus_member, done);
@@ -125,12 +148,18 @@ APUS_SUSPENDS int64_t apus_gather(struct apus_task *const tasks[], size_t n, int
 				  unsigned int flags)
 {
 	struct gather g = {.tasks = tasks, .n = n, .flags = flags};
-	struct apus_member few[MEMBERS_ON_STACK], *members = members_get(few, n);
-	int64_t rc = -ENOMEM;
+	struct apus_member few[MEMBERS_ON_STACK], *members;
+	int64_t rc;
 
 	if (!n)
 		return apus_checkpoint();
-	if (members)
+	rc = check_tasks(tasks, n, "gather", __builtin_return_address(0));
+	if (apus_unlikely(rc == -EXDEV))
+		return rc;
+	members = rc ? few : members_get(few, n);
+	if (!members)
+		rc = -ENOMEM;
+	if (!rc)
 		rc = gather_watched(&g, members);
 	for (size_t i = 0; i < n; i++) {
 		int64_t result = apus_task_result(tasks[i]);
@@ -214,6 +243,9 @@ int64_t apus_wait(struct apus_task *const tasks[], size_t n, enum apus_wait_mode
 
 	if (!n)
 		return -EINVAL;
+	rc = check_tasks(tasks, n, "wait", __builtin_return_address(0));
+	if (apus_unlikely(rc))
+		return rc;
 	if (!enough_ended(&w, tasks, n)) {
 		members = members_get(few, n);
 		if (!members)
@@ -244,6 +276,13 @@ int apus_as_completed_begin(struct apus_as_completed *it, struct apus_task *cons
 	apus_list_init(&it->ended);
 	if (!n)
 		return 0;
+
+	int rc = check_tasks(tasks, n, "as_completed", __builtin_return_address(0));
+
+	if (apus_unlikely(rc)) {
+		it->n = 0;
+		return rc;
+	}
 	it->members =
 		apus_heap_alloc(apus_shard_heap(apus_shard_self()), n * sizeof(it->members[0]));
 	if (!it->members)
@@ -284,6 +323,10 @@ int64_t apus_wait_for(struct apus_task *t, int64_t ns)
 	struct apus_timeout limit;
 	int64_t rc, ended;
 
+	if (apus_unlikely(apus_task_check_home(t, "wait_for")))
+		return -EXDEV;
+	if (apus_unlikely(t && t == apus_task_self()))
+		return await_self(t, "wait_for", __builtin_return_address(0));
 	if (ns <= 0 && !apus_task_done(t)) {
 		apus_task_cancel(t);
 		rc = apus_await(t);
@@ -312,7 +355,11 @@ static APUS_SUSPENDS int64_t shield_slow(struct apus_task *t)
 
 int64_t apus_shield(struct apus_task *t)
 {
-	if (apus_task_done(t) || t == apus_task_self())
+	if (apus_unlikely(apus_task_check_home(t, "shield")))
+		return -EXDEV;
+	if (apus_unlikely(t && t == apus_task_self()))
+		return await_self(t, "shield", __builtin_return_address(0));
+	if (apus_task_done(t))
 		return apus_await(t);
 	return shield_slow(t);
 }

@@ -3,7 +3,8 @@
  * runtime/sync/combine.h: waiting for several tasks, and waiting in other ways for one: gather,
  * wait, as_completed, wait_for, shield, race.
  *
- * Where a call consumes handles it does so always, whatever it returns. NULL handles (spawns that
+ * Where a call consumes handles it does so always, whatever it returns; but with -EXDEV, for tasks of
+ * another shard, whose handles can only be spent there. NULL handles (spawns that
  * had no memory) count as tasks that ended with -ENOMEM.
  */
 #ifndef APUS_RUNTIME_SYNC_COMBINE_H
@@ -30,7 +31,7 @@ enum apus_gather_flags {
  * caller cancels all of them; it then returns once they ended (at the first that did, without
  * flags), with -ECANCELED even with flags.
  *
- * Context: task, suspends. Return: 0; the first error; -ECANCELED; -ENOMEM (nothing was waited for). Source: asyncio.gather
+ * Context: task, suspends. Return: 0; the first error; -ECANCELED; -ENOMEM (nothing was waited for); -EDEADLK (the running task is one of them); -EXDEV. Source: asyncio.gather
  */
 APUS_MUST_CHECK int64_t apus_gather(struct apus_task *const tasks[], size_t n, int64_t results[],
 				    unsigned int flags);
@@ -46,7 +47,7 @@ enum apus_wait_mode {
  * @ns: at most so long; APUS_NEVER: no limit
  *
  * Which ended apus_task_done() tells. A cancel of the caller leaves the tasks alone.
- * Context: task, suspends. Return: how many have ended (fewer than the mode wants: the time was up); -EINVAL for none; -ECANCELED; -ENOMEM. Source: asyncio.wait
+ * Context: task, suspends. Return: how many have ended (fewer than the mode wants: the time was up); -EINVAL for none; -ECANCELED; -ENOMEM; -EDEADLK; -EXDEV. Source: asyncio.wait
  */
 APUS_MUST_CHECK int64_t apus_wait(struct apus_task *const tasks[], size_t n,
 				  enum apus_wait_mode mode, int64_t ns);
@@ -59,12 +60,12 @@ struct apus_as_completed {
 	struct apus_list ended; /* struct apus_member.link, oldest first */
 };
 
-/** apus_as_completed_begin - borrows the @n tasks until end. Return: 0, -ENOMEM. Context: any, on the shard */
+/** apus_as_completed_begin - borrows the @n tasks until end. Return: 0, -ENOMEM, -EDEADLK, -EXDEV. Context: any, on the shard */
 APUS_MUST_CHECK int apus_as_completed_begin(struct apus_as_completed *it,
 					    struct apus_task *const tasks[], size_t n);
 /** apus_as_completed_next - wait for the next to end. Context: task, suspends. Return: its index; -ENOENT after the last; -ECANCELED. Source: asyncio.as_completed */
 APUS_MUST_CHECK int64_t apus_as_completed_next(struct apus_as_completed *it);
-/** apus_as_completed_end - those that have not ended go on */
+/** apus_as_completed_end - those that have not ended go on. Context: any, on the shard */
 void apus_as_completed_end(struct apus_as_completed *it);
 
 /**
@@ -72,7 +73,7 @@ void apus_as_completed_end(struct apus_as_completed *it);
  * @t: consumed
  *
  * With @ns <= 0 a task that has not begun never does. A task that swallows the cancel and returns
- * a value gives that value. Context: task, suspends. Return: the result; -ETIMEDOUT; -ECANCELED. Source: asyncio.wait_for
+ * a value gives that value. Context: task, suspends. Return: the result; -ETIMEDOUT; -ECANCELED; -EDEADLK; -EXDEV. Source: asyncio.wait_for
  */
 APUS_MUST_CHECK int64_t apus_wait_for(struct apus_task *t, int64_t ns);
 
@@ -80,7 +81,7 @@ APUS_MUST_CHECK int64_t apus_wait_for(struct apus_task *t, int64_t ns);
  * apus_shield - wait for @t, without passing a cancel on to it
  * @t: consumed; after a cancel it goes on, and its error is reported if nobody else has a handle
  *
- * Context: task, suspends. Return: the result; -ECANCELED. Source: asyncio.shield
+ * Context: task, suspends. Return: the result; -ECANCELED; -EDEADLK; -EXDEV. Source: asyncio.shield
  */
 APUS_MUST_CHECK int64_t apus_shield(struct apus_task *t);
 

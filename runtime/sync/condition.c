@@ -25,11 +25,8 @@ static int reacquire(struct apus_lock *lock)
 {
 	int rc, cancelled = 0;
 
-	while ((rc = apus_lock_acquire(lock))) {
+	while ((rc = apus_lock_acquire(lock)))
 		cancelled = rc;
-		if (rc == -EXDEV)
-			break;
-	}
 	return cancelled;
 }
 
@@ -46,8 +43,13 @@ static APUS_SUSPENDS int wait_slow(struct apus_condition *c)
 
 int apus_condition_wait(struct apus_condition *c)
 {
-	int rc = apus_lock_release(c->lock);
+	if (apus_unlikely(!apus_lock_is_locked(c->lock)))
+		return apus_misuse(-EPERM, c->lock,
+				   "wait for a condition whose lock is not locked");
 
+	int rc = apus_home_check(c->lock, "wait for a condition");
+
+	rc = rc ? rc : apus_lock_release(c->lock);
 	return rc ? rc : wait_slow(c);
 }
 
@@ -65,7 +67,8 @@ int apus_condition_wait_for(struct apus_condition *c, bool (*predicate)(void *ar
 int apus_condition_notify(struct apus_condition *c, size_t n)
 {
 	if (!apus_lock_is_locked(c->lock))
-		return -EPERM;
+		return apus_misuse(-EPERM, c->lock,
+				   "notify of a condition whose lock is not locked");
 	notify(c, n);
 	return 0;
 }

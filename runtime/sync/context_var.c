@@ -4,6 +4,7 @@
  */
 #include "runtime/sync/context_var.h"
 
+#include "runtime/sched/misuse.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sched/vars.h"
 
@@ -29,8 +30,10 @@ int apus_context_var_set(const struct apus_context_var *var, void *value,
 
 	int rc = apus_vars_set(vars, apus_shard_heap(shard), var, value);
 
-	if (!rc && token)
+	if (!rc && token) {
 		*token = before;
+		apus_note(token, "given");
+	}
 	return rc;
 }
 
@@ -42,12 +45,14 @@ int apus_context_var_reset(struct apus_context_token *token)
 	int rc;
 
 	if (!token->var)
-		return -EALREADY;
+		return apus_misuse(-EALREADY, token, "second reset by a context variable's token");
 	if (token->owner != vars)
-		return -EINVAL;
+		return apus_misuse(-EINVAL, token, "reset by another task's token");
 	rc = token->was_set ? apus_vars_set(vars, heap, token->var, token->old_value)
 			    : apus_vars_unset(vars, heap, token->var);
-	if (!rc)
-		token->var = NULL;
-	return rc;
+	if (rc)
+		return rc;
+	token->var = NULL;
+	apus_note(token, "used");
+	return 0;
 }

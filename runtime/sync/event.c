@@ -10,10 +10,13 @@ void apus_event_init(struct apus_event *e)
 {
 	apus_waitq_init(&e->waiters);
 	e->is_set = false;
+	e->home = apus_home_here();
+	apus_note(e, "initialised");
 }
 
 void apus_event_set(struct apus_event *e)
 {
+	(void)apus_home_check_debug(e, "set of an event");
 	e->is_set = true;
 	while (apus_waitq_wake_one_here(&e->waiters, 0))
 		;
@@ -24,12 +27,14 @@ void apus_event_clear(struct apus_event *e)
 	e->is_set = false;
 }
 
-static APUS_SUSPENDS int wait_slow(struct apus_event *e)
+static APUS_SUSPENDS int wait_slow(struct apus_event *e, const void *place)
 {
-	return (int)apus_waitq_wait_here(&e->waiters, "event");
+	int rc = apus_home_check_at(e, "wait for an event", place);
+
+	return rc ? rc : (int)apus_waitq_wait_here(&e->waiters, "event");
 }
 
 int apus_event_wait(struct apus_event *e)
 {
-	return e->is_set ? apus_checkpoint() : wait_slow(e);
+	return e->is_set ? apus_checkpoint() : wait_slow(e, __builtin_return_address(0));
 }

@@ -13,12 +13,23 @@ void apus_future_init(struct apus_future *f)
 	apus_waitq_init(&f->waiters);
 	f->result = -EINPROGRESS;
 	f->state = APUS_FUTURE_PENDING;
+	f->home = apus_home_here();
+	apus_note(f, "initialised");
 }
 
-static int complete(struct apus_future *f, enum apus_future_state state, int64_t result)
+/* @place is in who called; NULL: a cancel, which may come late. */
+static int complete(struct apus_future *f, enum apus_future_state state, int64_t result,
+		    const void *place)
 {
+	if (f->state != APUS_FUTURE_PENDING && place)
+		return apus_misuse_at(-EALREADY, f, "completion of a future that is complete",
+				      place);
 	if (f->state != APUS_FUTURE_PENDING)
 		return -EALREADY;
+	if (apus_home_check_debug(f, "completion of a future"))
+		return -EXDEV;
+	if (apus_is_debug())
+		apus_note_at(f, place ? "completed" : "cancelled", place);
 	f->state = state;
 	f->result = result;
 	while (apus_waitq_wake_one_here(&f->waiters, result))
@@ -28,17 +39,19 @@ static int complete(struct apus_future *f, enum apus_future_state state, int64_t
 
 int apus_future_set(struct apus_future *f, int64_t value)
 {
-	return value < 0 ? -EINVAL : complete(f, APUS_FUTURE_DONE, value);
+	return value < 0 ? -EINVAL
+			 : complete(f, APUS_FUTURE_DONE, value, __builtin_return_address(0));
 }
 
 int apus_future_fail(struct apus_future *f, int64_t error)
 {
-	return error >= 0 ? -EINVAL : complete(f, APUS_FUTURE_DONE, error);
+	return error >= 0 ? -EINVAL
+			  : complete(f, APUS_FUTURE_DONE, error, __builtin_return_address(0));
 }
 
 bool apus_future_cancel(struct apus_future *f)
 {
-	return complete(f, APUS_FUTURE_CANCELLED, -ECANCELED) == 0;
+	return complete(f, APUS_FUTURE_CANCELLED, -ECANCELED, NULL) == 0;
 }
 
 bool apus_future_done(const struct apus_future *f)
@@ -61,12 +74,13 @@ static bool cancel_future(struct apus_wait *wait)
 	return apus_future_cancel((struct apus_future *)(uintptr_t)wait->object);
 }
 
-static APUS_SUSPENDS int64_t await_slow(struct apus_future *f)
+static APUS_SUSPENDS int64_t await_slow(struct apus_future *f, const void *place)
 {
 	static const struct apus_wait_type await_future = {.cancel = cancel_future};
 	struct apus_wait wait;
-	int rc = apus_wait_join(&wait, &await_future, "future", f, &f->waiters.waiters);
+	int rc = apus_home_check_at(f, "await of a future", place);
 
+	rc = rc ? rc : apus_wait_join(&wait, &await_future, "future", f, &f->waiters.waiters);
 	return apus_unlikely(rc) ? rc : apus_park_here(&wait);
 }
 
@@ -75,7 +89,7 @@ int64_t apus_future_await(struct apus_future *f)
 	int rc;
 
 	if (f->state == APUS_FUTURE_PENDING)
-		return await_slow(f);
+		return await_slow(f, __builtin_return_address(0));
 	rc = apus_checkpoint();
 	return rc ? rc : f->result;
 }

@@ -24,24 +24,28 @@ struct apus_future {
 	struct apus_waitq waiters;
 	int64_t result; /* valid once done */
 	enum apus_future_state state;
+	uint32_t home; /* misuse.h */
 };
 
+/** apus_future_init - pending. Context: any */
 void apus_future_init(struct apus_future *f);
-/** apus_future_set - complete with @value >= 0. Return: 0, -EALREADY. Context: any */
+/** apus_future_set - complete with @value >= 0. Return: 0, -EALREADY, -EINVAL. Context: any, on the shard. Source: Future.set_result */
 APUS_MUST_CHECK int apus_future_set(struct apus_future *f, int64_t value);
-/** apus_future_fail - complete with a negative errno. Return: 0, -EALREADY, -EINVAL. Context: any */
+/** apus_future_fail - complete with a negative errno. Return: 0, -EALREADY, -EINVAL. Context: any, on the shard. Source: Future.set_exception */
 APUS_MUST_CHECK int apus_future_fail(struct apus_future *f, int64_t error);
-/** apus_future_cancel - waiters get -ECANCELED. Return: false if it was complete. Context: any */
+/** apus_future_cancel - waiters get -ECANCELED. Return: false if it was complete. Context: any, on the shard. Source: Future.cancel */
 bool apus_future_cancel(struct apus_future *f);
+/** apus_future_done - is it complete? Context: any, on the shard. Source: Future.done */
 bool apus_future_done(const struct apus_future *f);
+/** apus_future_cancelled - was it completed by a cancel? Context: any, on the shard. Source: Future.cancelled */
 bool apus_future_cancelled(const struct apus_future *f);
-/** apus_future_result - -EINPROGRESS while pending */
+/** apus_future_result - Return: the value, the error, -ECANCELED; -EINPROGRESS while pending. Context: any, on the shard. Source: Future.result */
 int64_t apus_future_result(const struct apus_future *f);
 /**
  * apus_future_await - wait until it is complete; at once if it is
  *
  * A cancel of the waiting task cancels the future, as in asyncio.
- * Context: task, suspends. Return: the value, the error, -ECANCELED.
+ * Context: task, suspends. Return: the value, the error, -ECANCELED; -EXDEV.
  */
 APUS_MUST_CHECK int64_t apus_future_await(struct apus_future *f);
 /**

@@ -31,6 +31,7 @@ struct apus_generator_core {
 void apus_generator_open(struct apus_generator *g, apus_generator_fn fn, void *arg)
 {
 	*g = (struct apus_generator){.fn = fn, .arg = arg};
+	apus_note(g, "opened");
 }
 
 static enum apus_generator_state state_of(const struct apus_generator *g)
@@ -151,11 +152,14 @@ static int64_t run(struct apus_generator *g, int64_t how, void **value)
 
 /* --------------------------------------------------------------------------- the consumer's calls */
 
+#define check_home(g) \
+ ((g)->core ? apus_task_check_home((g)->core->task, "a call of the generator") : 0)
+
 int64_t apus_generator_send(struct apus_generator *g, void *sent, void **value)
 {
 	int rc = apus_checkpoint(); /* a body that never waits must not keep others from running */
 
-	if (rc)
+	if (rc || (rc = check_home(g)))
 		return rc;
 	switch (state_of(g)) {
 	case APUS_GENERATOR_CREATED:
@@ -178,7 +182,11 @@ int64_t apus_generator_next(struct apus_generator *g, void **value)
 
 int64_t apus_generator_throw(struct apus_generator *g, int64_t error, void **value)
 {
+	int rc = check_home(g);
+
 	apus_assert(error < 0);
+	if (rc)
+		return rc;
 	switch (state_of(g)) {
 	case APUS_GENERATOR_CREATED: /* there is no yield yet that could return it */
 		g->has_ended = true;
@@ -196,8 +204,10 @@ int64_t apus_generator_throw(struct apus_generator *g, int64_t error, void **val
 
 int64_t apus_generator_close(struct apus_generator *g)
 {
-	int64_t rc = 0;
+	int64_t rc = check_home(g);
 
+	if (rc)
+		return rc;
 	switch (state_of(g)) {
 	case APUS_GENERATOR_CREATED:
 		g->has_ended = true;
@@ -252,7 +262,7 @@ int64_t apus_generator_yield(struct apus_generator *g, void *value, void **sent)
 	int64_t rc;
 
 	if (!core || core->task != apus_task_self())
-		return -EINVAL;
+		return apus_misuse(-EINVAL, g, "yield of a generator outside of its body");
 	apus_wait_init(&wait, NULL, "generator's consumer", core);
 	core->value = value;
 	core->body = &wait;

@@ -69,13 +69,13 @@ struct apus_generator {
 
 /** apus_generator_open - nothing runs before the first value is asked for. Context: any */
 void apus_generator_open(struct apus_generator *g, apus_generator_fn fn, void *arg);
-/** apus_generator_next - run the body to its next value. Context: task, suspends when the body does. Return: 1 and *@value; 0 when the body returned; its error; -EBUSY: another task is in a call; -ECANCELED; -ENOMEM. Source: __anext__ */
+/** apus_generator_next - run the body to its next value. Context: task, suspends when the body does. Return: 1 and *@value; 0 when the body returned; its error; -EBUSY: another task is in a call; -ECANCELED; -ENOMEM; -EXDEV. Source: __anext__ */
 APUS_MUST_CHECK int64_t apus_generator_next(struct apus_generator *g, void **value);
-/** apus_generator_send - as next; @sent is what the body's yield gives. -EINVAL before the first value unless NULL. Source: asend */
+/** apus_generator_send - as next; @sent is what the body's yield gives. Context: task, suspends when the body does. Return: as next; -EINVAL before the first value unless NULL. Source: asend */
 APUS_MUST_CHECK int64_t apus_generator_send(struct apus_generator *g, void *sent, void **value);
-/** apus_generator_throw - as next; the body's yield returns @error < 0. Source: athrow */
+/** apus_generator_throw - as next; the body's yield returns @error < 0. Context: task, suspends when the body does. Return: as next; @error before the first value. Source: athrow */
 APUS_MUST_CHECK int64_t apus_generator_throw(struct apus_generator *g, int64_t error, void **value);
-/** apus_generator_close - let the body clean up and end: its yield returns APUS_GENERATOR_EXIT. Again: nothing. Context: task, suspends when the body does. Return: 0; the body's error; -EBUSY; -EPROTO: it yielded another value, and was cancelled. Source: aclose */
+/** apus_generator_close - let the body clean up and end: its yield returns APUS_GENERATOR_EXIT. Again: nothing. Context: task, suspends when the body does. Return: 0; the body's error; -EBUSY; -EPROTO: it yielded another value, and was cancelled; -EXDEV. Source: aclose */
 APUS_MUST_CHECK int64_t apus_generator_close(struct apus_generator *g);
 
 /** apus_generator_cleanup - apus_generator_close() whose result nobody sees: an error goes to apus_on_unhandled(). Context: task, suspends when the body does */

@@ -38,7 +38,15 @@ static_assert(sizeof(struct child) + ARG_MAX_BYTES <= APUS_TASK_ARG_MAX,
 
 void apus_group_begin(struct apus_group *g, enum apus_group_policy policy)
 {
-	*g = (struct apus_group){.parent = apus_task_self(), .policy = policy};
+	*g = (struct apus_group){
+		.parent = apus_task_self(),
+		.policy = policy,
+		.depth = apus_scope_begin(),
+	};
+	if (apus_is_debug()) {
+		apus_scope_note(g->depth, __builtin_return_address(0));
+		apus_note(g, "begun");
+	}
 	apus_list_init(&g->children);
 	apus_list_init(&g->failed);
 	apus_waitq_init(&g->ended);
@@ -122,6 +130,13 @@ static int64_t run_child(void *arg)
 	return result;
 }
 
+/* What a group that is over says; its memory is still there, or this could not be asked. */
+static int refuse(const struct apus_group *g, const void *place)
+{
+	return g->is_over ? apus_misuse_at(-EPIPE, g, "spawn into a group that is over", place)
+			  : -EPIPE;
+}
+
 /* With a starter the child is no member yet: an abort does not reach it. */
 static int spawn(struct apus_group *g, const struct apus_spawn_options *options, apus_task_fn fn,
 		 struct iovec arg, struct starter *starter)
@@ -132,6 +147,8 @@ static int spawn(struct apus_group *g, const struct apus_spawn_options *options,
 		return -EINVAL;
 	if (g->is_over || (g->is_exiting && !g->live))
 		return -EPIPE;
+	if (apus_unlikely(apus_task_check_home(g->parent, "a group's spawn beside")))
+		return -EXDEV;
 	if (g->is_aborting)
 		return -ECANCELED;
 
@@ -163,7 +180,9 @@ static int spawn(struct apus_group *g, const struct apus_spawn_options *options,
 int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *options,
 		     apus_task_fn fn, const void *arg, size_t bytes)
 {
-	return spawn(g, options, fn, (struct iovec){(void *)(uintptr_t)arg, bytes}, NULL);
+	int rc = spawn(g, options, fn, (struct iovec){(void *)(uintptr_t)arg, bytes}, NULL);
+
+	return apus_unlikely(rc == -EPIPE) ? refuse(g, __builtin_return_address(0)) : rc;
 }
 
 /* The wait goes on until the child has ended, also when it has, and its callback is on the way. */
@@ -185,7 +204,7 @@ APUS_SUSPENDS int64_t apus_group_start(struct apus_group *g,
 	int rc = spawn(g, options, fn, (struct iovec){(void *)(uintptr_t)arg, bytes}, &starter);
 
 	if (rc)
-		return rc;
+		return rc == -EPIPE ? refuse(g, __builtin_return_address(0)) : rc;
 	apus_wait_init(&starter.wait, &starting, "group start", &starter);
 	return apus_park(&starter.wait);
 }
@@ -194,16 +213,18 @@ int apus_started(int64_t value)
 {
 	struct apus_task *self = apus_task_self();
 	struct child *child = apus_task_runs(self, run_child) ? apus_task_arg(self) : NULL;
+	struct starter *starter = child ? child->starter : NULL;
 
-	if (!child || value < 0)
+	if (value < 0 || !self)
 		return -EINVAL;
-
-	struct starter *starter = child->starter;
-
+	if (!starter && child && child->was_started)
+		return apus_misuse(-EALREADY, child, "started, for the second time");
 	if (!starter)
-		return child->was_started ? -EALREADY : -EINVAL;
+		return apus_task_misuse_at(-EINVAL, self, "started, which nobody waits for,",
+					   __builtin_return_address(0));
 	if (starter->is_cancelled)
 		return -ECANCELED;
+	apus_note(child, "started");
 	child->starter = NULL;
 	child->was_started = true;
 	child->done.wait.object = &child->group->ended;
@@ -239,9 +260,8 @@ static inline int64_t wait_for_children(struct apus_group *g, int64_t rc)
 	return rc;
 }
 
-APUS_SUSPENDS int64_t apus_group_end(struct apus_group *g, int64_t rc)
+static APUS_SUSPENDS int64_t end(struct apus_group *g, int64_t rc)
 {
-	apus_assert(g->parent == apus_task_self() && !g->is_over);
 	g->is_exiting = true;
 	if (rc < 0 && !g->is_aborting)
 		abort_children(g);
@@ -267,6 +287,20 @@ APUS_SUSPENDS int64_t apus_group_end(struct apus_group *g, int64_t rc)
 		apus_task_cancel(g->parent);
 	}
 	return g->first_error;
+}
+
+int64_t apus_group_end(struct apus_group *g, int64_t rc)
+{
+	if (apus_unlikely(g->parent != apus_task_self()))
+		return apus_misuse(-EINVAL, g, "end of a group by a task that did not begin it");
+	if (apus_unlikely(g->is_over))
+		return apus_misuse(-EINVAL, g, "end of a group that is over");
+
+	int order = apus_scope_end(g->depth, __builtin_return_address(0));
+
+	rc = end(g, rc);
+	apus_note(g, "ended");
+	return apus_unlikely(order) ? order : rc;
 }
 
 void apus_group_fini(struct apus_group *g)

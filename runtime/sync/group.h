@@ -42,9 +42,10 @@ struct apus_group {
 	bool is_aborting;
 	bool cancelled_parent; /* it was us: the parent's count has one of ours */
 	bool is_over;
+	uint16_t depth; /* among the scopes of the parent */
 };
 
-/** apus_group_begin - Context: task */
+/** apus_group_begin - a scope: no child outlives apus_group_end(), which must come. Context: task */
 void apus_group_begin(struct apus_group *g, enum apus_group_policy policy);
 /**
  * apus_group_spawn - start a child: apus_spawn_with() in the group
@@ -53,7 +54,7 @@ void apus_group_begin(struct apus_group *g, enum apus_group_policy policy);
  *
  * Allowed while the end waits, as long as a child lives. A task that is awaited by nobody else
  * needs no handle: its result, if it is an error, comes out of the end.
- * Context: any, on the shard. Return: 0; -ECANCELED once the group aborts; -EPIPE once it is over; -ENOMEM; -EINVAL. Source: TaskGroup.create_task
+ * Context: any, on the shard. Return: 0; -ECANCELED once the group aborts; -EPIPE once it is over; -ENOMEM; -EINVAL; -EXDEV. Source: TaskGroup.create_task
  */
 APUS_MUST_CHECK int apus_group_spawn(struct apus_group *g, const struct apus_spawn_options *options,
 				     apus_task_fn fn, const void *arg, size_t bytes);
@@ -84,11 +85,12 @@ void apus_group_cancel(struct apus_group *g);
  *
  * Context: the task that began it; suspends.
  * Return:  @rc if there was no error; the first error in order of ending; -ECANCELED when the task
- *          was cancelled from outside and no child failed.
+ *          was cancelled from outside and no child failed; -EINVAL: another task's, ended before, or
+ *          not the innermost scope of the task (it has ended all the same).
  * Source:  TaskGroup.__aexit__
  */
 APUS_MUST_CHECK int64_t apus_group_end(struct apus_group *g, int64_t rc);
-/** apus_group_fini - after the end: give the memory of failed children back */
+/** apus_group_fini - after the end: give the memory of failed children back. Context: any, on the shard */
 void apus_group_fini(struct apus_group *g);
 
 struct apus_group_error {

@@ -27,7 +27,11 @@ int apus_queue_init(struct apus_queue *q, const struct apus_queue_options *optio
 		.order = options->order,
 		.priority = options->priority,
 		.heap = apus_shard_heap(apus_shard_self()),
+		.home = apus_home_here(),
 	};
+	if (apus_is_debug() && q->order == APUS_QUEUE_FIFO)
+		q->order = APUS_QUEUE_TRACED;
+	apus_note(q, "initialised");
 	apus_waitq_init(&q->getters);
 	apus_waitq_init(&q->putters);
 	apus_waitq_init(&q->joiners);
@@ -52,6 +56,11 @@ static uint32_t limit_of(const struct apus_queue *q)
 	return is_plain ? apus_min(q->room, q->capacity) : 0;
 }
 
+static bool is_ring(const struct apus_queue *q)
+{
+	return q->order == APUS_QUEUE_FIFO || q->order == APUS_QUEUE_TRACED;
+}
+
 static APUS_COLD int grow(struct apus_queue *q)
 {
 	size_t bytes =
@@ -65,7 +74,7 @@ static APUS_COLD int grow(struct apus_queue *q)
 	if (!items)
 		return -ENOMEM;
 	/* A full ring that begins in the middle: what had wrapped round now follows the rest. */
-	if (q->order == APUS_QUEUE_FIFO)
+	if (is_ring(q))
 		for (uint32_t i = 0; i < q->head; i++)
 			items[q->room + i] = items[i];
 	q->items = items;
@@ -133,6 +142,7 @@ static int store(struct apus_queue *q, void *item)
 	}
 	switch (q->order) {
 	case APUS_QUEUE_FIFO:
+	case APUS_QUEUE_TRACED:
 		ring_push(q, item);
 		break;
 	case APUS_QUEUE_LIFO:
@@ -150,6 +160,7 @@ static void *fetch(struct apus_queue *q)
 {
 	switch (q->order) {
 	case APUS_QUEUE_FIFO:
+	case APUS_QUEUE_TRACED:
 		break;
 	case APUS_QUEUE_LIFO:
 		return q->items[--q->count];
@@ -164,8 +175,10 @@ static void *fetch(struct apus_queue *q)
 
 static APUS_NOINLINE int put_other(struct apus_queue *q, void *item)
 {
-	int rc = q->is_shut_down ? -EPIPE : store(q, item);
+	int rc = q->is_shut_down ? -EPIPE : 0;
 
+	rc = rc ? rc : apus_home_check_debug(q, "put into a queue");
+	rc = rc ? rc : store(q, item);
 	if (rc)
 		return rc;
 	q->unfinished++;
@@ -191,6 +204,8 @@ static APUS_NOINLINE int get_other(struct apus_queue *q, void **item)
 {
 	if (!q->count)
 		return -EPIPE;
+	if (apus_home_check_debug(q, "get from a queue"))
+		return -EXDEV;
 	*item = fetch(q);
 	apus_waitq_wake_one(&q->putters, 0);
 	return 0;
@@ -219,11 +234,13 @@ int apus_queue_try_get(struct apus_queue *q, void **item)
 }
 
 /* Return: 0 to look again. One that was woken and cancelled since gives the wake to the next. */
-static inline int wait_turn(struct apus_queue *q, struct apus_waitq *waiters, const char *what)
+static inline int wait_turn(struct apus_queue *q, struct apus_waitq *waiters, const char *what,
+			    const void *place)
 {
 	struct apus_wait wait;
-	int rc = apus_wait_join(&wait, NULL, what, q, &waiters->waiters);
+	int rc = apus_home_check_at(q, what, place);
 
+	rc = rc ? rc : apus_wait_join(&wait, NULL, what, q, &waiters->waiters);
 	if (apus_unlikely(rc))
 		return rc;
 	rc = (int)apus_park_here(&wait);
@@ -233,12 +250,12 @@ static inline int wait_turn(struct apus_queue *q, struct apus_waitq *waiters, co
 	return rc;
 }
 
-static APUS_SUSPENDS int put_slow(struct apus_queue *q, void *item)
+static APUS_SUSPENDS int put_slow(struct apus_queue *q, void *item, const void *place)
 {
 	int rc;
 
 	do {
-		rc = wait_turn(q, &q->putters, "queue put");
+		rc = wait_turn(q, &q->putters, "queue put", place);
 		if (!rc)
 			rc = put_now(q, item);
 	} while (rc == -EAGAIN);
@@ -259,15 +276,15 @@ int apus_queue_put(struct apus_queue *q, void *item)
 
 	int rc = put_now(q, item);
 
-	return rc != -EAGAIN ? rc : put_slow(q, item);
+	return rc != -EAGAIN ? rc : put_slow(q, item, __builtin_return_address(0));
 }
 
-static APUS_SUSPENDS int get_slow(struct apus_queue *q, void **item)
+static APUS_SUSPENDS int get_slow(struct apus_queue *q, void **item, const void *place)
 {
 	int rc;
 
 	do {
-		rc = wait_turn(q, &q->getters, "queue get");
+		rc = wait_turn(q, &q->getters, "queue get", place);
 		if (!rc)
 			rc = get_now(q, item);
 	} while (rc == -EAGAIN);
@@ -288,26 +305,31 @@ int apus_queue_get(struct apus_queue *q, void **item)
 
 	int rc = get_now(q, item);
 
-	return rc != -EAGAIN ? rc : get_slow(q, item);
+	return rc != -EAGAIN ? rc : get_slow(q, item, __builtin_return_address(0));
 }
 
 int apus_queue_task_done(struct apus_queue *q)
 {
 	if (!q->unfinished)
-		return -EINVAL;
+		return apus_misuse(-EINVAL, q, "task_done of a queue for more items than were put");
+	if (apus_home_check_debug(q, "task_done of a queue"))
+		return -EXDEV;
+	apus_note(q, "told that an item is done");
 	if (--q->unfinished == 0)
 		apus_waitq_wake_all(&q->joiners, 0);
 	return 0;
 }
 
-static APUS_SUSPENDS int join_slow(struct apus_queue *q)
+static APUS_SUSPENDS int join_slow(struct apus_queue *q, const void *place)
 {
-	return (int)apus_waitq_wait_here(&q->joiners, "queue join");
+	int rc = apus_home_check_at(q, "join of a queue", place);
+
+	return rc ? rc : (int)apus_waitq_wait_here(&q->joiners, "queue join");
 }
 
 int apus_queue_join(struct apus_queue *q)
 {
-	return q->unfinished ? join_slow(q) : apus_checkpoint();
+	return q->unfinished ? join_slow(q, __builtin_return_address(0)) : apus_checkpoint();
 }
 
 void apus_queue_shutdown(struct apus_queue *q, bool immediate)

@@ -7,6 +7,7 @@
  */
 #include "runtime/sync/select.h"
 
+#include "runtime/sched/misuse.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sched/wait.h"
 
@@ -115,6 +116,27 @@ static void disarm_case(struct arm *arm, const struct apus_select_case *c, bool 
 		apus_waitq_wake_one(&c->queue->putters, 0);
 }
 
+/* An object of another shard must not be touched, not even for a look. */
+static int check_case(struct apus_select_case *c, const void *place)
+{
+	switch (c->kind) {
+	case APUS_SELECT_KIND_GET:
+	case APUS_SELECT_KIND_PUT:
+		return apus_home_check_at(c->queue, "select of a queue", place);
+	case APUS_SELECT_KIND_EVENT:
+		return apus_home_check_at(c->event, "select of an event", place);
+	case APUS_SELECT_KIND_FUTURE:
+		return apus_home_check_at(c->future, "select of a future", place);
+	case APUS_SELECT_KIND_TASK:
+		if (c->task && c->task == apus_task_self())
+			return apus_task_misuse_at(-EDEADLK, c->task, "select", place);
+		return apus_task_check_home_at(c->task, "select", place);
+	case APUS_SELECT_KIND_UNTIL:
+		break;
+	}
+	return 0;
+}
+
 static int64_t try_all(struct apus_select_case *cases, size_t n, const struct arm *arms)
 {
 	for (size_t i = 0; i < n; i++)
@@ -157,6 +179,9 @@ int64_t apus_select(struct apus_select_case *cases, size_t n)
 		return rc;
 	if (!n || n > APUS_SELECT_CASES_MAX)
 		return -EINVAL;
+	for (size_t i = 0; i < n; i++)
+		if (apus_unlikely((rc = check_case(&cases[i], __builtin_return_address(0)))))
+			return rc;
 	rc = try_all(cases, n, NULL);
 	while (rc == -EAGAIN) /* what woke us was gone when we came */
 		rc = wait_for_one(cases, n);

@@ -72,7 +72,7 @@ struct apus_select_case {
 
 #define APUS_SELECT_CASES_MAX 16
 
-/** apus_select - Context: task, suspends when none is true. Return: the index of the winner; -EINVAL for none or more than 16; -ECANCELED (nothing was consumed) */
+/** apus_select - Context: task, suspends when none is true. Return: the index of the winner; -EINVAL for none or more than 16; -ECANCELED (nothing was consumed); -EXDEV; -EDEADLK: a case is the running task */
 APUS_MUST_CHECK int64_t apus_select(struct apus_select_case *cases, size_t n);
 
 APUS_END_DECLS

@@ -19,6 +19,8 @@ void apus_semaphore_init(struct apus_semaphore *s, uint64_t value, uint64_t boun
 	s->value = value;
 	s->bound = bound;
 	s->promised = 0;
+	s->home = apus_home_here();
+	apus_note(s, "initialised");
 }
 
 bool apus_semaphore_is_locked(const struct apus_semaphore *s)
@@ -46,15 +48,19 @@ int apus_semaphore_try_acquire(struct apus_semaphore *s, uint64_t n)
 {
 	if (n > s->value || s->promised || !apus_waitq_empty(&s->waiters))
 		return -EAGAIN;
+	if (apus_home_check_debug(s, "acquire of a semaphore"))
+		return -EXDEV;
 	s->value -= n;
+	apus_note(s, "acquired");
 	return 0;
 }
 
-static APUS_SUSPENDS int acquire_slow(struct apus_semaphore *s, uint64_t n)
+static APUS_SUSPENDS int acquire_slow(struct apus_semaphore *s, uint64_t n, const void *place)
 {
 	struct waiter waiter = {.n = n};
-	int rc = apus_wait_join(&waiter.wait, NULL, "semaphore", s, &s->waiters.waiters);
+	int rc = apus_home_check_at(s, "acquire of a semaphore", place);
 
+	rc = rc ? rc : apus_wait_join(&waiter.wait, NULL, "semaphore", s, &s->waiters.waiters);
 	if (apus_unlikely(rc))
 		return rc;
 	rc = (int)apus_park_here(&waiter.wait);
@@ -62,6 +68,8 @@ static APUS_SUSPENDS int acquire_slow(struct apus_semaphore *s, uint64_t n)
 		s->promised--;
 		if (rc)
 			s->value += n;
+		else if (apus_is_debug())
+			apus_note_at(s, "acquired", place);
 	}
 	/* Others may fit now: behind a large request that left, or behind our own. */
 	wake_all_that_fit(s);
@@ -76,15 +84,17 @@ int apus_semaphore_acquire(struct apus_semaphore *s, uint64_t n)
 		return rc;
 	if (!n || n > s->bound)
 		return -EINVAL;
-	if (apus_semaphore_try_acquire(s, n) == 0)
-		return 0;
-	return acquire_slow(s, n);
+	rc = apus_semaphore_try_acquire(s, n);
+	return rc != -EAGAIN ? rc : acquire_slow(s, n, __builtin_return_address(0));
 }
 
 int apus_semaphore_release(struct apus_semaphore *s, uint64_t n)
 {
 	if (n > s->bound || s->value > s->bound - n)
-		return -EOVERFLOW;
+		return apus_misuse(-EOVERFLOW, s, "release of a semaphore beyond its bound");
+	if (apus_home_check_debug(s, "release of a semaphore"))
+		return -EXDEV;
+	apus_note(s, "released");
 	s->value += n;
 	if (apus_unlikely(!apus_waitq_empty(&s->waiters)))
 		wake_all_that_fit(s);

@@ -21,13 +21,14 @@ struct apus_semaphore {
 	uint64_t value;    /* units that nobody has */
 	uint64_t bound;    /* of value */
 	uint32_t promised; /* waiters that were woken and have not run yet */
+	uint32_t home;     /* misuse.h */
 };
 
-/** apus_semaphore_init - @value units; releasing to more than @bound is an error (BoundedSemaphore) */
+/** apus_semaphore_init - @value units; releasing to more than @bound is an error (BoundedSemaphore). Context: any */
 void apus_semaphore_init(struct apus_semaphore *s, uint64_t value, uint64_t bound);
-/** apus_semaphore_is_locked - would an acquire of one unit wait? */
+/** apus_semaphore_is_locked - would an acquire of one unit wait? Context: any, on the shard. Source: Semaphore.locked */
 bool apus_semaphore_is_locked(const struct apus_semaphore *s);
-/** apus_semaphore_acquire - take @n units, @n > 0. Context: task, suspends when there are too few or others wait. Return: 0; -ECANCELED (none taken); -EINVAL: more than the bound. Source: Semaphore.acquire */
+/** apus_semaphore_acquire - take @n units, @n > 0. Context: task, suspends when there are too few or others wait. Return: 0; -ECANCELED (none taken); -EINVAL: more than the bound; -EXDEV. Source: Semaphore.acquire */
 APUS_MUST_CHECK int apus_semaphore_acquire(struct apus_semaphore *s, uint64_t n);
 /** apus_semaphore_try_acquire - as acquire, without waiting. Return: 0, -EAGAIN. Context: any, on the shard */
 APUS_MUST_CHECK int apus_semaphore_try_acquire(struct apus_semaphore *s, uint64_t n);

@@ -9,6 +9,7 @@
 #include "runtime/sync/timeout.h"
 
 #include "runtime/base/check.h"
+#include "runtime/sched/misuse.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -35,6 +36,11 @@ void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 	t->task = apus_task_self();
 	t->cancelling = apus_task_cancelling(t->task);
 	t->expired = false;
+	t->depth = apus_scope_begin();
+	if (apus_is_debug()) {
+		apus_scope_note(t->depth, __builtin_return_address(0));
+		apus_note(t, "begun");
+	}
 	apus_timer_init(&t->timer, expire);
 	if (ns == APUS_NEVER)
 		return;
@@ -46,7 +52,7 @@ void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 
 void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
 {
-	if (t->expired)
+	if (t->expired || !t->depth)
 		return;
 	apus_timer_cancel(&t->timer);
 	arm(t, deadline_ns);
@@ -54,13 +60,24 @@ void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
 
 int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
 {
-	apus_assert(t->task == apus_task_self());
+	if (apus_unlikely(t->task != apus_task_self()))
+		return apus_misuse(-EINVAL, t,
+				   "end of a time limit by a task that did not begin it");
+	if (apus_unlikely(!t->depth))
+		return apus_misuse(-EINVAL, t, "end of a time limit that has ended");
+
+	int order = apus_scope_end(t->depth, __builtin_return_address(0));
+
+	t->depth = 0;
+	apus_note(t, "ended");
 	apus_timer_cancel(&t->timer);
 	if (!t->expired)
-		return rc;
+		return apus_unlikely(order) ? order : rc;
 
 	bool own = apus_task_uncancel(t->task) <= t->cancelling;
 
 	/* Even if the body swallowed the cancel: in C a return code is easily lost. */
-	return own && (rc >= 0 || rc == -ECANCELED) ? -ETIMEDOUT : rc;
+	if (own && (rc >= 0 || rc == -ECANCELED))
+		rc = -ETIMEDOUT;
+	return apus_unlikely(order) ? order : rc;
 }

@@ -8,7 +8,9 @@
 
 APUS_SUSPENDS int64_t apus_waitq_wait(struct apus_waitq *q, const char *what)
 {
-	return apus_waitq_wait_here(q, what);
+	int rc = apus_wait_check(&q->waiters);
+
+	return apus_unlikely(rc) ? rc : apus_waitq_wait_here(q, what);
 }
 
 bool apus_waitq_wake_one(struct apus_waitq *q, int64_t rc)

@@ -33,7 +33,7 @@ static inline bool apus_waitq_empty(const struct apus_waitq *q)
  * @what: what is waited for, for dumps: "tcp read"; a string that stays
  *
  * Context: task, suspends.
- * Return:  the value the waker gave (>= 0, or its negative errno); -ECANCELED; -EXDEV in debug mode,
+ * Return:  the value the waker gave (>= 0, or its negative errno); -ECANCELED; -EXDEV
  *          when tasks of another shard wait in @q. A waker's value is
  *          lost to a cancel that came after it in the same lap: re-check the state you waited for.
  */
