@@ -120,8 +120,14 @@ static inline struct apus_task *apus_next_task(struct apus_shard *s)
 		if (r->tail - r->head > APUS_PREFETCH_TASK_AHEAD)
 			apus_prefetch_ahead(r);
 		r->head++;
-		return apus_container_of((struct apus_work *)(entry & ~APUS_READY_TASK),
-					 struct apus_task, step);
+
+		/* Subtracted, not masked: it is a part of the task's address then, and of no other step. */
+		struct apus_work *work = (struct apus_work *)(entry - APUS_READY_TASK);
+		struct apus_task *t = apus_container_of(work, struct apus_task, step);
+
+		if (!t)
+			__builtin_unreachable();
+		return t;
 	}
 }
 

@@ -54,7 +54,7 @@ static inline void apus_ready_push(struct apus_ready *r, struct apus_work *work,
 	}
 	work->where = APUS_READY_RING;
 	work->position = r->tail;
-	r->ring[r->tail++ & r->mask] = (uintptr_t)work | tag;
+	r->ring[r->tail++ & r->mask] = (uintptr_t)work + tag;
 }
 
 #endif

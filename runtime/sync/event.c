@@ -18,8 +18,7 @@ void apus_event_set(struct apus_event *e)
 {
 	(void)apus_home_check_debug(e, "set of an event");
 	e->is_set = true;
-	while (apus_waitq_wake_one_here(&e->waiters, 0))
-		;
+	apus_waitq_wake_all_here(&e->waiters, 0);
 }
 
 void apus_event_clear(struct apus_event *e)

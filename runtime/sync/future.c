@@ -32,8 +32,7 @@ static int complete(struct apus_future *f, enum apus_future_state state, int64_t
 		apus_note_at(f, place ? "completed" : "cancelled", place);
 	f->state = state;
 	f->result = result;
-	while (apus_waitq_wake_one_here(&f->waiters, result))
-		;
+	apus_waitq_wake_all_here(&f->waiters, result);
 	return 0;
 }
 

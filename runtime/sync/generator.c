@@ -110,7 +110,7 @@ static bool cancel_body(struct apus_wait *wait)
 }
 
 /* The body suspended inside of our call: wait until it has a value or has ended. */
-static int64_t wait_for_body(struct apus_generator_core *core)
+static inline int64_t wait_for_body(struct apus_generator_core *core)
 {
 	static const struct apus_wait_type for_body = {.cancel = cancel_body};
 	struct apus_wait wait;
@@ -118,13 +118,13 @@ static int64_t wait_for_body(struct apus_generator_core *core)
 
 	apus_wait_init(&wait, &for_body, "generator", core);
 	core->consumer = &wait;
-	rc = apus_park(&wait);
+	rc = apus_park_here(&wait);
 	core->consumer = NULL;
 	return rc;
 }
 
 /* Runs the body until it yields or ends; @how is what its yield returns. */
-static int64_t run(struct apus_generator *g, int64_t how, void **value)
+static APUS_SUSPENDS int64_t run(struct apus_generator *g, int64_t how, void **value)
 {
 	int64_t rc = 0;
 
@@ -255,7 +255,7 @@ static int64_t end_left_open(struct apus_ender *ender)
 
 /* ------------------------------------------------------------------------------- the body's calls */
 
-int64_t apus_generator_yield(struct apus_generator *g, void *value, void **sent)
+APUS_SUSPENDS int64_t apus_generator_yield(struct apus_generator *g, void *value, void **sent)
 {
 	struct apus_generator_core *core = g->core;
 	struct apus_wait wait;

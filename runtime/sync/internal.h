@@ -26,6 +26,13 @@ static inline bool apus_waitq_wake_one_here(struct apus_waitq *q, int64_t rc)
 	return true;
 }
 
+/** apus_waitq_wake_all_here - apus_waitq_wake_all(), mostly of one */
+static inline void apus_waitq_wake_all_here(struct apus_waitq *q, int64_t rc)
+{
+	if (apus_waitq_wake_one_here(q, rc) && apus_unlikely(!apus_waitq_empty(q)))
+		apus_waitq_wake_all(q, rc);
+}
+
 /**
  * apus_task_watch - call @fn back when @t, which has not ended, has
  * @object: what the task that gets the news waits for, so that a dump finds it
