@@ -47,6 +47,22 @@ static uint16_t argument_port(const struct drill_call *call)
 	return DRILL_SERVER_PORT;
 }
 
+/* inet_addr("A") in any argument; else the peer. */
+static struct apus_addr argument_address(const struct drill_call *call)
+{
+	struct in_addr addr;
+
+	apus_must(inet_pton(AF_INET, DRILL_REMOTE_IP, &addr) == 1);
+	for (unsigned int i = 0; i < call->word_count; i++) {
+		char text[16];
+		const char *at = strstr(call->words[i], "inet_addr(\"");
+
+		if (at && sscanf(at, "inet_addr(\"%15[0-9.]", text) == 1)
+			apus_must(inet_pton(AF_INET, text, &addr) == 1);
+	}
+	return apus_addr_v4(addr.s_addr);
+}
+
 static struct drill_socket *socket_at(struct drill_sockets *s, int64_t fd)
 {
 	return fd >= 0 && fd < DRILL_FDS_MAX ? &s->sockets[fd] : NULL;
@@ -64,12 +80,23 @@ static int64_t do_accept(void *arg)
 static int64_t do_connect(void *arg)
 {
 	struct drill_waiting *w = arg;
-	struct in_addr addr;
-	struct apus_endpoint to;
+	struct apus_endpoint from = {.port = w->socket->port};
+	struct apus_endpoint to = {argument_address(&w->event->call),
+				   argument_port(&w->event->call)};
 
-	apus_must(inet_pton(AF_INET, DRILL_REMOTE_IP, &addr) == 1);
-	to = (struct apus_endpoint){apus_addr_v4(addr.s_addr), argument_port(&w->event->call)};
+	if (from.port)
+		return apus_tcp_connect_from(from, to, &w->connection);
 	return apus_tcp_connect(to, &w->connection);
+}
+
+/* Waits only when the connection lingers. */
+static int64_t do_close(void *arg)
+{
+	struct drill_waiting *w = arg;
+
+	apus_tcp_close(w->connection);
+	w->connection = NULL;
+	return 0;
 }
 
 static int64_t do_read(void *arg)
@@ -142,6 +169,7 @@ static int64_t call_setsockopt(struct drill_sockets *s, struct drill_socket *soc
 		int64_t unit;
 	} options[] = {
 		{"TCP_NODELAY", APUS_TCP_NODELAY, 1},
+		{"TCP_CORK", APUS_TCP_CORK, 1},
 		{"TCP_KEEPINTVL", APUS_TCP_KEEPALIVE_INTERVAL_NS, APUS_SEC},
 		{"TCP_KEEPCNT", APUS_TCP_KEEPALIVE_PROBES, 1},
 		{"TCP_USER_TIMEOUT", APUS_TCP_USER_TIMEOUT_NS, APUS_MS},
@@ -204,25 +232,14 @@ static int64_t call_listen(struct drill_sockets *s, struct drill_socket *socket,
 	return rc;
 }
 
-static int64_t do_close(void *arg)
-{
-	struct drill_socket *socket = arg;
-
-	if (socket->kind == DRILL_LISTENER)
-		apus_tcp_listener_close(socket->listener);
-	else if (socket->kind == DRILL_CONNECTION)
-		apus_tcp_close(socket->connection);
-	return 0;
-}
-
 static int64_t do_abort(void *arg)
 {
 	struct drill_socket *socket = arg;
 
 	if (socket->kind == DRILL_CONNECTION)
 		apus_tcp_abort(socket->connection);
-	else
-		do_close(socket);
+	else if (socket->kind == DRILL_LISTENER)
+		apus_tcp_listener_close(socket->listener);
 	return 0;
 }
 
@@ -233,12 +250,17 @@ static int64_t do_shutdown(void *arg)
 	return apus_tcp_shutdown(socket->connection);
 }
 
-static int64_t give_up(struct drill_sockets *s, struct drill_socket *socket, apus_task_fn fn)
+static void forget(struct drill_sockets *s, struct drill_socket *socket)
 {
-	apus_sim_call(s->host, fn, socket);
 	if (s->last == socket)
 		s->last = NULL;
 	*socket = (struct drill_socket){0};
+}
+
+static int64_t give_up(struct drill_sockets *s, struct drill_socket *socket)
+{
+	apus_sim_call(s->host, do_abort, socket);
+	forget(s, socket);
 	return 0;
 }
 
@@ -263,10 +285,9 @@ static bool call_at_once(struct drill_sockets *s, struct drill_waiting *w, int64
 		*result = call_listen(s, socket, w->number);
 	} else if (!strcmp(call->name, "setsockopt")) {
 		*result = call_setsockopt(s, socket, call, error);
-	} else if (!strcmp(call->name, "close")) {
-		*result = give_up(s, socket, do_close);
-	} else if (!strcmp(call->name, "abort")) {
-		*result = give_up(s, socket, do_abort);
+	} else if (!strcmp(call->name, "abort") ||
+		   (!strcmp(call->name, "close") && socket->kind != DRILL_CONNECTION)) {
+		*result = give_up(s, socket);
 	} else if (!strcmp(call->name, "shutdown")) {
 		*result = apus_sim_call(s->host, do_shutdown, socket);
 	} else if (!strcmp(call->name, "fcntl")) {
@@ -336,6 +357,10 @@ bool drill_call_start(struct drill_sockets *s, struct drill_waiting *w, int64_t 
 		spawn(s, w, do_accept);
 	} else if (!strcmp(name, "connect")) {
 		spawn(s, w, do_connect);
+	} else if (!strcmp(name, "close")) {
+		w->connection = w->socket->connection;
+		forget(s, w->socket);
+		spawn(s, w, do_close);
 	} else {
 		w->buf = malloc((size_t)w->number + 1);
 		apus_must(w->buf);
@@ -352,6 +377,12 @@ void drill_call_ended(struct drill_sockets *s, struct drill_waiting *w, int64_t 
 
 	free(w->buf);
 	w->buf = NULL;
+	if (w->connection && !strcmp(w->event->call.name, "close")) { /* it never began */
+		struct drill_socket left = {.kind = DRILL_CONNECTION, .connection = w->connection};
+
+		give_up(s, &left);
+		return;
+	}
 	if (!w->connection || result < 0)
 		return;
 	if (!strcmp(w->event->call.name, "accept"))
@@ -379,7 +410,7 @@ void drill_sockets_close(struct drill_sockets *s)
 {
 	for (size_t i = 0; i < DRILL_FDS_MAX; i++)
 		if (s->sockets[i].kind != DRILL_FREE)
-			give_up(s, &s->sockets[i], do_abort);
+			give_up(s, &s->sockets[i]);
 }
 
 void drill_sockets_check(const struct drill_sockets *s)

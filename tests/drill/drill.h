@@ -3,118 +3,24 @@
  * tests/drill/drill.h: scripts of packets and calls against one TCP, in virtual time.
  *
  * The language is packetdrill's, as far as README.md says. parse.c makes a script into events,
- * packet.c makes packets from what a script says and back, calls.c makes the socket calls, run.c
- * plays the events to a host that is driven from outside (net/sim/drive.h).
- *
- * Nothing of net/tcp is used to make or read packets: what is checked does not check itself.
+ * calls.c makes the socket calls, run.c plays the events to a host that is driven from outside
+ * (net/sim/drive.h).
  */
 #ifndef APUS_TESTS_DRILL_DRILL_H
 #define APUS_TESTS_DRILL_DRILL_H
 
+#include "tests/drill/packet.h"
+
 #include "net/sim/drive.h"
 #include "net/socket/tcp.h"
 
-#include <stddef.h>
 #include <stdio.h>
 
-#define DRILL_OPTIONS_MAX  24 /* TCP options of one packet, each padding counted */
-#define DRILL_ASSERTS_MAX  16 /* in one %{ }% */
-#define DRILL_FDS_MAX      64
-#define DRILL_WORDS_MAX    12 /* arguments of one call */
-#define DRILL_PACKET_MAX   65535
-#define DRILL_LOCAL_IP     "192.168.0.1"
-#define DRILL_GATEWAY_IP   "192.168.0.2"
-#define DRILL_REMOTE_IP    "192.0.2.1"
-#define DRILL_SERVER_PORT  8080 /* where somebody listens, here or there */
-#define DRILL_CLIENT_PORT  5000 /* the script's, when it connects */
-#define DRILL_ERROR_BYTES  1024
-#define DRILL_FORMAT_BYTES 512
-
-/* Bits of the TCP header's flags byte. */
-enum drill_flag {
-	DRILL_FIN = 0x01,
-	DRILL_SYN = 0x02,
-	DRILL_RST = 0x04,
-	DRILL_PSH = 0x08,
-	DRILL_ACK = 0x10,
-	DRILL_URG = 0x20,
-	DRILL_ECE = 0x40,
-	DRILL_CWR = 0x80,
-};
-
-/* Kinds of TCP options (RFC 9293 §3.1, RFC 7323, RFC 2018); DRILL_RAW: bytes as they are. */
-enum drill_option_kind {
-	DRILL_EOL = 0,
-	DRILL_NOP = 1,
-	DRILL_MSS = 2,
-	DRILL_WSCALE = 3,
-	DRILL_SACK_OK = 4,
-	DRILL_SACK = 5,
-	DRILL_TS = 8,
-	DRILL_RAW = 256,
-};
-
-/* In the numbers of the script: relative to initial sequence numbers and to the first timestamp. */
-struct drill_option {
-	enum drill_option_kind kind;
-	uint8_t count; /* words used, or raw bytes */
-	union {
-		uint32_t words[10]; /* mss; shift; value and echo; left and right edges */
-		uint8_t raw[40];
-	};
-};
-
-/* What a script says in braces: how a packet that is sent to the host is not as it should be. */
-struct drill_quirks {
-	int32_t ihl, data_offset; /* of the headers' own length fields; < 0: right */
-	int32_t ip_bytes;         /* total length; < 0: right */
-	int32_t cut_bytes;        /* the packet ends there; < 0: it does not */
-	int32_t quote_bytes;      /* of the TCP header in an ICMP error; < 0: 8 */
-	uint32_t pad_bytes;       /* zeros behind the packet */
-	uint32_t step;            /* repeated: the sequence numbers move on by so much */
-	uint32_t src, dst;        /* network order */
-	uint16_t sport, dport;    /* of the peer and of the host */
-	uint16_t fragment;        /* offset and flags field; 0: the usual (don't fragment) */
-	uint16_t reserved;        /* bits between data offset and flags */
-	uint8_t ttl;              /* 0: 64 */
-	uint8_t ip_option_bytes;  /* a multiple of 4 */
-	uint8_t ip_options[40];
-	bool has_src, has_dst, has_sport, has_dport;
-	bool sport_moves; /* repeated: the port goes up by one */
-	bool bad_checksum, bad_ip_checksum;
-	bool is_new; /* initial sequence numbers and timestamps begin anew here */
-};
-
-struct drill_packet {
-	bool is_icmp;
-	uint8_t icmp_type, icmp_code;
-	uint16_t icmp_mtu;
-
-	uint8_t flags;     /* enum drill_flag */
-	int8_t ecn;        /* the two bits of the IP header; < 0: any */
-	uint32_t seq, end; /* of text, or of the quoted text */
-	uint32_t ack;
-	int32_t window; /* as in the header; < 0: any */
-	uint16_t urgent;
-	bool any_options;
-	uint8_t option_count;
-	struct drill_option options[DRILL_OPTIONS_MAX];
-	struct drill_quirks quirks;
-
-	/* Of a packet that was seen. */
-	int64_t sent_at_ns;
-	uint16_t local_port, remote_port;
-	uint32_t wire_seq, wire_ack;
-	bool bad_text; /* not the bytes of the stream at this place */
-};
-
-/* One connection, by the peer's port: where its numbers begin. */
-struct drill_flow {
-	uint16_t remote_port, local_port;
-	uint32_t remote_isn, local_isn;
-	uint32_t ts_base; /* what the host says less what the script says */
-	bool has_local_isn, has_ts_base;
-};
+#define DRILL_ASSERTS_MAX 16 /* in one %{ }% */
+#define DRILL_FDS_MAX     64
+#define DRILL_WORDS_MAX   12   /* arguments of one call */
+#define DRILL_SERVER_PORT 8080 /* where somebody listens, here or there */
+#define DRILL_CLIENT_PORT 5000 /* the script's, when it connects */
 
 /* ---- events ---- */
 
@@ -163,6 +69,7 @@ struct drill_event {
 	enum drill_time time;
 	unsigned int line;
 	unsigned int repeat;       /* >= 1 */
+	bool burst;                /* all of them in one turn of the host */
 	int64_t from_ns, until_ns; /* equal unless it is a range */
 	struct drill_packet packet;
 	struct drill_call call;
@@ -195,29 +102,6 @@ struct drill_script {
 /** drill_parse - read @path. Return: 0; -1 with an error that names the line */
 int drill_parse(struct drill_script *script, const char *path);
 void drill_script_fini(struct drill_script *script);
-
-/* ---- parse_packet.c: both move @at behind what they read. Return: 0; -1 with @error ---- */
-
-int drill_parse_packet(const char **at, struct drill_packet *out, char *error);
-/** drill_parse_number - decimal or 0x... Return: false if there is none */
-bool drill_parse_number(const char **at, int64_t *out);
-/** drill_parse_word - is the next thing @word? Then step over it, and over spaces before it */
-bool drill_parse_word(const char **at, const char *word);
-void drill_skip_spaces(const char **at);
-
-/* ---- packet.c ---- */
-
-/** drill_packet_build - the bytes of a packet from the peer. Return: how many */
-size_t drill_packet_build(const struct drill_packet *p, const struct drill_flow *flow,
-			  uint8_t *out);
-/** drill_packet_read - what the host sent. Return: NULL, or what is wrong with it */
-const char *drill_packet_read(const uint8_t *bytes, size_t count, struct drill_packet *out);
-/** drill_packet_relate - the numbers of a packet that was read, from here on in the script's terms */
-void drill_packet_relate(struct drill_packet *p, const struct drill_flow *flow);
-/** drill_packet_format - as a script would say it */
-void drill_packet_format(const struct drill_packet *p, char *out, size_t bytes);
-/** drill_byte - the byte at @position of the stream of either side */
-uint8_t drill_byte(uint32_t position);
 
 /* ---- run.c ---- */
 

@@ -5,11 +5,12 @@
  * RFC 791, RFC 9293 §3.1, RFC 792, byte by byte. Sequence numbers and timestamps of a script are
  * relative, those on the wire are not: struct drill_flow has the difference.
  */
-#include "tests/drill/drill.h"
+#include "tests/drill/packet.h"
 
 #include "runtime/base/check.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #define IP_HEADER_BYTES  20

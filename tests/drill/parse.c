@@ -303,7 +303,8 @@ static int parse_what(struct reader *r, struct drill_event *e)
 	char *error = r->script->error;
 	int64_t number;
 
-	if (drill_parse_word(&r->at, "repeat")) {
+	e->burst = drill_parse_word(&r->at, "burst");
+	if (e->burst || drill_parse_word(&r->at, "repeat")) {
 		if (!drill_parse_number(&r->at, &number) || number < 1 || number > 1000000)
 			return fail(r, "no number of repetitions");
 		e->repeat = (unsigned int)number;

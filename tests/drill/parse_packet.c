@@ -6,12 +6,13 @@
  *	[ect0] P. 1:1001(1000) ack 1 win 257 {sport 5001}
  *	[1:1461(1460)] icmp unreachable frag_needed mtu 1200
  */
-#include "tests/drill/drill.h"
+#include "tests/drill/packet.h"
 
 #include "runtime/base/check.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

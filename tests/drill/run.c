@@ -20,7 +20,6 @@
 #include <string.h>
 
 #define START_NS      APUS_SEC
-#define FIRST_TS      100 /* what a script calls the first timestamp, if it does not say */
 #define STARVED_MBUFS 1023
 #define WAITINGS_MAX  64
 #define FLOWS_MAX     65536
@@ -273,90 +272,18 @@ static int send_packet(struct run *r, const struct drill_event *e)
 		if (r->script->options.has_local_isn && p.flags == DRILL_SYN &&
 		    wait_for_isn(r, flow))
 			return -1;
+		drill_flow_said(flow, &p);
 		n = drill_packet_build(&p, flow, r->bytes);
 		trace(r, "<", script_now(r), &p);
 		if (apus_sim_inject(r->host, r->bytes, n) == -EMSGSIZE)
 			return fail(r, e, "a packet of %zu bytes", n);
-		if (step(r, &next_ns))
+		if ((!e->burst || i + 1 == e->repeat) && step(r, &next_ns))
 			return -1;
 	}
 	return 0;
 }
 
 /* ---- packets from the host ------------------------------------------------------------------- */
-
-static const struct drill_option *find_option(const struct drill_packet *p,
-					      enum drill_option_kind kind)
-{
-	for (size_t i = 0; i < p->option_count; i++)
-		if (p->options[i].kind == kind)
-			return &p->options[i];
-	return NULL;
-}
-
-/* Where the host's numbers begin is learned from its packets, when a script first expects one. */
-static void learn(struct drill_flow *flow, const struct drill_packet *expected,
-		  const struct drill_packet *got)
-{
-	const struct drill_option *ts = find_option(got, DRILL_TS);
-	const struct drill_option *script_ts = find_option(expected, DRILL_TS);
-
-	if (expected->quirks.is_new)
-		flow->has_local_isn = flow->has_ts_base = false;
-	if (!flow->has_local_isn && got->flags & DRILL_SYN) {
-		flow->local_isn = got->wire_seq - expected->seq;
-		flow->local_port = got->local_port;
-		flow->has_local_isn = true;
-	}
-	if (!flow->has_ts_base && ts) {
-		flow->ts_base = ts->words[0] - (script_ts ? script_ts->words[0] : FIRST_TS);
-		flow->has_ts_base = true;
-	}
-}
-
-static bool same_options(const struct drill_packet *a, const struct drill_packet *b)
-{
-	if (a->option_count != b->option_count)
-		return false;
-	for (size_t i = 0; i < a->option_count; i++) {
-		const struct drill_option *x = &a->options[i], *y = &b->options[i];
-
-		if (x->kind != y->kind || x->count != y->count ||
-		    memcmp(x->raw, y->raw, sizeof(x->raw)))
-			return false;
-	}
-	return true;
-}
-
-/* Return: NULL, or the first thing that is not as expected. */
-static const char *differs(const struct drill_packet *expected, const struct drill_packet *got,
-			   const struct drill_flow *flow)
-{
-	if (expected->is_icmp != got->is_icmp)
-		return "protocol";
-	if (got->is_icmp)
-		return expected->icmp_type != got->icmp_type ||
-				       expected->icmp_code != got->icmp_code
-			       ? "kind"
-			       : NULL;
-	if (got->local_port != flow->local_port)
-		return "source port";
-	if (expected->flags != got->flags)
-		return "flags";
-	if (expected->seq != got->seq || expected->end != got->end)
-		return "sequence numbers";
-	if (expected->ack != got->ack)
-		return "acknowledgment number";
-	if (expected->window >= 0 && expected->window != got->window)
-		return "window";
-	if (expected->urgent != got->urgent)
-		return "urgent pointer";
-	if (expected->ecn >= 0 && expected->ecn != got->ecn)
-		return "ECN codepoint";
-	if (!expected->any_options && !same_options(expected, got))
-		return "options";
-	return got->bad_text ? "text" : NULL;
-}
 
 static int compare(struct run *r, const struct drill_event *e, const struct drill_packet *expected,
 		   struct drill_packet *got)
@@ -374,11 +301,14 @@ static int compare(struct run *r, const struct drill_event *e, const struct dril
 		until_ns += r->before_ns;
 	}
 	if (!got->is_icmp) {
-		learn(flow, expected, got);
+		drill_flow_learn(flow, expected, got);
 		drill_packet_relate(got, flow);
 	}
-	wrong = !got->is_icmp && got->remote_port != port ? "destination port"
-							  : differs(expected, got, flow);
+	wrong = !got->is_icmp && got->remote_port != port
+			? "destination port"
+			: drill_packet_differs(expected, got, flow);
+	if (!wrong && !got->is_icmp)
+		wrong = drill_flow_check(flow, got);
 	trace(r, ">", got->sent_at_ns, got);
 	if (!wrong && e->time != DRILL_ANY_TIME &&
 	    (got->sent_at_ns < from_ns - tolerance_ns || got->sent_at_ns > until_ns + tolerance_ns))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/net/tcp/test_cubic.c: CUBIC's integers against the formulas of RFC 9438 in doubles.
+ * tests/net/tcp/test_cubic.c: CUBIC's integers against the formulas of RFC 9438 in doubles
+ * (RFC 9293 §3.8.2, MAY-18: an alternative to RFC 5681's).
  */
 #include "tests/net/tcp/cc_test.h"
 

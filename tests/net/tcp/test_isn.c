@@ -59,6 +59,7 @@ static void each_part_of_the_tuple_changes_the_number(void **state)
 	assert_int_not_equal(isn(b, a, 0), base);
 }
 
+/* RFC 9293 §3.4.1 (MUST-9): who does not know the key cannot compute it. */
 static void another_key_changes_the_number(void **state)
 {
 	struct apus_endpoint a = endpoint(0x0a000001, 80), b = endpoint(0x0a000002, 4000);
