@@ -347,9 +347,11 @@ static uint32_t ticks_of(int64_t ns)
 /* Rounded up, too: about five hours at most. */
 static uint16_t linger_units_of(int64_t ns)
 {
-	int64_t most_ns = (int64_t)UINT16_MAX << APUS_TCP_LINGER_SHIFT;
+	int64_t most_ns = (int64_t)(APUS_TCP_LINGER_RESET - 1) << APUS_TCP_LINGER_SHIFT;
 
-	return ns <= 0 ? 0 : (uint16_t)(((apus_min(ns, most_ns) - 1) >> APUS_TCP_LINGER_SHIFT) + 1);
+	if (!ns)
+		return APUS_TCP_LINGER_RESET;
+	return ns < 0 ? 0 : (uint16_t)(((apus_min(ns, most_ns) - 1) >> APUS_TCP_LINGER_SHIFT) + 1);
 }
 
 int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
@@ -382,7 +384,6 @@ int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 		c->user_timeout_ticks = ticks_of(value);
 		break;
 	case APUS_TCP_LINGER_NS:
-		c->is_linger_reset = !value;
 		c->linger_units = linger_units_of(value);
 		break;
 	default:

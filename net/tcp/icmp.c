@@ -5,19 +5,17 @@
  * Anybody can send such a message, so it is believed only when the sequence number it quotes is in
  * flight, as RFC 5927 advises. Even then a synchronized connection is not ended by it, hard error or
  * soft: it is remembered, and told to the user if the connection ends by timeout (MUST-56,
- * SHLD-25). Before the handshake is over a hard error ends the attempt. "Fragmentation needed" lowers
- * the segment size, never below 536 bytes, and what is in flight is sent again in smaller pieces.
+ * SHLD-25). Before the handshake is over a hard error ends the attempt. "Fragmentation needed" is for
+ * pmtu.c.
  *
  * Where we differ: a hard error does not abort a synchronized connection, though SHLD-26 says so;
- * §3.9.2.2 notes that others do the same. The don't-fragment bit stays set on paths with an MTU below 576 bytes.
+ * §3.9.2.2 notes that others do the same.
  */
 #include "net/ip/icmp.h"
 
-#include "net/tcp/listen.h"
+#include "net/tcp/pmtu.h"
 
 #include <errno.h>
-
-#define HEADERS_BYTES 40 /* IPv4 and TCP, without options: RFC 9293 §3.7.1 */
 
 static int error_of(const struct apus_icmp_error *e)
 {
@@ -41,26 +39,11 @@ static bool is_hard(const struct apus_icmp_error *e)
 	       (e->code == APUS_ICMP_UNREACHABLE_PROTOCOL || e->code == APUS_ICMP_UNREACHABLE_PORT);
 }
 
-static void lower_mss(struct apus_tcp *c, uint16_t mtu)
-{
-	uint32_t mss = mtu > HEADERS_BYTES ? mtu - HEADERS_BYTES : 0;
-
-	mss = apus_tcp_path_mss(c, apus_max(mss, APUS_TCP_MSS_LEAST_ICMP));
-	if (mss >= c->cc.mss)
-		return; /* a stale or forged one can only lower it */
-	apus_tcp_count(c->layer, APUS_TCP_COUNT_MSS_LOWERED);
-	apus_cc_set_mss(&c->cc, mss);
-	/* RFC 1191: no sign of congestion; send again at once what did not fit. */
-	c->snd.rxt = c->snd.una;
-	c->is_timing = false;
-	apus_tcp_mark(c);
-}
-
-static void connection_error(struct apus_tcp *c, const struct apus_icmp_error *e)
+static void connection_error(struct apus_tcp *c, const struct apus_icmp_error *e, int64_t now_ns)
 {
 	if (e->type == APUS_ICMP_UNREACHABLE && e->code == APUS_ICMP_UNREACHABLE_TOO_BIG) {
 		if (apus_tcp_synchronized(c->state))
-			lower_mss(c, e->mtu);
+			apus_tcp_too_big(c, e->mtu, now_ns);
 		return;
 	}
 	if (apus_tcp_synchronized(c->state) || !is_hard(e))
@@ -88,5 +71,5 @@ void apus_tcp_icmp_error(struct apus_tcp_layer *layer, const struct apus_icmp_er
 		return;
 	}
 	apus_tcp_count(layer, APUS_TCP_COUNT_ICMP_ERRORS);
-	connection_error(c, e);
+	connection_error(c, e, now_ns);
 }

@@ -127,7 +127,7 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	/* RFC 9293 §3.6.1: nobody will ever read it, and the peer must not think so. */
 	if (c->is_released) {
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_DROP_AFTER_CLOSE);
-		apus_tcp_send_abort(c, a->now_ns);
+		apus_tcp_send_reset(c->layer, seg, a->now_ns);
 		apus_tcp_delete(c, -ECONNABORTED);
 		return DONE;
 	}
@@ -251,7 +251,7 @@ static void syn_sent_check_syn(struct apus_tcp *c, struct apus_tcp_arrival *a)
 
 	struct apus_tcp_peer peer = apus_tcp_peer_of(c->layer, seg);
 
-	apus_tcp_set_peer(c, &peer);
+	apus_tcp_set_peer(c, &peer, a->now_ns);
 	if (!seg->has_ack) { /* simultaneous open: RFC 9293 §3.5 (MUST-10) */
 		apus_tcp_take_window(c, seg);
 		apus_tcp_enter(c, APUS_TCP_SYN_RECEIVED);

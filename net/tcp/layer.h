@@ -71,8 +71,14 @@ struct rte_mbuf;
  X(OPTIONS_MALFORMED, "options_malformed")           \
  X(OUT_OF_ORDER, "out_of_order")                     \
  X(MSS_LOWERED, "mss_lowered")                       \
+ X(MSS_RAISED, "mss_raised")                         \
+ X(MTU_BLACK_HOLES, "mtu_black_holes")               \
  X(ICMP_ERRORS, "icmp_errors")                       \
  X(ICMP_IGNORED, "icmp_ignored")                     \
+ X(ICMP_MTU_ZERO, "icmp_mtu_zero")                   \
+ X(ICMP_MTU_IMPOSSIBLE, "icmp_mtu_impossible")       \
+ X(ICMP_MTU_NOT_LESS, "icmp_mtu_not_less")           \
+ X(ICMP_MTU_BELOW_LEAST, "icmp_mtu_below_least")     \
  X(PORTS_EXHAUSTED, "ports_exhausted")               \
  X(NO_MBUF, "no_mbuf")                               \
  X(NO_MEMORY, "no_memory")                           \
@@ -181,6 +187,10 @@ size_t apus_tcp_layer_open(const struct apus_tcp_layer *layer);
 
 /** apus_tcp_layer_time_wait - TIME-WAIT entries */
 size_t apus_tcp_layer_time_wait(const struct apus_tcp_layer *layer);
+
+/** apus_tcp_isn - the initial sequence number for @key (RFC 6528) */
+uint32_t apus_tcp_isn(const struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
+		      int64_t now_ns);
 
 /* inline definitions */
 

@@ -346,7 +346,7 @@ static struct apus_tcp *make_connection(const struct apus_tcp_request *r, int64_
 	c->rcv.irs = r->irs;
 	c->rcv.nxt = c->rcv.acked = r->irs + 1;
 	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
-	apus_tcp_set_peer(c, &r->peer);
+	apus_tcp_set_peer(c, &r->peer, now_ns);
 	c->challenge_tick = challenge_tick(r, now_ns);
 	return c;
 }

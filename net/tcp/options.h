@@ -24,6 +24,7 @@ struct apus_tcp_options {
 	enum apus_tcp_cookies cookies;
 	uint32_t requests_max; /* entries of a listener, at most its backlog; 0: its backlog */
 	bool reset_on_overflow; /* a peer whose ACK finds the accept queue full is reset, not ignored */
+	bool no_mtu_probing; /* segments stay large when timeouts may mean a path MTU black hole */
 };
 
 APUS_END_DECLS

@@ -19,6 +19,7 @@
  * Entry points: apus_tcp_output; send_abort, send_reset, send_bare.
  */
 #include "net/ip/ipv4.h"
+#include "net/tcp/pmtu.h"
 #include "net/tcp/timestamp.h"
 
 #include <errno.h>
@@ -570,6 +571,7 @@ static void output_text(struct apus_tcp *c, int64_t now_ns)
 	if (c->snd.rxt == owed_end(c))
 		return;
 	check_idle(c, now_ns);
+	apus_tcp_follow_path(c, now_ns);
 	while (c->snd.rxt != owed_end(c)) {
 		a = allow(c);
 		if (!a.bytes && !a.fin)

@@ -9,6 +9,7 @@
 #include "net/tcp/tcb.h"
 
 #include "net/link/link.h"
+#include "net/tcp/pmtu.h"
 #include "net/tcp/reno.h"
 #include "net/tcp/timestamp.h"
 #include "runtime/sched/shard.h"
@@ -135,7 +136,7 @@ uint32_t apus_tcp_path_mss(const struct apus_tcp *c, uint32_t mss)
 	return mss - (c->has_ts ? APUS_SEGMENT_TS_BYTES : 0);
 }
 
-void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer)
+void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer, int64_t now_ns)
 {
 	uint32_t effective = peer->mss ? peer->mss : APUS_TCP_MSS_DEFAULT;
 
@@ -146,7 +147,10 @@ void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer)
 	c->rcvq.reports_duplicates = peer->has_sack;
 	c->has_ts = peer->has_ts;
 	c->rcv.ts_recent = peer->ts_recent;
-	apus_cc_init(&c->cc, &apus_reno, apus_tcp_path_mss(c, effective), c->snd.una);
+	c->mss_most = (uint16_t)effective;
+	effective = apus_tcp_mss_now(c, now_ns);
+	c->is_path_small = effective < apus_tcp_path_mss(c, c->mss_most);
+	apus_cc_init(&c->cc, &apus_reno, effective, c->snd.una);
 	/* RFC 7323 §2.2: only if both SYNs had the option; §2.3: 14 at most, seen to by the parser. */
 	if (peer->wscale >= 0) {
 		c->snd.wscale = (uint8_t)peer->wscale;

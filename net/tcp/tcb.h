@@ -54,8 +54,6 @@ static inline int64_t apus_tcp_tick_ns(uint32_t ticks)
 	return (int64_t)ticks << 20;
 }
 
-#define APUS_TCP_LINGER_SHIFT 28 /* units of linger: about a quarter of a second */
-
 struct apus_tcp {
 	/* Found by, and what state. */
 	struct apus_tcp_key key;  /* first: demux.h */
@@ -66,13 +64,14 @@ struct apus_tcp {
 	bool is_passive : 1;      /* came from LISTEN */
 	bool is_released : 1;     /* the user closed it: nobody will read */
 	bool is_nodelay : 1;      /* no Nagle */
-	bool is_linger_reset : 1; /* close resets */
 	bool is_persisting : 1;   /* rexmit_at_ns is a window probe's, not a retransmission's */
 	bool is_timing : 1;       /* rtt_seq and rtt_at_ns are a sample under way */
 	bool is_reading : 1;      /* a task is in a read */
 	bool is_writing : 1;      /* a task is in a write or a connect */
 	bool is_close_queued : 1; /* CLOSE was called in SYN-RECEIVED */
 	bool syn_resent : 1;      /* more than one of our SYNs went out */
+	bool is_path_small : 1;   /* cc.mss is less than the SYNs allow: pmtu.h */
+	bool is_black_hole : 1;   /* that is a guess, which an ACK confirms */
 	bool has_ts : 1;          /* timestamps in every segment (Snd.TS.OK of RFC 7323) */
 	bool has_sack : 1;        /* the peer understands SACK (RFC 2018 §2) */
 	bool is_corked : 1;       /* a short segment waits for more, even with no Nagle */
@@ -165,7 +164,7 @@ void apus_tcp_detach(struct apus_tcp *c);
 struct apus_tcp_peer apus_tcp_peer_of(const struct apus_tcp_layer *layer,
 				      const struct apus_segment *syn);
 /** apus_tcp_set_peer - the peer's SYN is here */
-void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer);
+void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer, int64_t now_ns);
 /** apus_tcp_path_mss - bytes of text where @mss bytes are text and options (RFC 6691 §2) */
 uint32_t apus_tcp_path_mss(const struct apus_tcp *c, uint32_t mss);
 /** apus_tcp_established - the handshake is over: windows and estimators start */
@@ -247,8 +246,5 @@ static inline struct apus_tcp_key apus_tcp_key_of(const struct apus_segment *seg
 		.remote_port = seg->remote_port,
 	};
 }
-/** apus_tcp_isn - the initial sequence number for @key (RFC 6528) */
-uint32_t apus_tcp_isn(const struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
-		      int64_t now_ns);
 
 #endif

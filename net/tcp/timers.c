@@ -33,7 +33,7 @@
  * One timer per connection, armed for the earliest deadline. A deadline that moves away is left
  * to be found out when the timer fires early; so an ACK only writes a number.
  */
-#include "net/tcp/tcb.h"
+#include "net/tcp/pmtu.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -147,6 +147,7 @@ static void data_timeout(struct apus_tcp *c, int64_t now_ns)
 	c->snd.rxt = c->snd.una;
 	c->is_timing = false;
 	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
+	apus_tcp_black_hole(c, now_ns);
 	apus_rtt_backoff(&c->rtt);          /* RFC 6298 (5.5) */
 	apus_tcp_restart_rexmit(c, now_ns); /* (5.6) */
 	apus_tcp_mark(c);

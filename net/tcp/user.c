@@ -265,7 +265,7 @@ void apus_tcp_call_close(struct apus_tcp *c, int64_t now_ns)
 	 * RFC 9293 §3.6.1: text that was received and will not be read must not pass for
 	 * delivered (RFC 2525 §2.17). A user who set linger to 0 asks for the same.
 	 */
-	if (c->rcvq.bytes || c->is_linger_reset) {
+	if (c->rcvq.bytes || c->linger_units == APUS_TCP_LINGER_RESET) {
 		apus_tcp_call_abort(c, now_ns);
 		return;
 	}

@@ -14,6 +14,9 @@
 
 #include <sys/uio.h>
 
+#define APUS_TCP_LINGER_SHIFT 28         /* units of linger: about a quarter of a second */
+#define APUS_TCP_LINGER_RESET UINT16_MAX /* instead of a time: close resets */
+
 /**
  * apus_tcp_call_open - OPEN, active: a SYN leaves in this turn
  * @out: a connection in SYN-SENT, with one hold for the caller
