@@ -13,13 +13,16 @@
  *
  * Window probe: when text has waited one RTO for a window, a bare segment asks for it again, then
  * after twice that, and so on; only fifteen in a row without any answer end the connection
- * (RFC 9293 §3.8.6.1). Text that waits because the window is small is sent into it after one RTO
+ * (RFC 9293 §3.8.6.1). One that the user gave up is reset once the probes are two minutes apart,
+ * answered or not: else a peer that never opens its window keeps it for ever (RFC 6429; so does
+ * Linux). Text that waits because the window is small is sent into it after one RTO
  * (§3.8.6.2.1, the override timeout).
  *
  * Delayed ACK: 40 ms after text came and nothing carried its ACK, the ACK goes alone (§3.8.6.3).
  *
  * Keepalive: when nothing was heard for the time that the user chose, a bare segment asks; nine
- * without an answer, 75 s apart, end the connection (§3.8.4).
+ * without an answer, 75 s apart, end the connection (§3.8.4). A user timeout takes the place of their
+ * number, as in Linux: the first after it ends the connection.
  *
  * User timeout: when what was sent is unacknowledged for the time that the user chose, the
  * connection ends (§3.10.8); it is looked at when one of the first three fires, which it moves up.
@@ -120,6 +123,11 @@ static void window_probe_timeout(struct apus_tcp *c, int64_t now_ns)
 		apus_tcp_mark(c);
 		return;
 	}
+	if (c->is_released && apus_rtt_rto_ns(&c->rtt) >= APUS_RTT_RTO_MAX_NS) {
+		apus_tcp_send_abort(c, now_ns);
+		give_up(c);
+		return;
+	}
 	if (c->retries >= APUS_TCP_DATA_RETRIES) {
 		give_up(c);
 		return;
@@ -178,20 +186,27 @@ static void ack_fired(struct apus_tcp *c)
 	apus_tcp_mark(c);
 }
 
+static bool keepalive_in_vain(const struct apus_tcp *c, uint32_t quiet)
+{
+	if (c->user_timeout_ticks)
+		return c->keepalive_sent && quiet >= c->user_timeout_ticks;
+	return c->keepalive_sent >= c->keepalive_probes;
+}
+
 static void keepalive_fired(struct apus_tcp *c, int64_t now_ns)
 {
 	uint32_t quiet = apus_tcp_tick(now_ns) - c->heard_tick;
 
 	if (!c->keepalive_ticks)
 		return;
-	/* While something is in flight the retransmission timer asks. */
-	if (c->snd.una != c->snd.nxt || quiet < c->keepalive_ticks) {
+	/* While something is in flight, or waits for a window, another timer asks. */
+	if (c->snd.una != c->snd.nxt || c->sndq.bytes || quiet < c->keepalive_ticks) {
 		uint32_t left = c->keepalive_ticks - apus_min(quiet, c->keepalive_ticks - 1);
 
 		c->idle_at_ns = now_ns + apus_tcp_tick_ns(left);
 		return;
 	}
-	if (c->keepalive_sent >= c->keepalive_probes) {
+	if (keepalive_in_vain(c, quiet)) {
 		apus_tcp_send_abort(c, now_ns);
 		give_up(c);
 		return;

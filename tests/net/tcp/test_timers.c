@@ -235,6 +235,27 @@ static void closed_window_that_is_answered_for_never_ends_it(void **state)
 	assert_int_equal(peer_last(p)->text_bytes, 1000);
 }
 
+/* RFC 6429: but not what the user gave up, which nobody could end but the peer. */
+static void closed_window_ends_what_was_given_up_although_answered_for(void **state)
+{
+	struct apus_tcp *c = p->c;
+	int64_t passed_s = 0;
+
+	ack_with_window(una, 0);
+	peer_write(p, bytes, 1000);
+	p->c = NULL;
+	apus_tcp_call_close(c, apus_clock_read(&p->clock));
+	while (apus_tcp_layer_open(&p->stack->tcp) && passed_s++ < 3600) {
+		peer_forget(p);
+		peer_wait(p, APUS_SEC);
+		if (p->heard_count && !peer_last(p)->rst)
+			ack_with_window(una, 0);
+	}
+	assert_true(peer_last(p)->rst);
+	assert_int_equal(apus_tcp_layer_open(&p->stack->tcp), 0);
+	assert_in_range(passed_s, 100, 600);
+}
+
 static void closed_window_that_nobody_answers_for_ends_it(void **state)
 {
 	ack_with_window(una, 0);
@@ -313,6 +334,46 @@ static void keepalive_that_is_answered_starts_anew(void **state)
 	}
 	assert_int_equal(p->c->state, APUS_TCP_ESTABLISHED);
 	assert_in_range(peer_counter(p, APUS_TCP_COUNT_KEEPALIVE_PROBES), 18, 20);
+}
+
+/* Linux's tcp_keepalive_timer(): with a user timeout the number of probes does not matter. */
+static void user_timeout_takes_the_place_of_the_number_of_probes(void **state)
+{
+	p->c->user_timeout_ticks = apus_tcp_tick(20 * APUS_SEC);
+	keep_alive(10 * APUS_SEC, APUS_SEC, 3);
+	peer_wait(p, 19500 * APUS_MS);
+	assert_int_equal(p->c->state, APUS_TCP_ESTABLISHED);
+	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_KEEPALIVE_PROBES), 10);
+	peer_wait(p, 2 * APUS_SEC);
+	assert_true(peer_last(p)->rst);
+	assert_int_equal(p->c->error, -ETIMEDOUT);
+}
+
+static void user_timeout_shorter_than_keepalive_still_asks_once(void **state)
+{
+	p->c->user_timeout_ticks = apus_tcp_tick(5 * APUS_SEC);
+	keep_alive(10 * APUS_SEC, APUS_SEC, 9);
+	peer_wait(p, 10500 * APUS_MS);
+	assert_int_equal(p->c->state, APUS_TCP_ESTABLISHED);
+	assert_int_equal(p->heard_count, 1);
+	peer_wait(p, APUS_SEC);
+	assert_int_equal(p->c->error, -ETIMEDOUT);
+}
+
+/* While text waits for a window its probes ask, and nothing else does. */
+static void keepalive_is_silent_while_the_window_is_probed(void **state)
+{
+	keep_alive(APUS_SEC, APUS_SEC, 3);
+	ack_with_window(una, 0);
+	peer_write(p, bytes, 1000);
+	for (int i = 0; i < 60; i++) {
+		peer_forget(p);
+		peer_wait(p, APUS_SEC);
+		if (p->heard_count)
+			ack_with_window(una, 0);
+	}
+	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_KEEPALIVE_PROBES), 0);
+	assert_int_equal(p->c->state, APUS_TCP_ESTABLISHED);
 }
 
 static void keepalive_of_the_peer_is_answered_every_time(void **state)
@@ -455,12 +516,16 @@ int main(int argc, char **argv)
 		TEST(user_timeout_ends_it),
 		TEST(closed_window_is_probed_after_one_rto_and_then_ever_later),
 		TEST(closed_window_that_is_answered_for_never_ends_it),
+		TEST(closed_window_ends_what_was_given_up_although_answered_for),
 		TEST(closed_window_that_nobody_answers_for_ends_it),
 		TEST(window_that_closes_with_text_in_flight_is_probed_and_kills_nobody),
 		TEST(fin_waits_for_the_window_too),
 		TEST(keepalive_is_off_by_default),
 		TEST(keepalive_asks_a_silent_peer_and_then_resets),
 		TEST(keepalive_that_is_answered_starts_anew),
+		TEST(user_timeout_takes_the_place_of_the_number_of_probes),
+		TEST(user_timeout_shorter_than_keepalive_still_asks_once),
+		TEST(keepalive_is_silent_while_the_window_is_probed),
 		TEST(keepalive_of_the_peer_is_answered_every_time),
 		TEST(fin_wait_2_of_a_closed_connection_ends_after_a_minute),
 		TEST(fin_wait_2_with_a_reader_does_not_end),
