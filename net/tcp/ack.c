@@ -50,6 +50,7 @@ static void act(struct apus_tcp *c, enum apus_recovery_act what, int64_t now_ns)
 {
 	switch (what) {
 	case APUS_RECOVERY_RETRANSMIT_AND_ARM:
+		c->snd.ecn.owes_cwr = c->snd.ecn.is_on; /* RFC 3168 §6.1.2: for any reason */
 		apus_tcp_restart_rexmit(c, now_ns);
 		want_retransmit(c);
 		break;
@@ -76,6 +77,22 @@ struct apus_cc_sample apus_tcp_sample(const struct apus_tcp *c, int64_t now_ns)
 	};
 }
 
+void apus_tcp_take_ece(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
+
+	if (c->snd.una == c->snd.nxt || c->recovery.in_recovery ||
+	    apus_seq_lt(c->snd.una, c->ecn_seq))
+		return;
+	c->ecn_seq = c->snd.nxt;
+	news.is_ece = true;
+	apus_cc_congested(&c->cc, &news, APUS_CC_ECN);
+	if (!(c->cc.type->flags & APUS_CC_OWNS_CWND))
+		apus_cc_set_cwnd(&c->cc, c->cc.ssthresh_bytes);
+	c->snd.ecn.owes_cwr = true;
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_ECN_REDUCTIONS);
+}
+
 bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
 {
 	bool fin_acked = apus_tcp_fin_due(c) && seg->ack == apus_tcp_text_end(c) + 1;
@@ -100,6 +117,8 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
 
 	news.acked_bytes = text_bytes;
+	news.is_ece = seg->ece && c->snd.ecn.is_on;
+	news.ce_bytes = news.is_ece ? text_bytes : 0;
 	news.prior_flight_bytes += text_bytes;
 	news.rtt_ns = rtt_ns;
 

@@ -7,6 +7,7 @@
 #define APUS_NET_TCP_ARRIVAL_H
 
 #include "net/tcp/segment.h"
+#include "net/tcp/seq.h"
 
 /* What remains to be known of a connection that is over. */
 struct apus_tcp_last {
@@ -22,6 +23,7 @@ struct apus_tcp_peer {
 	int8_t wscale; /* < 0: no option */
 	bool has_ts : 1;
 	bool has_sack : 1;
+	bool has_ecn : 1;
 };
 
 /* A segment on its way through the checks. */
@@ -32,5 +34,20 @@ struct apus_tcp_arrival {
 	bool reopens;             /* a SYN to which an entry in TIME-WAIT gave way, */
 	struct apus_tcp_last old; /* which was this */
 };
+
+/** apus_tcp_trim - the text and the FIN of a segment end at @edge, the right one of the window */
+static inline void apus_tcp_trim(struct apus_segment *seg, uint32_t edge)
+{
+	uint32_t text_seq = seg->seq + seg->syn;
+
+	if (apus_seq_leq(seg->seq + seg->len, edge))
+		return;
+	seg->fin = false;
+	if (apus_seq_geq(text_seq, edge))
+		seg->text_bytes = 0;
+	else
+		seg->text_bytes = apus_min(seg->text_bytes, edge - text_seq);
+	seg->len = seg->syn + seg->text_bytes;
+}
 
 #endif

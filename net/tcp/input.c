@@ -87,19 +87,22 @@ static void arrives_listen(struct apus_tcp_listener *l, struct apus_tcp_arrival 
 
 /* ---- shared by §3.10.7.3 and §3.10.7.4 ---- */
 
-/* The text and the FIN of a segment end at the right edge of the window. */
-static void trim_to_window(struct apus_segment *seg, uint32_t edge)
+/*
+ * RFC 3168 §6.1.3; RFC 8257 §3.2: when the mark changes, what came before is acknowledged first, by
+ * an ACK that tells of the mark as it was. For this one the end of the turn would be too late.
+ */
+static void note_ecn(struct apus_tcp *c, const struct apus_tcp_arrival *a)
 {
-	uint32_t text_seq = seg->seq + seg->syn;
-
-	if (apus_seq_leq(seg->seq + seg->len, edge))
+	if (!c->snd.ecn.is_on)
 		return;
-	seg->fin = false;
-	if (apus_seq_geq(text_seq, edge))
-		seg->text_bytes = 0;
-	else
-		seg->text_bytes = apus_min(seg->text_bytes, edge - text_seq);
-	seg->len = seg->syn + seg->text_bytes;
+	if (apus_ecn_took_text(&c->snd.ecn, &a->seg, c->rcv.nxt != c->rcv.acked)) {
+		(void)apus_tcp_ack_now(c, a->now_ns);
+		(void)!apus_ecn_took_text(&c->snd.ecn, &a->seg, false);
+	}
+	if (a->seg.ecn == APUS_SEGMENT_CE) {
+		drop(c, APUS_TCP_COUNT_ECN_CE);
+		c->rcv.quick = (uint8_t)apus_max(c->rcv.quick, 2); /* the peer is to know soon */
+	}
 }
 
 /*
@@ -132,6 +135,8 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 		return DONE;
 	}
 
+	note_ecn(c, a);
+
 	struct apus_ooo_text text = {
 		.seq = text_seq,
 		.offset = seg->text_offset,
@@ -162,17 +167,32 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	return NEXT;
 }
 
-/*
- * Eighth, check the FIN bit (RFC 9293 §3.10.7.4).
- *
- * A FIN counts once, and only when every byte before it is here. One that came too early needs no
- * memory: the peer sends it again, because we have not acknowledged it.
- */
+/* A FIN counts when every byte before it is here; the number of one that came too early is kept. */
+static bool fin_is_due(struct apus_tcp *c, const struct apus_segment *seg)
+{
+	uint32_t at = seg->seq + seg->syn + seg->text_bytes;
+
+	if (seg->fin && at == c->rcv.nxt)
+		return true;
+	if (!apus_tcp_takes_text(c->state))
+		return false;
+	if (seg->fin && apus_seq_gt(at, c->rcv.nxt)) {
+		c->early_fin_seq = at;
+		c->rcv.has_early_fin = true;
+		if (!seg->text_bytes) { /* out of order, as text would be */
+			c->rcv.duplicates += c->rcv.duplicates < UINT8_MAX;
+			want(c, APUS_TCP_WANT_ACK_NOW);
+		}
+	}
+	if (c->rcv.has_early_fin && apus_seq_gt(c->rcv.nxt, c->early_fin_seq))
+		c->rcv.has_early_fin = false; /* text beyond it: the peer contradicts itself */
+	return c->rcv.has_early_fin && c->rcv.nxt == c->early_fin_seq;
+}
+
+/* Eighth, check the FIN bit (RFC 9293 §3.10.7.4). It counts once. */
 static void eighth_check_fin(struct apus_tcp *c, const struct apus_tcp_arrival *a)
 {
-	const struct apus_segment *seg = &a->seg;
-
-	if (!seg->fin || c->rcv.nxt != seg->seq + seg->syn + seg->text_bytes)
+	if (!fin_is_due(c, &a->seg))
 		return;
 
 	switch (c->state) {
@@ -199,6 +219,8 @@ static void eighth_check_fin(struct apus_tcp *c, const struct apus_tcp_arrival *
 		apus_must(!"they do not come here: SEG.SEQ could not be validated");
 		return;
 	}
+	c->rcv.has_early_fin = false;
+	apus_rcvq_drop_ooo(&c->rcvq); /* nothing can follow it */
 	c->rcv.nxt++;
 	if (apus_seq_lt(c->rcv.adv, c->rcv.nxt))
 		c->rcv.adv = c->rcv.nxt;
@@ -263,7 +285,7 @@ static void syn_sent_check_syn(struct apus_tcp *c, struct apus_tcp_arrival *a)
 	apus_tcp_take_window(c, seg);
 	want(c, APUS_TCP_WANT_ACK_NOW);
 	/* "continue processing at the sixth step" */
-	trim_to_window(seg, c->rcv.adv);
+	apus_tcp_trim(seg, c->rcv.adv);
 	if (seventh_process_text(c, a) == NEXT)
 		eighth_check_fin(c, a);
 }
@@ -359,7 +381,7 @@ static enum check first_check_sequence(struct apus_tcp *c, struct apus_tcp_arriv
 	if (check_timestamp(c, a) == DONE)
 		return DONE;
 	if (is_acceptable(c, seg)) {
-		trim_to_window(seg, c->rcv.adv);
+		apus_tcp_trim(seg, c->rcv.adv);
 		return NEXT;
 	}
 	/*
@@ -367,7 +389,7 @@ static enum check first_check_sequence(struct apus_tcp *c, struct apus_tcp_arriv
 	 * made to accept valid ACKs, URGs, and RSTs."
 	 */
 	if (seg->seq == c->rcv.nxt && c->rcv.adv == c->rcv.nxt && !seg->syn) {
-		trim_to_window(seg, c->rcv.adv);
+		apus_tcp_trim(seg, c->rcv.adv);
 		want(c, APUS_TCP_WANT_ACK_NOW);
 		return NEXT;
 	}
@@ -434,6 +456,8 @@ static bool fifth_as_established(struct apus_tcp *c, const struct apus_tcp_arriv
 	const struct apus_segment *seg = &a->seg;
 	bool fin_acked = false;
 
+	if (seg->ece && c->snd.ecn.is_on)
+		apus_tcp_take_ece(c, a->now_ns);
 	if (apus_seq_between(c->snd.una, seg->ack, c->snd.nxt)) {
 		c->snd.acked += apus_min(seg->ack - c->snd.una, UINT32_MAX - c->snd.acked);
 		fin_acked = apus_tcp_take_ack(c, seg, a->now_ns);

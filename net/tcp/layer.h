@@ -101,6 +101,8 @@ struct rte_mbuf;
  X(DROP_RCV_FULL, "drop_rcv_full")                   \
  X(DROP_NO_TIMESTAMP, "drop_no_timestamp")           \
  X(PAWS_REJECTED, "paws_rejected")                   \
+ X(ECN_CE, "ecn_ce")                                 \
+ X(ECN_REDUCTIONS, "ecn_reductions")                 \
  X(DROP_TIME_WAIT, "drop_time_wait")
 
 enum apus_tcp_counter {

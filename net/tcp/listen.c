@@ -112,6 +112,7 @@ static void send_syn_ack_as(const struct apus_tcp_request *r, bool is_cookie, in
 		.mss = layer->mss,
 		.wscale = r->peer.wscale < 0 ? -1 : APUS_TCP_WINDOW_SCALE,
 		.sack_permitted = r->peer.has_sack,
+		.ece = r->peer.has_ecn, /* RFC 3168 §6.1.1: an ECN-setup SYN-ACK */
 	};
 
 	stamp(r, &seg, now_ns);
@@ -119,6 +120,7 @@ static void send_syn_ack_as(const struct apus_tcp_request *r, bool is_cookie, in
 		struct apus_tcp_cookie_options options = {
 			.wscale = r->peer.wscale,
 			.sack_permitted = r->peer.has_sack,
+			.ecn = r->peer.has_ecn,
 		};
 
 		seg.ts_val = apus_tcp_cookie_ts(seg.ts_val, &options);
@@ -271,6 +273,7 @@ static void send_cookie(struct apus_tcp_listener *l, const struct apus_tcp_arriv
 	if (!r.peer.has_ts) {
 		r.peer.wscale = -1;
 		r.peer.has_sack = false;
+		r.peer.has_ecn = false;
 	}
 	r.iss = apus_tcp_cookie_make(&layer->cookies, &r.key, r.irs, r.peer.mss, a->now_ns);
 	l->cookie_at_ns = a->now_ns;
@@ -412,6 +415,7 @@ static struct apus_tcp_request read_cookie(struct apus_tcp_listener *l,
 
 		r.peer.wscale = told.wscale;
 		r.peer.has_sack = told.sack_permitted && !layer->options.no_sack;
+		r.peer.has_ecn = told.ecn && layer->options.ecn != APUS_TCP_ECN_NEVER;
 	}
 	return r;
 }
@@ -501,6 +505,8 @@ void apus_tcp_request_arrives(struct apus_tcp_request *r, struct apus_tcp_arriva
 	if (seg->syn && !seg->has_ack && !seg->rst && seg->seq == r->irs) {
 		if (seg->has_ts && !apus_tcp_is_old(seg, r->peer.ts_recent))
 			r->peer.ts_recent = seg->ts_val; /* RFC 7323 §5.3 (R3) */
+		if (!apus_ecn_is_setup_syn(seg))
+			r->peer.has_ecn = false; /* it has given up asking: RFC 3168 §6.1.1.1 */
 		send_syn_ack(r, a->now_ns);
 		return;
 	}

@@ -499,6 +499,20 @@ int apus_ooo_add(struct apus_ooo **o, struct apus_ooo_pool *pool, struct rte_mbu
 	return rc;
 }
 
+struct apus_segment_sack apus_ooo_overlap(const struct apus_ooo *o, uint32_t start, uint32_t end)
+{
+	struct apus_segment_sack overlap = {0};
+	const struct apus_ooo_run *run = tree_at_or_before(o, start);
+
+	if (!run || apus_seq_leq(run_end(run), start))
+		run = tree_at_or_after(o, start);
+	if (run && apus_seq_lt(run->seq, end)) {
+		overlap.start = apus_seq_max(run->seq, start);
+		overlap.end = apus_seq_min(run_end(run), end);
+	}
+	return overlap;
+}
+
 /* Move the run, from `skip` on, to behind `tail` or to a chain. False: no memory, it stays. */
 static bool take_run(struct apus_ooo *o, struct apus_ooo_pool *pool, struct apus_ooo_run *run,
 		     uint32_t skip, struct rte_mbuf *tail, struct apus_ooo_taken *taken)

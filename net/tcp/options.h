@@ -18,9 +18,17 @@ enum apus_tcp_cookies {
 	APUS_TCP_COOKIES_ALWAYS,
 };
 
+/* RFC 3168. Congestion control that needs it asks for it in any case. */
+enum apus_tcp_ecn {
+	APUS_TCP_ECN_ACCEPT, /* when the peer asks */
+	APUS_TCP_ECN_NEVER,
+	APUS_TCP_ECN_ASK, /* and ask for it */
+};
+
 struct apus_tcp_options {
 	bool no_timestamps; /* neither offered nor accepted (RFC 7323 §3) */
 	bool no_sack;       /* likewise (RFC 2018 §2) */
+	enum apus_tcp_ecn ecn;
 	enum apus_tcp_cookies cookies;
 	uint32_t requests_max; /* entries of a listener, at most its backlog; 0: its backlog */
 	bool reset_on_overflow; /* a peer whose ACK finds the accept queue full is reset, not ignored */

@@ -44,7 +44,7 @@ static int send_down(struct apus_tcp_layer *layer, struct rte_mbuf *m,
 	apus_tcp_count(layer, APUS_TCP_COUNT_SEGMENTS_OUT);
 	if (seg->rst)
 		apus_tcp_count(layer, APUS_TCP_COUNT_RESETS_OUT);
-	rc = apus_ipv4_output(layer->ip, m, seg->local, seg->remote, IPPROTO_TCP, 0, now_ns);
+	rc = apus_ipv4_output(layer->ip, m, seg->local, seg->remote, IPPROTO_TCP, seg->ecn, now_ns);
 	if (rc)
 		apus_tcp_count(layer, APUS_TCP_COUNT_TX_UNREACHABLE);
 	return rc;
@@ -234,9 +234,15 @@ static int send_ack(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 
 	if (c->has_sack && c->rcvq.ooo)
 		put_sack(c, &seg, true);
+	apus_ecn_dress(&c->snd.ecn, &seg, false);
 	acknowledged(c);
 	(void)send_down(c->layer, m, &seg, now_ns);
 	return 0;
+}
+
+int apus_tcp_ack_now(struct apus_tcp *c, int64_t now_ns)
+{
+	return send_ack(c, c->snd.nxt, now_ns);
 }
 
 /* What went out for the first time may be timed (RFC 6298 §3); what went out again ends that. */
@@ -307,6 +313,7 @@ static int64_t send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool 
 	left -= bytes;
 	seg.fin = fin && !left;
 	seg.psh = psh && !left;
+	apus_ecn_dress(&c->snd.ecn, &seg, seq == c->snd.nxt && bytes);
 	acknowledged(c);
 	c->rcv.quick = 0; /* the application answers: from now on ACKs can ride on that */
 	note_sent(c, seq, seq + bytes + seg.fin, segments, now_ns);
@@ -321,6 +328,12 @@ static int64_t send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool 
 }
 
 /* ---- the handshake ---- */
+
+static bool wants_ecn(const struct apus_tcp *c)
+{
+	return c->layer->options.ecn == APUS_TCP_ECN_ASK ||
+	       (c->cc.type && c->cc.type->flags & APUS_CC_NEEDS_ECN);
+}
 
 /* <SEQ=ISS><CTL=SYN> or <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>; ISS is SND.UNA in both states. */
 static void output_syn(struct apus_tcp *c, int64_t now_ns)
@@ -352,6 +365,10 @@ static void output_syn(struct apus_tcp *c, int64_t now_ns)
 		.sack_permitted = is_answer ? c->has_sack : !c->layer->options.no_sack,
 	};
 
+	if (is_answer)
+		seg.ece = c->snd.ecn.is_on;
+	else
+		apus_ecn_dress_syn(&c->snd.ecn, &seg, wants_ecn(c), c->snd.nxt != c->snd.una);
 	if (is_answer ? c->has_ts : !c->layer->options.no_timestamps)
 		apus_tcp_stamp(&seg, c->ts_offset, is_answer ? c->rcv.ts_recent : 0, now_ns);
 	set_addresses(&seg, &c->key);
@@ -404,6 +421,7 @@ static void output_stretch_acks(struct apus_tcp *c, int64_t now_ns)
 		};
 
 		stamp(c, &seg, now_ns);
+		apus_ecn_dress(&c->snd.ecn, &seg, false);
 		set_addresses(&seg, &c->key);
 		(void)send_down(c->layer, m, &seg, now_ns);
 	}
@@ -491,7 +509,8 @@ static uint32_t allow_run(const struct apus_tcp *c, uint32_t seq, uint32_t left,
 	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc);
 	uint32_t full = apus_tcp_text_max(c), bytes;
 
-	if (left < 2 * full || cwnd <= flight)
+	/* CWR is said by one segment, not by each of a run. */
+	if (left < 2 * full || cwnd <= flight || c->snd.ecn.owes_cwr)
 		return 0;
 	bytes = apus_min(apus_min(left, usable), cwnd - flight);
 	if (seq != c->snd.nxt)

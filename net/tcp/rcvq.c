@@ -8,8 +8,6 @@
  * the gap before it fills.
  *
  * Invariants: apus_rcvq_check().
- *
- * Where we differ: a FIN out of order is not kept; the peer sends it again.
  */
 #include "net/tcp/rcvq.h"
 
@@ -92,6 +90,13 @@ static void cut_old(struct apus_rcvq *q, struct apus_ooo_text *text, uint32_t nx
 	text->bytes -= skip;
 }
 
+static void report_overlap(struct apus_rcvq *q, uint32_t start, uint32_t end)
+{
+	struct apus_segment_sack duplicate = apus_ooo_overlap(q->ooo, start, end);
+
+	apus_rcvq_report(q, duplicate.start, duplicate.end);
+}
+
 static int keep(struct apus_rcvq *q, struct rte_mbuf *m, struct apus_ooo_text text)
 {
 	struct apus_segment_sack duplicate;
@@ -112,6 +117,8 @@ int64_t apus_rcvq_input(struct apus_rcvq *q, struct rte_mbuf *m, struct apus_ooo
 	if (text.seq != nxt)
 		return keep(q, m, text);
 
+	if (q->ooo) /* what of it had come out of order */
+		report_overlap(q, nxt, nxt + text.bytes);
 	m = apus_mchain_carve(m, text.offset, text.bytes);
 	queue_chain(q, m, apus_mchain_last(m), text.bytes);
 	return (int64_t)(drain(q, nxt + text.bytes) - nxt);

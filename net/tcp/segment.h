@@ -15,6 +15,10 @@
 
 APUS_BEGIN_DECLS
 
+/* RFC 3168 §5 */
+#define APUS_SEGMENT_ECT_0 2
+#define APUS_SEGMENT_CE    3
+
 #define APUS_SEGMENT_SACK_MAX   4  /* blocks that fit in 40 bytes of options (RFC 2018 §3) */
 #define APUS_SEGMENT_WSCALE_MAX 14 /* RFC 7323 §2.3: a greater one is taken as 14 */
 #define APUS_SEGMENT_HEADER_MAX 60 /* bytes: 20 and at most 40 of options */
@@ -53,6 +57,7 @@ struct apus_segment {
 	uint16_t wnd;         /* SEG.WND as on the wire, not scaled */
 	uint16_t up;          /* SEG.UP */
 	uint16_t local_port, remote_port;
+	uint8_t ecn; /* the IP header's two bits (RFC 3168 §5); build leaves them to IP */
 
 	bool fin, syn, rst, psh, has_ack, urg, ece, cwr;
 

@@ -128,6 +128,9 @@ struct apus_tcp_peer apus_tcp_peer_of(const struct apus_tcp_layer *layer,
 		.wscale = syn->wscale,
 		.has_ts = syn->has_ts && !layer->options.no_timestamps,
 		.has_sack = syn->sack_permitted && !layer->options.no_sack,
+		.has_ecn = syn->has_ack ? apus_ecn_is_setup_syn_ack(syn)
+					: apus_ecn_is_setup_syn(syn) &&
+						  layer->options.ecn != APUS_TCP_ECN_NEVER,
 	};
 }
 
@@ -146,6 +149,8 @@ void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer, int
 	c->has_sack = peer->has_sack;
 	c->rcvq.reports_duplicates = peer->has_sack;
 	c->has_ts = peer->has_ts;
+	if (peer->has_ecn && (c->is_passive || c->snd.ecn.has_asked))
+		apus_ecn_agreed(&c->snd.ecn);
 	c->rcv.ts_recent = peer->ts_recent;
 	c->mss_most = (uint16_t)effective;
 	effective = apus_tcp_mss_now(c, now_ns);
@@ -172,6 +177,7 @@ void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 	apus_recovery_init(&c->recovery);
 	if (c->syn_resent)
 		apus_cc_handshake_lost(&c->cc);
+	c->snd.ecn.marks_all = c->snd.ecn.is_on && c->cc.type->flags & APUS_CC_NEEDS_ECN;
 	c->progress_tick = apus_tcp_tick(now_ns);
 	apus_tcp_start_idle(c, now_ns);
 	if (c->is_close_queued)

@@ -21,6 +21,7 @@
 #include "net/tcp/arrival.h"
 #include "net/tcp/cc.h"
 #include "net/tcp/demux.h"
+#include "net/tcp/ecn.h"
 #include "net/tcp/layer.h"
 #include "net/tcp/numbers.h"
 #include "net/tcp/rcvq.h"
@@ -82,10 +83,11 @@ struct apus_tcp {
 	/* RFC 9293 §3.3.1, with its names. */
 	struct {
 		uint32_t una, nxt, wnd, wl1, wl2;
-		uint32_t rxt;     /* next to be sent, again or for the first time; <= nxt */
-		uint32_t max_wnd; /* largest SND.WND seen */
-		uint32_t acked;   /* bytes that were acknowledged, at most 2^32 - 1 */
-		uint8_t wscale;   /* Snd.Wind.Shift of RFC 7323 */
+		uint32_t rxt;        /* next to be sent, again or for the first time; <= nxt */
+		uint32_t max_wnd;    /* largest SND.WND seen */
+		uint32_t acked;      /* bytes that were acknowledged, at most 2^32 - 1 */
+		uint8_t wscale;      /* Snd.Wind.Shift of RFC 7323 */
+		struct apus_ecn ecn; /* of both directions */
 	} snd;
 	struct {
 		uint32_t nxt;
@@ -97,6 +99,7 @@ struct apus_tcp {
 		uint8_t wscale;     /* Rcv.Wind.Shift of RFC 7323 */
 		uint8_t quick;      /* ACKs still to be sent at once */
 		uint8_t duplicates; /* of this burst: segments that came out of order */
+		bool has_early_fin; /* a FIN came, at early_fin_seq, before all text did */
 		uint16_t ts_age;    /* when ts_recent was set, in units of 2^42 ns: 73 minutes */
 	} rcv;
 
@@ -118,6 +121,8 @@ struct apus_tcp {
 	uint8_t keepalive_probes; /* option */
 	int16_t error;            /* negative errno that ended it; 0: none */
 	int16_t soft_error;       /* what ICMP or routing said last; told if it ends in a timeout */
+	uint32_t early_fin_seq;   /* of a FIN that came too early */
+	uint32_t ecn_seq;         /* SND.NXT when ECE last made the window smaller */
 	uint32_t challenge_tick;  /* no challenge ACK before */
 	uint32_t keepalive_ticks; /* option; 0: off */
 	uint32_t keepalive_interval_ticks; /* option */
@@ -203,6 +208,8 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 void apus_tcp_take_same_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
 /** apus_tcp_sample - what congestion control is told of this moment; nothing was delivered */
 struct apus_cc_sample apus_tcp_sample(const struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_take_ece - the peer tells of congestion: the window shrinks, once for each window of text (RFC 3168 §6.1.2) */
+void apus_tcp_take_ece(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_take_window - SND.WND <- SEG.WND, SND.WL1 <- SEG.SEQ, SND.WL2 <- SEG.ACK */
 void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg);
 
@@ -211,6 +218,8 @@ void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg);
 void apus_tcp_output(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_base_segment - at @seq: ACK, window, timestamp, ports, without SACK blocks */
 struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns);
+/** apus_tcp_ack_now - an ACK of RCV.NXT, at once. Return: 0, -ENOBUFS */
+int apus_tcp_ack_now(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_text_max - bytes of text that fit into the next segment, beside its SACK blocks (RFC 6691 §2) */
 uint32_t apus_tcp_text_max(const struct apus_tcp *c);
 /** apus_tcp_send_abort - <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, at once */

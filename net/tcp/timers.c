@@ -153,6 +153,7 @@ static void data_timeout(struct apus_tcp *c, int64_t now_ns)
 
 	apus_recovery_timeout(&c->recovery, &c->cc, &news);
 	c->snd.rxt = c->snd.una;
+	c->snd.ecn.owes_cwr = c->snd.ecn.is_on;
 	c->is_timing = false;
 	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
 	apus_tcp_black_hole(c, now_ns);

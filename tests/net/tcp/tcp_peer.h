@@ -214,6 +214,7 @@ static inline void peer_put(struct peer *p, struct apus_segment seg, uint32_t te
 	bytes = 20 + test_mbuf_bytes(m, packet + 20, sizeof(packet) - 20);
 	rte_pktmbuf_free(m);
 	test_packet_finish(packet, bytes);
+	packet[1] = seg.ecn;
 	memcpy(packet + 12, &seg.local.u32[3], 4);
 	memcpy(packet + 16, &seg.remote.u32[3], 4);
 	packet[10] = packet[11] = 0;

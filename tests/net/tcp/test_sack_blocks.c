@@ -218,6 +218,62 @@ static void old_fin_without_text_is_no_duplicate(void **state)
 	assert_answer(1101);
 }
 
+/* Text in order that runs into what is here: the part that came before. */
+static void text_in_order_that_overlaps_a_run(void **state)
+{
+	open_at(1000, false);
+	send_text(1100, 100);
+	send_text(1000, 300);
+	assert_answer(1300, 1100, 1200);
+}
+
+/* ---- a FIN out of order ---- */
+
+static void send_fin(uint32_t seq, uint32_t bytes)
+{
+	struct apus_segment fin = text_at(seq);
+
+	fin.fin = true;
+	peer_forget(p);
+	peer_send(p, fin, bytes);
+}
+
+static void early_fin_counts_when_the_gap_fills(void **state)
+{
+	static const uint32_t texts[] = {0, 100};
+
+	for (size_t i = 0; i < apus_countof(texts); i++) {
+		open_at(1000, false);
+		send_fin(1500, texts[i]);
+		assert_int_equal(p->heard_count, 1); /* a duplicate ACK */
+		assert_int_equal(peer_last(p)->ack, 1000);
+		assert_int_equal(apus_tcp_call_status(p->c), APUS_TCP_ESTABLISHED);
+		send_text(1000, 500);
+		assert_int_equal(apus_tcp_call_status(p->c), APUS_TCP_CLOSE_WAIT);
+		assert_int_equal(peer_last(p)->ack, 1500 + texts[i] + 1);
+		peer_close(p);
+	}
+	p = NULL;
+}
+
+static void early_fin_that_text_contradicts_is_forgotten(void **state)
+{
+	open_at(1000, false);
+	send_fin(1500, 0);
+	send_text(1000, 600);
+	assert_int_equal(apus_tcp_call_status(p->c), APUS_TCP_ESTABLISHED);
+	assert_int_equal(p->c->rcv.nxt, 1600);
+}
+
+static void nothing_is_kept_beyond_a_fin(void **state)
+{
+	open_at(1000, false);
+	send_text(1500, 100);
+	send_fin(1000, 10);
+	assert_answer(1011);
+	assert_null(p->c->rcvq.ooo);
+}
+
 /* ---- bursts ---- */
 
 /* Each duplicate ACK begins with the block of the segment that it stands for. */
@@ -419,6 +475,10 @@ int main(int argc, char **argv)
 		t(duplicate_of_what_is_out_of_order),
 		t(duplicate_part_of_a_segment),
 		t(old_fin_without_text_is_no_duplicate),
+		t(text_in_order_that_overlaps_a_run),
+		t(early_fin_counts_when_the_gap_fills),
+		t(early_fin_that_text_contradicts_is_forgotten),
+		t(nothing_is_kept_beyond_a_fin),
 		t(burst_of_gaps_is_answered_segment_by_segment),
 		t(burst_of_duplicates_is_reported_one_by_one),
 		t(flood_of_duplicates_is_reported_in_part),
