@@ -161,6 +161,37 @@ static int64_t timer_arm_cancel(uint64_t n, int64_t outstanding)
 	return apus_bench_in_shard(arm_cancel_main, n, outstanding);
 }
 
+/* An armed timer is moved, any of them, to any time: a server's connections, each of which heard of its peer. */
+static int64_t rearm_main(void *arg)
+{
+	struct apus_bench_job *job = arg;
+	size_t count = (size_t)job->arg;
+	struct apus_timer *timers = random_timers(count, 60 * APUS_SEC);
+	struct apus_random *r = apus_shard_random(apus_shard_self());
+	int64_t *spans = random_spans(), now_ns = apus_now();
+	uint32_t *chosen = apus_bench_allocate(job->n, sizeof(*chosen));
+
+	for (uint64_t i = 0; i < job->n; i++)
+		chosen[i] = (uint32_t)apus_random_below(r, count);
+
+	int64_t begin_ns = apus_clock_host_ns();
+
+	for (uint64_t i = 0; i < job->n; i++)
+		apus_timer_arm(&timers[chosen[i]], now_ns + spans[i % SPANS]);
+	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
+	for (size_t i = 0; i < count; i++)
+		apus_timer_cancel(&timers[i]);
+	free(chosen);
+	free(spans);
+	free(timers);
+	return 0;
+}
+
+static int64_t timer_rearm(uint64_t n, int64_t count)
+{
+	return apus_bench_in_shard(rearm_main, n, count);
+}
+
 static struct {
 	uint64_t left;
 } expiry;
@@ -206,6 +237,66 @@ static int64_t timer_arm_expire(uint64_t n, int64_t count)
 	return elapsed_ns;
 }
 
+/* ------------------------------------------------------------------------------------ memory */
+
+/* Of the shard's heap, taken and given back in turn, as a connection's buffers are. */
+static int64_t alloc_main(void *arg)
+{
+	struct apus_bench_job *job = arg;
+	struct apus_heap *heap = apus_shard_heap(apus_shard_self());
+	void *kept[64] = {NULL};
+	int64_t begin_ns = apus_clock_host_ns();
+
+	for (uint64_t i = 0; i < job->n; i++) {
+		void **at = &kept[i % apus_countof(kept)];
+
+		apus_heap_free(heap, *at);
+		*at = apus_heap_alloc(heap, (size_t)job->arg);
+		apus_must(*at);
+	}
+	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
+	for (size_t i = 0; i < apus_countof(kept); i++)
+		apus_heap_free(heap, kept[i]);
+	return 0;
+}
+
+static int64_t heap_alloc_free(uint64_t n, int64_t bytes)
+{
+	return apus_bench_in_shard(alloc_main, n, bytes);
+}
+
+static int64_t slab_main(void *arg)
+{
+	struct apus_bench_job *job = arg;
+	struct apus_slab slab;
+	void *kept[64] = {NULL};
+
+	apus_slab_init(&slab, apus_shard_heap(apus_shard_self()), (size_t)job->arg,
+		       apus_countof(kept));
+
+	int64_t begin_ns = apus_clock_host_ns();
+
+	for (uint64_t i = 0; i < job->n; i++) {
+		void **at = &kept[i % apus_countof(kept)];
+
+		if (*at)
+			apus_slab_put(&slab, *at);
+		*at = apus_slab_get(&slab);
+		apus_must(*at);
+	}
+	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
+	for (size_t i = 0; i < apus_countof(kept); i++)
+		if (kept[i])
+			apus_slab_put(&slab, kept[i]);
+	apus_slab_fini(&slab);
+	return 0;
+}
+
+static int64_t slab_get_put(uint64_t n, int64_t bytes)
+{
+	return apus_bench_in_shard(slab_main, n, bytes);
+}
+
 const struct apus_bench apus_bench_runtime[] = {
 	{"context/switch", context_switch, 0, 100000000, 200000},
 	{"task/yield/2", task_yield, 2, 20000000, 200000},
@@ -214,6 +305,10 @@ const struct apus_bench apus_bench_runtime[] = {
 	{"task/spawn_await", task_spawn_await, 0, 10000000, 100000},
 	{"timer/arm_cancel/1000", timer_arm_cancel, 1000, 20000000, 200000},
 	{"timer/arm_cancel/1000000", timer_arm_cancel, 1000000, 20000000, 200000},
+	{"timer/rearm/1000", timer_rearm, 1000, 10000000, 200000},
+	{"timer/rearm/1000000", timer_rearm, 1000000, 10000000, 1000000},
 	{"timer/arm_expire/1000000", timer_arm_expire, 1000000, 2000000, 1000000},
+	{"heap/alloc_free/64", heap_alloc_free, 64, 20000000, 200000},
+	{"slab/get_put/64", slab_get_put, 64, 50000000, 200000},
 	{NULL, NULL, 0, 0, 0},
 };

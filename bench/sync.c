@@ -10,6 +10,7 @@
 #include "runtime/base/check.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sync/combine.h"
+#include "runtime/sync/condition.h"
 #include "runtime/sync/context_var.h"
 #include "runtime/sync/event.h"
 #include "runtime/sync/future.h"
@@ -21,12 +22,20 @@
 #include "runtime/sync/semaphore.h"
 #include "runtime/sync/timeout.h"
 
+#include <stdlib.h>
+
 /* ------------------------------------------------------------------------------------- queues */
 
 struct pair {
 	struct apus_queue there, back;
 	uint64_t rounds;
 };
+
+/* The smallest address first: as good an order as any. */
+static int64_t by_address(const void *item)
+{
+	return (int64_t)(uintptr_t)item;
+}
 
 static void open_queue(struct apus_queue *q, int64_t capacity)
 {
@@ -106,6 +115,37 @@ static int64_t queue_one_way_main(void *arg)
 static int64_t queue_one_way(uint64_t n, int64_t capacity)
 {
 	return apus_bench_in_shard(queue_one_way_main, n, capacity);
+}
+
+/* As one_way, but what is put in falling order comes out in rising order. */
+static int64_t queue_priority_main(void *arg)
+{
+	struct apus_bench_job *job = arg;
+	struct pair p = {.rounds = job->n};
+	char *items = apus_bench_allocate((size_t)job->arg, 1);
+
+	apus_must(apus_queue_init(&p.there, &(struct apus_queue_options){
+						    .capacity = (uint32_t)job->arg,
+						    .order = APUS_QUEUE_PRIORITY,
+						    .priority = by_address,
+					    }) == 0);
+
+	struct apus_task *t = apus_spawn(take_messages, &p);
+	int64_t begin_ns = apus_clock_host_ns();
+
+	for (uint64_t i = 0; i < job->n; i++)
+		apus_must(apus_queue_put(&p.there, items + (size_t)job->arg - 1 -
+							   i % (uint64_t)job->arg) == 0);
+	apus_must(apus_await(t) == 0);
+	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
+	apus_queue_fini(&p.there);
+	free(items);
+	return 0;
+}
+
+static int64_t queue_priority(uint64_t n, int64_t capacity)
+{
+	return apus_bench_in_shard(queue_priority_main, n, capacity);
 }
 
 /* ---------------------------------------------------------------------------- locks, semaphores */
@@ -198,6 +238,99 @@ static int64_t semaphore_uncontended_main(void *arg)
 static int64_t semaphore_uncontended(uint64_t n, int64_t arg)
 {
 	return apus_bench_in_shard(semaphore_uncontended_main, n, arg);
+}
+
+struct units {
+	struct apus_semaphore semaphore;
+	uint64_t rounds;
+};
+
+static int64_t take_units(void *arg)
+{
+	struct units *u = arg;
+
+	for (uint64_t i = 0; i < u->rounds; i++) {
+		apus_must(apus_semaphore_acquire(&u->semaphore, 1) == 0);
+		apus_must(apus_yield() == 0);
+		apus_must(apus_semaphore_release(&u->semaphore, 1) == 0);
+	}
+	return 0;
+}
+
+/* As the contended lock, but two at once get in. */
+static int64_t semaphore_contended_main(void *arg)
+{
+	struct apus_bench_job *job = arg;
+	size_t tasks = (size_t)job->arg;
+	struct apus_task *t[16];
+	struct units u = {.rounds = job->n / tasks};
+
+	apus_must(tasks <= apus_countof(t));
+	apus_semaphore_init(&u.semaphore, 2, 2);
+	for (size_t i = 0; i < tasks; i++)
+		t[i] = apus_spawn(take_units, &u);
+
+	int64_t begin_ns = apus_clock_host_ns();
+
+	for (size_t i = 0; i < tasks; i++)
+		apus_must(apus_await(t[i]) == 0);
+	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
+	return 0;
+}
+
+static int64_t semaphore_contended(uint64_t n, int64_t tasks)
+{
+	return apus_bench_in_shard(semaphore_contended_main, n, tasks);
+}
+
+struct notices {
+	struct apus_lock lock;
+	struct apus_condition changed;
+	uint64_t value, rounds;
+};
+
+/* Two tasks change a value in turn, and each waits for the other's change. */
+static int64_t change_odd(void *arg)
+{
+	struct notices *c = arg;
+
+	apus_must(apus_lock_acquire(&c->lock) == 0);
+	while (c->value < 2 * c->rounds) {
+		while (!(c->value & 1))
+			apus_must(apus_condition_wait(&c->changed) == 0);
+		c->value++;
+		apus_must(apus_condition_notify(&c->changed, 1) == 0);
+	}
+	return apus_lock_release(&c->lock);
+}
+
+/* One operation is one way: a change, the notice, the waiter running with the lock. */
+static int64_t condition_main(void *arg)
+{
+	struct apus_bench_job *job = arg;
+	struct notices c = {.rounds = job->n / 2};
+
+	apus_lock_init(&c.lock);
+	apus_condition_init(&c.changed, &c.lock);
+
+	struct apus_task *t = apus_spawn(change_odd, &c);
+	int64_t begin_ns = apus_clock_host_ns();
+
+	apus_must(apus_lock_acquire(&c.lock) == 0);
+	for (uint64_t i = 0; i < c.rounds; i++) {
+		c.value++;
+		apus_must(apus_condition_notify(&c.changed, 1) == 0);
+		while (c.value & 1)
+			apus_must(apus_condition_wait(&c.changed) == 0);
+	}
+	apus_must(apus_lock_release(&c.lock) == 0);
+	job->elapsed_ns = apus_clock_host_ns() - begin_ns;
+	return apus_await(t);
+}
+
+static int64_t condition_notify(uint64_t n, int64_t arg)
+{
+	return apus_bench_in_shard(condition_main, n, arg);
 }
 
 /* ----------------------------------------------------------------------------- events, futures */
@@ -470,9 +603,12 @@ static int64_t context_var_get(uint64_t n, int64_t arg)
 const struct apus_bench apus_bench_sync[] = {
 	{"queue/ping_pong", queue_ping_pong, 0, 10000000, 100000},
 	{"queue/one_way/128", queue_one_way, 128, 20000000, 128000},
+	{"queue/priority/128", queue_priority, 128, 5000000, 128000},
 	{"lock/uncontended", lock_uncontended, 0, 100000000, 100000},
 	{"lock/contended/4", lock_contended, 4, 10000000, 100000},
 	{"semaphore/uncontended", semaphore_uncontended, 0, 20000000, 100000},
+	{"semaphore/contended/4", semaphore_contended, 4, 10000000, 100000},
+	{"condition/notify", condition_notify, 0, 10000000, 100000},
 	{"event/ping_pong", event_set_wait, 0, 10000000, 100000},
 	{"future/await", future_await, 0, 10000000, 100000},
 	{"group/spawn/10", group_spawn, 10, 5000000, 50000},
