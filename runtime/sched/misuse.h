@@ -65,10 +65,12 @@ static inline uint32_t apus_home_here(void)
 APUS_COLD int apus_home_check_slow(uint32_t *home, const void *object, const char *what,
 				   const void *place);
 
+#define apus_home_is_here(object) ((object)->home == apus_home_here())
+
 /* Before a task waits: 0, or -EXDEV; @what is the call and the kind of object: "acquire of a lock". */
-#define apus_home_check_at(object, what, place)   \
- (apus_likely((object)->home == apus_home_here()) \
-	  ? 0                                     \
+#define apus_home_check_at(object, what, place) \
+ (apus_likely(apus_home_is_here(object))        \
+	  ? 0                                   \
 	  : apus_home_check_slow(&(object)->home, object, what, place))
 #define apus_home_check(object, what) apus_home_check_at(object, what, __builtin_return_address(0))
 

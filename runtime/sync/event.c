@@ -14,11 +14,26 @@ void apus_event_init(struct apus_event *e)
 	apus_note(e, "initialised");
 }
 
-void apus_event_set(struct apus_event *e)
+static inline void set(struct apus_event *e)
 {
-	(void)apus_home_check_debug(e, "set of an event");
 	e->is_set = true;
 	apus_waitq_wake_all_here(&e->waiters, 0);
+}
+
+/* Apart, as what waits on the road to it: no frame where nothing is looked at. */
+static APUS_COLD void set_checked(struct apus_event *e, const void *place)
+{
+	if (e->home)
+		(void)apus_home_check_at(e, "set of an event", place);
+	set(e);
+}
+
+void apus_event_set(struct apus_event *e)
+{
+	if (apus_is_debug())
+		set_checked(e, __builtin_return_address(0));
+	else
+		set(e);
 }
 
 void apus_event_clear(struct apus_event *e)
@@ -26,14 +41,23 @@ void apus_event_clear(struct apus_event *e)
 	e->is_set = false;
 }
 
-static APUS_SUSPENDS int wait_slow(struct apus_event *e, const void *place)
+static APUS_SUSPENDS int wait_slow(struct apus_event *e)
+{
+	return (int)apus_waitq_wait_here(&e->waiters, "event");
+}
+
+static APUS_COLD int wait_checked(struct apus_event *e, const void *place)
 {
 	int rc = apus_home_check_at(e, "wait for an event", place);
 
-	return rc ? rc : (int)apus_waitq_wait_here(&e->waiters, "event");
+	return rc ? rc : wait_slow(e);
 }
 
 int apus_event_wait(struct apus_event *e)
 {
-	return e->is_set ? apus_checkpoint() : wait_slow(e, __builtin_return_address(0));
+	if (e->is_set)
+		return apus_checkpoint();
+	if (apus_unlikely(!apus_home_is_here(e)))
+		return wait_checked(e, __builtin_return_address(0));
+	return wait_slow(e);
 }

@@ -73,22 +73,31 @@ static bool cancel_future(struct apus_wait *wait)
 	return apus_future_cancel((struct apus_future *)(uintptr_t)wait->object);
 }
 
-static APUS_SUSPENDS int64_t await_slow(struct apus_future *f, const void *place)
+static APUS_SUSPENDS int64_t await_slow(struct apus_future *f)
 {
 	static const struct apus_wait_type await_future = {.cancel = cancel_future};
 	struct apus_wait wait;
+	int rc = apus_wait_join(&wait, &await_future, "future", f, &f->waiters.waiters);
+
+	return apus_unlikely(rc) ? rc : apus_park_here(&wait);
+}
+
+static APUS_COLD int64_t await_checked(struct apus_future *f, const void *place)
+{
 	int rc = apus_home_check_at(f, "await of a future", place);
 
-	rc = rc ? rc : apus_wait_join(&wait, &await_future, "future", f, &f->waiters.waiters);
-	return apus_unlikely(rc) ? rc : apus_park_here(&wait);
+	return rc ? rc : await_slow(f);
 }
 
 int64_t apus_future_await(struct apus_future *f)
 {
 	int rc;
 
-	if (f->state == APUS_FUTURE_PENDING)
-		return await_slow(f, __builtin_return_address(0));
+	if (f->state == APUS_FUTURE_PENDING) {
+		if (apus_unlikely(!apus_home_is_here(f)))
+			return await_checked(f, __builtin_return_address(0));
+		return await_slow(f);
+	}
 	rc = apus_checkpoint();
 	return rc ? rc : f->result;
 }

@@ -234,13 +234,11 @@ int apus_queue_try_get(struct apus_queue *q, void **item)
 }
 
 /* Return: 0 to look again. One that was woken and cancelled since gives the wake to the next. */
-static inline int wait_turn(struct apus_queue *q, struct apus_waitq *waiters, const char *what,
-			    const void *place)
+static inline int wait_turn(struct apus_queue *q, struct apus_waitq *waiters, const char *what)
 {
 	struct apus_wait wait;
-	int rc = apus_home_check_at(q, what, place);
+	int rc = apus_wait_join(&wait, NULL, what, q, &waiters->waiters);
 
-	rc = rc ? rc : apus_wait_join(&wait, NULL, what, q, &waiters->waiters);
 	if (apus_unlikely(rc))
 		return rc;
 	rc = (int)apus_park_here(&wait);
@@ -250,16 +248,23 @@ static inline int wait_turn(struct apus_queue *q, struct apus_waitq *waiters, co
 	return rc;
 }
 
-static APUS_SUSPENDS int put_slow(struct apus_queue *q, void *item, const void *place)
+static APUS_SUSPENDS int put_slow(struct apus_queue *q, void *item)
 {
 	int rc;
 
 	do {
-		rc = wait_turn(q, &q->putters, "queue put", place);
+		rc = wait_turn(q, &q->putters, "queue put");
 		if (!rc)
 			rc = put_now(q, item);
 	} while (rc == -EAGAIN);
 	return rc;
+}
+
+static APUS_COLD int put_checked(struct apus_queue *q, void *item, const void *place)
+{
+	int rc = apus_home_check_at(q, "queue put", place);
+
+	return rc ? rc : put_slow(q, item);
 }
 
 static APUS_COLD int put_after_lap(struct apus_queue *q, void *item)
@@ -276,19 +281,30 @@ int apus_queue_put(struct apus_queue *q, void *item)
 
 	int rc = put_now(q, item);
 
-	return rc != -EAGAIN ? rc : put_slow(q, item, __builtin_return_address(0));
+	if (rc != -EAGAIN)
+		return rc;
+	if (apus_unlikely(!apus_home_is_here(q)))
+		return put_checked(q, item, __builtin_return_address(0));
+	return put_slow(q, item);
 }
 
-static APUS_SUSPENDS int get_slow(struct apus_queue *q, void **item, const void *place)
+static APUS_SUSPENDS int get_slow(struct apus_queue *q, void **item)
 {
 	int rc;
 
 	do {
-		rc = wait_turn(q, &q->getters, "queue get", place);
+		rc = wait_turn(q, &q->getters, "queue get");
 		if (!rc)
 			rc = get_now(q, item);
 	} while (rc == -EAGAIN);
 	return rc;
+}
+
+static APUS_COLD int get_checked(struct apus_queue *q, void **item, const void *place)
+{
+	int rc = apus_home_check_at(q, "queue get", place);
+
+	return rc ? rc : get_slow(q, item);
 }
 
 static APUS_COLD int get_after_lap(struct apus_queue *q, void **item)
@@ -305,7 +321,11 @@ int apus_queue_get(struct apus_queue *q, void **item)
 
 	int rc = get_now(q, item);
 
-	return rc != -EAGAIN ? rc : get_slow(q, item, __builtin_return_address(0));
+	if (rc != -EAGAIN)
+		return rc;
+	if (apus_unlikely(!apus_home_is_here(q)))
+		return get_checked(q, item, __builtin_return_address(0));
+	return get_slow(q, item);
 }
 
 int apus_queue_task_done(struct apus_queue *q)

@@ -8,9 +8,8 @@
  */
 #include "runtime/sync/timeout.h"
 
-#include "runtime/base/check.h"
 #include "runtime/sched/misuse.h"
-#include "runtime/sched/shard.h"
+#include "runtime/sync/internal.h"
 
 #include <errno.h>
 
@@ -23,9 +22,9 @@ static void expire(struct apus_work *work)
 }
 
 /* A deadline that has come already expires in the next lap, before the body's own next step. */
-static void arm(struct apus_timeout *t, int64_t deadline_ns)
+static inline void arm(struct apus_timeout *t, int64_t deadline_ns, int64_t now_ns)
 {
-	if (deadline_ns <= apus_now())
+	if (deadline_ns <= now_ns)
 		apus_call_soon(&t->timer.work);
 	else if (deadline_ns != APUS_NEVER)
 		apus_timer_arm(&t->timer, deadline_ns);
@@ -33,8 +32,10 @@ static void arm(struct apus_timeout *t, int64_t deadline_ns)
 
 void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 {
-	t->task = apus_task_self();
-	t->cancelling = apus_task_cancelling(t->task);
+	struct apus_shard *s = apus_shard_current;
+
+	t->task = s->current;
+	t->cancelling = t->task->cancelling;
 	t->expired = false;
 	t->depth = apus_scope_begin();
 	if (apus_is_debug()) {
@@ -45,9 +46,9 @@ void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 	if (ns == APUS_NEVER)
 		return;
 
-	int64_t now_ns = apus_now();
+	int64_t now_ns = apus_shard_now(s);
 
-	arm(t, ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns);
+	arm(t, ns > APUS_NEVER - now_ns ? APUS_NEVER : now_ns + ns, now_ns);
 }
 
 void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
@@ -55,12 +56,12 @@ void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
 	if (t->expired || !t->depth)
 		return;
 	apus_timer_cancel(&t->timer);
-	arm(t, deadline_ns);
+	arm(t, deadline_ns, apus_now());
 }
 
 int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
 {
-	if (apus_unlikely(t->task != apus_task_self()))
+	if (apus_unlikely(t->task != apus_shard_current->current))
 		return apus_misuse(-EINVAL, t,
 				   "end of a time limit by a task that did not begin it");
 	if (apus_unlikely(!t->depth))
