@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""tests/fuzz/make_corpus.py: write the corpora of fuzz_ipv4, fuzz_arp and fuzz_connection.
+"""tests/fuzz/make_corpus.py: write the corpora of all targets but fuzz_segment and fuzz_http.
 
 One small file for each kind of packet worth knowing. The files are checked in; run this after a
 change to what it makes. The formats of the records are at the top of the targets.
@@ -248,13 +248,47 @@ def connection_corpus():
     yield 'refused', bytes([ACTIVE]) + segment(RST | ACK)
 
 
+def about(kind, code, mtu=0, beside=0, quoted=28, wrong=0):
+    return struct.pack('>BBBHhBB', 0, kind, code, mtu, beside, quoted, wrong)
+
+
+def icmp_corpus():
+    for name, settings in (('plain', b'\0'), ('ts', b'\1')):
+        sizes = (0, 67, 68, 576, 1000, 1400, 1499, 1500, 65535)
+        yield 'sizes-' + name, settings + b''.join(about(3, 4, n) for n in sizes)
+        yield 'down-' + name, settings + b''.join(
+            about(3, 4, n) + b'\3\5\4\x20' for n in range(1450, 560, -50))
+        yield 'up-again-' + name, settings + about(3, 4, 1000) + b'\3\xff\2\x14\4\xff'
+        yield 'unreachable-' + name, settings + b''.join(
+            about(kind, code) for kind in (3, 4, 5, 11, 12) for code in (0, 1, 2, 3, 5, 13))
+        yield 'beside-' + name, settings + b''.join(
+            about(3, 4, 1000, n) for n in (-32768, -1, 375, 376, 32767))
+        yield 'wrong-' + name, settings + b''.join(
+            about(3, 4, 1000, wrong=1 << n) for n in range(8))
+        yield 'short-' + name, settings + b''.join(
+            about(3, 4, 1000, quoted=n) for n in (0, 1, 19, 20, 27, 28, 40))
+        yield 'hole-' + name, settings + b'\2\x0c' * 6 + b'\3\xff' + b'\4\xff\2\x14\4\xff'
+        yield 'any-' + name, settings + b'\1\x08' + b'\3\4' + b'\0' * 6 + b'\1\0\1\4abcd'
+
+
+def cookie_corpus():
+    mapped = bytes(10) + b'\xff\xff\x0a\0\0'
+    key = bytes(range(16)) + mapped + b'\1' + mapped + b'\2'
+    for mss in (0, 47, 536, 1460, 65535):
+        for passed in (0, 59, 60, 119, 120, 255):
+            yield f'mss-{mss}-after-{passed}', (
+                key + struct.pack('<HHIHBBBIBB', 80, 4000, 7, mss, 3, 5, passed, 99, mss % 64,
+                                  passed))
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     here = pathlib.Path(__file__).parent / 'corpus'
     for folder, corpus in (('ipv4', ipv4_corpus()), ('arp', arp_corpus()),
-                           ('connection', connection_corpus())):
+                           ('connection', connection_corpus()), ('icmp', icmp_corpus()),
+                           ('cookie', cookie_corpus())):
         (here / folder).mkdir(parents=True, exist_ok=True)
         for name, data in corpus:
             (here / folder / name).write_bytes(data)
