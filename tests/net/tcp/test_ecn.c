@@ -334,7 +334,7 @@ static void timeout_is_told_by_cwr_on_new_text(void **state)
 	send_ack(p->c->snd.nxt, false);
 	peer_forget(p);
 	write_segments(1);
-	assert_true(peer_last(p)->cwr);
+	assert_true(p->heard[0].seg.cwr);
 }
 
 /* ---- RFC 8257 §3.2 ---- */
