@@ -16,6 +16,7 @@ int apus_ready_init(struct apus_ready *r, struct apus_heap *heap)
 	*r = (struct apus_ready){
 		.ring = apus_heap_alloc(heap, ring_min * sizeof(r->ring[0])),
 		.mask = ring_min - 1,
+		.room = ring_min,
 		.heap = heap,
 	};
 	r->overflow_tail = &r->overflow;
@@ -44,6 +45,7 @@ static bool grow(struct apus_ready *r)
 	apus_heap_free(r->heap, r->ring);
 	r->ring = ring;
 	r->mask = size - 1;
+	r->room = size;
 	return true;
 }
 
@@ -54,6 +56,7 @@ static void overflow_push(struct apus_ready *r, struct apus_work *work, uintptr_
 	work->next = NULL;
 	*r->overflow_tail = work;
 	r->overflow_tail = &work->next;
+	r->room = 0;
 }
 
 void apus_ready_push_slow(struct apus_ready *r, struct apus_work *work, uintptr_t tag)
@@ -71,6 +74,7 @@ void apus_ready_refill(struct apus_ready *r)
 
 	r->overflow = NULL;
 	r->overflow_tail = &r->overflow;
+	r->room = r->mask + 1;
 	while (work && (r->tail - r->head <= r->mask || grow(r))) {
 		struct apus_work *next = work->next;
 
@@ -80,6 +84,7 @@ void apus_ready_refill(struct apus_ready *r)
 	if (!work)
 		return;
 	r->overflow = work;
+	r->room = 0;
 	while (work->next)
 		work = work->next;
 	r->overflow_tail = &work->next;
@@ -94,6 +99,8 @@ static bool overflow_remove(struct apus_ready *r, struct apus_work *work)
 		*at = work->next;
 		if (!*at)
 			r->overflow_tail = at;
+		if (!r->overflow)
+			r->room = r->mask + 1;
 		return true;
 	}
 	return false;

@@ -25,8 +25,10 @@ enum apus_ready_place {
 struct apus_ready {
 	uintptr_t *ring; /* 0: a cancelled entry */
 	uint32_t mask;   /* size - 1 */
-	uint32_t head;   /* position of the next entry to run; positions wrap at 2^32 */
-	uint32_t tail;   /* position of the next entry to be pushed */
+	uint32_t
+		room; /* entries that may be in it: its size, or 0 while others wait in `overflow` */
+	uint32_t head; /* position of the next entry to run; positions wrap at 2^32 */
+	uint32_t tail; /* position of the next entry to be pushed */
 	struct apus_work *overflow;
 	struct apus_work **overflow_tail;
 	struct apus_heap *heap;
@@ -48,7 +50,7 @@ static inline bool apus_ready_empty(const struct apus_ready *r)
 
 static inline void apus_ready_push(struct apus_ready *r, struct apus_work *work, uintptr_t tag)
 {
-	if (apus_unlikely(r->tail - r->head > r->mask || r->overflow)) {
+	if (apus_unlikely(r->tail - r->head >= r->room)) {
 		apus_ready_push_slow(r, work, tag);
 		return;
 	}
