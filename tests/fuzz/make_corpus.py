@@ -281,6 +281,20 @@ def cookie_corpus():
                                   passed))
 
 
+def reassembly_corpus():
+    def text(at, count, flags=0):  # from 256 before RCV.NXT on
+        return bytes([at >> 8, at & 255, count & 255, count >> 8 | flags])
+
+    yield 'in-order', text(256, 1000, 0x20) * 7
+    yield 'descending', b''.join(text(256 + at, 100) for at in range(3000, -1, -100))
+    yield 'single-bytes', b''.join(text(257 + 2 * n, 1) for n in range(200)) + text(256, 500)
+    yield 'joined', b''.join(text(257 + n * 7919 % 400, 1, 0x18) for n in range(400)) + text(256, 1)
+    yield 'overlaps', b''.join(text(200 + n * 37 % 900, 1 + n * 53 % 700, n % 4 << 3)
+                               for n in range(120))
+    yield 'forgotten', (text(700, 300) + text(1500, 600)) + text(900, 10, 0x40) + text(256, 2000)
+    yield 'duplicates', (text(700, 300) * 3 + text(256, 444) + text(0, 300)) * 3
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -288,7 +302,7 @@ def main():
     here = pathlib.Path(__file__).parent / 'corpus'
     for folder, corpus in (('ipv4', ipv4_corpus()), ('arp', arp_corpus()),
                            ('connection', connection_corpus()), ('icmp', icmp_corpus()),
-                           ('cookie', cookie_corpus())):
+                           ('cookie', cookie_corpus()), ('reassembly', reassembly_corpus())):
         (here / folder).mkdir(parents=True, exist_ok=True)
         for name, data in corpus:
             (here / folder / name).write_bytes(data)

@@ -83,12 +83,29 @@ static inline struct rte_mempool *sim_pool(void)
 	return pool;
 }
 
+/*
+ * What a host's TCP offers and accepts, drawn from the seed: each of timestamps, SACK and ECN is off
+ * (not asked for) in every fourth world, on either side.
+ */
+static inline struct apus_tcp_options sim_tcp_options(uint64_t seed, uint64_t side)
+{
+	uint64_t drawn = (2 * seed + side) * 0x9e3779b97f4a7c15 >> 32;
+
+	return (struct apus_tcp_options){
+		.no_timestamps = (drawn & 3) == 0,
+		.no_sack = (drawn >> 2 & 3) == 0,
+		.ecn = drawn >> 4 & 1 ? APUS_TCP_ECN_ASK : APUS_TCP_ECN_ACCEPT,
+	};
+}
+
 /* @own_mbufs: > 0: in a pool of each host's own. */
 static inline void sim_pair_open_with(struct sim_pair *p, uint64_t seed,
 				      const struct apus_sim_link_options *link, uint32_t own_mbufs)
 {
-	struct apus_sim_host_options server = {.ip = SERVER_IP "/24", .mbufs = own_mbufs};
-	struct apus_sim_host_options client = {.ip = CLIENT_IP "/24", .mbufs = own_mbufs};
+	struct apus_sim_host_options server = {
+		.ip = SERVER_IP "/24", .mbufs = own_mbufs, .tcp = sim_tcp_options(seed, 0)};
+	struct apus_sim_host_options client = {
+		.ip = CLIENT_IP "/24", .mbufs = own_mbufs, .tcp = sim_tcp_options(seed, 1)};
 	struct apus_sim_world_options world = {0};
 
 	apus_test_eal();
