@@ -87,6 +87,7 @@ struct drill_options {
 	uint32_t mbufs;           /* a pool of the host's own; 0: the world's */
 	uint32_t connections_max; /* 0: the default */
 	uint16_t mtu;
+	struct apus_tcp_options tcp;
 };
 
 struct drill_script {

@@ -363,46 +363,49 @@ static int parse_event(struct reader *r)
 
 /* ---- the lines before the first event -------------------------------------------------------- */
 
+/* --NAME=NUMBER */
 static int parse_option_line(struct reader *r)
 {
 	struct drill_options *o = &r->script->options;
-	static const char *const names[] = {
-		"--tolerance_usecs=", "--seed=", "--remote_isn=", "--local_isn=", "--mbufs=",
-		"--connections_max=", "--mtu="};
+	char name[32];
 	int64_t value;
+	size_t n = strcspn(r->at, "=\n");
 
-	for (size_t i = 0; i < apus_countof(names); i++) {
-		if (strncmp(r->at, names[i], strlen(names[i])))
-			continue;
-		r->at += strlen(names[i]);
-		if (!drill_parse_number(&r->at, &value) || value < 0 || value > UINT32_MAX)
-			return fail(r, "no number");
-		switch (i) {
-		case 0:
-			o->tolerance_ns = value * APUS_US;
-			return 0;
-		case 1:
-			o->seed = (uint64_t)value;
-			return 0;
-		case 2:
-			o->remote_isn = (uint32_t)value;
-			return 0;
-		case 3:
-			o->local_isn = (uint32_t)value;
-			o->has_local_isn = true;
-			return 0;
-		case 4:
-			o->mbufs = (uint32_t)value;
-			return 0;
-		case 5:
-			o->connections_max = (uint32_t)value;
-			return 0;
-		default:
-			o->mtu = (uint16_t)value;
-			return 0;
-		}
-	}
-	return fail(r, "no such option");
+	if (n >= sizeof(name) || r->at[n] != '=')
+		return fail(r, "no --NAME=NUMBER");
+	memcpy(name, r->at, n);
+	name[n] = '\0';
+	r->at += n + 1;
+	if (!drill_parse_number(&r->at, &value) || value < 0 || value > UINT32_MAX)
+		return fail(r, "no number");
+	if (!strcmp(name, "--tolerance_usecs"))
+		o->tolerance_ns = value * APUS_US;
+	else if (!strcmp(name, "--seed"))
+		o->seed = (uint64_t)value;
+	else if (!strcmp(name, "--remote_isn"))
+		o->remote_isn = (uint32_t)value;
+	else if (!strcmp(name, "--local_isn"))
+		o->local_isn = (uint32_t)value;
+	else if (!strcmp(name, "--mbufs"))
+		o->mbufs = (uint32_t)value;
+	else if (!strcmp(name, "--connections_max"))
+		o->connections_max = (uint32_t)value;
+	else if (!strcmp(name, "--mtu"))
+		o->mtu = (uint16_t)value;
+	else if (!strcmp(name, "--no_timestamps"))
+		o->tcp.no_timestamps = value;
+	else if (!strcmp(name, "--no_sack"))
+		o->tcp.no_sack = value;
+	else if (!strcmp(name, "--cookies"))
+		o->tcp.cookies = (enum apus_tcp_cookies)value;
+	else if (!strcmp(name, "--requests_max"))
+		o->tcp.requests_max = (uint32_t)value;
+	else if (!strcmp(name, "--reset_on_overflow"))
+		o->tcp.reset_on_overflow = value;
+	else
+		return fail(r, "no such option before");
+	o->has_local_isn |= !strcmp(name, "--local_isn");
+	return 0;
 }
 
 static int parse_text(struct drill_script *script, const char *text)

@@ -508,6 +508,7 @@ static int open_world(struct run *r, struct rte_mempool *pool)
 		.gateway = DRILL_GATEWAY_IP,
 		.mbufs = o->mbufs,
 		.connections_max = o->connections_max,
+		.tcp = o->tcp,
 	};
 
 	r->sockets.default_port = DRILL_CLIENT_PORT;
