@@ -85,7 +85,8 @@ struct drill_packet {
 	uint32_t ack;
 	int32_t window; /* as in the header; < 0: any */
 	uint16_t urgent;
-	bool any_options;
+	bool any_options, any_ack;
+	bool at_ack; /* seq and end are relative to what the host acknowledged last */
 	uint8_t option_count;
 	struct drill_option options[DRILL_OPTIONS_MAX];
 	struct drill_quirks quirks;
@@ -105,6 +106,7 @@ struct drill_flow {
 	bool has_local_isn, has_ts_base;
 	uint32_t edge;         /* what the host has offered to receive, on the wire */
 	uint8_t shift, scales; /* of its windows, once both have said so (bit 0: it, 1: the peer) */
+	uint32_t last_ack;     /* of the host, in the script's numbers */
 	bool has_edge, said_fin;
 };
 

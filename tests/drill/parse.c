@@ -398,6 +398,8 @@ static int parse_option_line(struct reader *r)
 		o->tcp.no_sack = value;
 	else if (!strcmp(name, "--cookies"))
 		o->tcp.cookies = (enum apus_tcp_cookies)value;
+	else if (!strcmp(name, "--ecn"))
+		o->tcp.ecn = (enum apus_tcp_ecn)value;
 	else if (!strcmp(name, "--requests_max"))
 		o->tcp.requests_max = (uint32_t)value;
 	else if (!strcmp(name, "--reset_on_overflow"))

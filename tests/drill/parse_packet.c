@@ -286,11 +286,30 @@ static int parse_quirks(const char **at, struct drill_packet *p, char *error)
 
 /* ---- the packet ---------------------------------------------------------------------------- */
 
+static bool parse_range_at(const char **at, struct drill_packet *p)
+{
+	int64_t offset = 0, bytes;
+
+	if (**at == '+')
+		++*at;
+	if (**at != '(' && !drill_parse_number(at, &offset))
+		return false;
+	if (!drill_parse_word(at, "(") || !number_below(at, 65536, &bytes) ||
+	    !drill_parse_word(at, ")"))
+		return false;
+	p->at_ack = true;
+	p->seq = (uint32_t)offset;
+	p->end = (uint32_t)(offset + bytes);
+	return true;
+}
+
 /* FIRST:END(BYTES) */
 static bool parse_range(const char **at, struct drill_packet *p)
 {
 	int64_t first, end, bytes;
 
+	if (drill_parse_word(at, "@")) /* @(BYTES), @-1(BYTES), @+1(BYTES) */
+		return parse_range_at(at, p);
 	if (!number_below(at, INT64_C(1) << 32, &first) || !drill_parse_word(at, ":") ||
 	    !number_below(at, INT64_C(1) << 32, &end) || !drill_parse_word(at, "(") ||
 	    !number_below(at, 65536, &bytes) || !drill_parse_word(at, ")"))
@@ -377,7 +396,9 @@ static int parse_tcp(const char **at, struct drill_packet *p, char *error)
 		return -1;
 	if (!parse_range(at, p))
 		return fail(error, "no FIRST:END(BYTES)", *at);
-	if (drill_parse_word(at, "ack")) {
+	if (drill_parse_word(at, "ack *")) {
+		p->any_ack = true;
+	} else if (drill_parse_word(at, "ack")) {
 		if (!number_below(at, INT64_C(1) << 32, &value))
 			return fail(error, "no acknowledgment", *at);
 		p->ack = (uint32_t)value;

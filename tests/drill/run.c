@@ -141,6 +141,11 @@ static int collect(struct run *r)
 			return fail(r, NULL, "at %.6f the host sent %s", seconds(script_now(r)),
 				    wrong);
 		p->sent_at_ns = sent_at_ns - r->base_ns;
+		if (!p->is_icmp && p->flags & DRILL_ACK) {
+			struct drill_flow *flow = flow_of(r, p->remote_port);
+
+			flow->last_ack = p->wire_ack - flow->remote_isn;
+		}
 		p->bad_text = !text_is_right(r, p, r->bytes + n);
 		r->seen_count++;
 	}
@@ -272,6 +277,10 @@ static int send_packet(struct run *r, const struct drill_event *e)
 		if (r->script->options.has_local_isn && p.flags == DRILL_SYN &&
 		    wait_for_isn(r, flow))
 			return -1;
+		if (p.at_ack) {
+			p.seq += flow->last_ack;
+			p.end += flow->last_ack;
+		}
 		drill_flow_said(flow, &p);
 		n = drill_packet_build(&p, flow, r->bytes);
 		trace(r, "<", script_now(r), &p);
