@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define BYTES_MAX    (64 << 20) /* of one read or write */
+#define PIECE_BYTES  100        /* of a writev */
+#define VIEWS_MAX    64         /* of a peek */
 #define KEEP_IDLE_NS (7200 * APUS_SEC)
 #define TICK_PER_MS  1000000
 
@@ -112,15 +114,87 @@ static int64_t do_read(void *arg)
 	return n;
 }
 
+/* The next bytes of the stream. */
+static void fill(struct drill_waiting *w)
+{
+	for (int64_t i = 0; i < w->number; i++)
+		w->buf[i] = drill_byte(1 + w->socket->written_bytes + (uint32_t)i);
+	w->socket->written_bytes += (uint32_t)w->number;
+}
+
 static int64_t do_write(void *arg)
 {
 	struct drill_waiting *w = arg;
-	uint32_t first = w->socket->written_bytes;
 
-	for (int64_t i = 0; i < w->number; i++)
-		w->buf[i] = drill_byte(1 + first + (uint32_t)i);
-	w->socket->written_bytes += (uint32_t)w->number;
+	fill(w);
 	return apus_tcp_write(w->socket->connection, w->buf, (size_t)w->number);
+}
+
+/* In pieces, as few bytes each as makes many of them. */
+static int64_t do_writev(void *arg)
+{
+	struct drill_waiting *w = arg;
+	size_t count = ((size_t)w->number + PIECE_BYTES - 1) / PIECE_BYTES;
+	struct iovec *pieces = calloc(count, sizeof(*pieces));
+	int64_t rc;
+
+	apus_must(pieces);
+	fill(w);
+	for (size_t i = 0; i < count; i++)
+		pieces[i] = (struct iovec){
+			.iov_base = w->buf + i * PIECE_BYTES,
+			.iov_len =
+				apus_min((size_t)PIECE_BYTES, (size_t)w->number - i * PIECE_BYTES),
+		};
+	rc = apus_tcp_writev(w->socket->connection, pieces, count, NULL);
+	free(pieces);
+	return rc;
+}
+
+/* A buffer that is lent until the stack gives it back. */
+struct lent {
+	struct drill_sockets *sockets;
+	uint8_t *buf;
+};
+
+static void lent_done(void *arg)
+{
+	struct lent *lent = arg;
+
+	lent->sockets->buffers_out--;
+	free(lent->buf);
+	free(lent);
+}
+
+static int64_t do_send_buffer(void *arg)
+{
+	struct drill_waiting *w = arg;
+	struct lent *lent = malloc(sizeof(*lent));
+
+	apus_must(lent);
+	fill(w);
+	*lent = (struct lent){.sockets = w->sockets, .buf = w->buf};
+	w->buf = NULL;
+	w->sockets->buffers_out++;
+	return apus_tcp_send_buffer(w->socket->connection, lent->buf, (size_t)w->number, lent_done,
+				    lent);
+}
+
+/* What has come, and stays. */
+static int64_t do_peek(void *arg)
+{
+	struct drill_waiting *w = arg;
+	struct iovec views[VIEWS_MAX];
+	int n = apus_tcp_peek(w->socket->connection, views, VIEWS_MAX);
+	int64_t bytes = 0;
+
+	for (int i = 0; i < n; i++) {
+		for (size_t k = 0; k < views[i].iov_len && bytes < w->number; k++, bytes++)
+			if (((const uint8_t *)views[i].iov_base)[k] !=
+			    drill_byte(1 + w->socket->read_bytes + (uint32_t)bytes))
+				w->wrong = "bytes that were not sent";
+	}
+	return n < 0 ? n : bytes;
 }
 
 static void spawn(struct drill_sockets *s, struct drill_waiting *w, apus_task_fn fn)
@@ -313,6 +387,7 @@ static bool arguments_valid(struct drill_sockets *s, struct drill_waiting *w, ch
 		{"recv", DRILL_CONNECTION, true, 2},
 		{"write", DRILL_CONNECTION, true, 2},
 		{"send", DRILL_CONNECTION, true, 2},
+		{"writev", DRILL_CONNECTION, true, 2},
 		{"bind", DRILL_SOCKET, false, 0},
 		{"listen", DRILL_SOCKET, true, 1},
 		{"setsockopt", -1, false, 0},
@@ -344,6 +419,17 @@ static bool arguments_valid(struct drill_sockets *s, struct drill_waiting *w, ch
 	return false;
 }
 
+static apus_task_fn transfer_of(const struct drill_call *call)
+{
+	const char *flags = call->word_count > 3 ? call->words[3] : "";
+
+	if (!strcmp(call->name, "read") || !strcmp(call->name, "recv"))
+		return strstr(flags, "MSG_PEEK") ? do_peek : do_read;
+	if (!strcmp(call->name, "writev"))
+		return do_writev;
+	return strstr(flags, "MSG_ZEROCOPY") ? do_send_buffer : do_write;
+}
+
 bool drill_call_start(struct drill_sockets *s, struct drill_waiting *w, int64_t *result,
 		      char *error)
 {
@@ -364,7 +450,7 @@ bool drill_call_start(struct drill_sockets *s, struct drill_waiting *w, int64_t 
 	} else {
 		w->buf = malloc((size_t)w->number + 1);
 		apus_must(w->buf);
-		spawn(s, w, !strcmp(name, "read") || !strcmp(name, "recv") ? do_read : do_write);
+		spawn(s, w, transfer_of(&w->event->call));
 	}
 	return false;
 }
@@ -493,6 +579,8 @@ bool drill_assert_field(const struct drill_sockets *s, const char *field, int64_
 		*out = (int64_t)apus_sim_host_time_waits(s->host);
 	else if (!strcmp(field, "host.mbufs_free"))
 		*out = apus_sim_host_mbufs_free(s->host);
+	else if (!strcmp(field, "host.buffers_out"))
+		*out = s->buffers_out;
 	else if (strncmp(field, "tcpi_", 5))
 		return counter(s, field, out);
 	else if (!c)

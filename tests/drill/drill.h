@@ -147,6 +147,7 @@ struct drill_sockets {
 	struct apus_sim_host *host;
 	struct drill_socket sockets[DRILL_FDS_MAX];
 	struct drill_socket *last; /* the connection that came about last, for assertions */
+	int64_t buffers_out;       /* lent to connections, not given back */
 	uint16_t default_port;     /* of the peer: 5000, or 8080 once the script has connected */
 };
 
