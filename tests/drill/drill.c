@@ -2,8 +2,9 @@
 /*
  * tests/drill/drill.c: plays scripts of packets and calls to a TCP of its own each, and reports.
  *
- *	drill [--verbose] SCRIPT.pkt | FOLDER ...
+ *	drill [--verbose] [--wrong] SCRIPT.pkt | FOLDER ...
  *
+ * With --wrong each script must fail, for the reason that its first line gives: the runner's test.
  * Prints TAP: 'ok N - SCRIPT' or 'not ok N - SCRIPT', and what was wrong as '# ...'.
  */
 #include "tests/drill/drill.h"
@@ -18,11 +19,17 @@
 #define SUFFIX     ".pkt"
 
 static const char usage[] =
-	"usage: drill [--verbose] SCRIPT.pkt | FOLDER ...\n"
+	"usage: drill [--verbose] [--wrong] SCRIPT.pkt | FOLDER ...\n"
 	"\n"
 	"Plays each script, and each in a folder by its name, to a TCP in virtual time.\n"
 	"  --verbose  print every packet\n"
+	"  --wrong    each must fail, with the words behind '// fails: ' on its first line\n"
 	"  --help     print this\n";
+
+struct how {
+	bool verbose;
+	bool wrong; /* all must fail */
+};
 
 struct paths {
 	char **paths;
@@ -77,41 +84,68 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static bool play(const char *path, size_t number, struct rte_mempool *pool, bool verbose)
+/* Did it fail as its first line says? Else the error says how not. */
+static bool failed_rightly(struct drill_script *script, int rc)
+{
+	static const char mark[] = "// fails: ";
+	char line[256] = "";
+	FILE *f = fopen(script->path, "r");
+	bool is_marked = f && fgets(line, sizeof(line), f) && !strncmp(line, mark, strlen(mark));
+
+	if (f)
+		fclose(f);
+	line[strcspn(line, "\n")] = '\0';
+	if (is_marked && rc && strstr(script->error, line + strlen(mark)))
+		return true;
+	if (!rc)
+		snprintf(script->error, sizeof(script->error), "it did not fail");
+	return false;
+}
+
+static void print_error(struct drill_script *script)
+{
+	char *save, *line = strtok_r(script->error, "\n", &save);
+
+	for (; line; line = strtok_r(NULL, "\n", &save))
+		printf("# %s\n", line);
+}
+
+static bool play(const char *path, size_t number, struct rte_mempool *pool, const struct how *how)
 {
 	struct drill_script script;
 	int rc = drill_parse(&script, path);
+	bool is_good;
 
 	if (rc == 0)
-		rc = drill_run(&script, pool, verbose ? stdout : NULL);
-	printf("%s %zu - %s\n", rc ? "not ok" : "ok", number, base_name(path));
-	if (rc) {
-		char *save, *line = strtok_r(script.error, "\n", &save);
-
-		for (; line; line = strtok_r(NULL, "\n", &save))
-			printf("# %s\n", line);
-	}
+		rc = drill_run(&script, pool, how->verbose ? stdout : NULL);
+	is_good = how->wrong ? failed_rightly(&script, rc) : rc == 0;
+	printf("%s %zu - %s\n", is_good ? "ok" : "not ok", number, base_name(path));
+	if (!is_good)
+		print_error(&script);
 	fflush(stdout);
 	drill_script_fini(&script);
-	return rc == 0;
+	return is_good;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"verbose", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {0}};
+	static const struct option options[] = {{"verbose", no_argument, NULL, 'v'},
+						{"wrong", no_argument, NULL, 'w'},
+						{"help", no_argument, NULL, 'h'},
+						{0}};
 	struct paths paths = {0};
 	struct rte_mempool *pool;
-	bool verbose = false;
+	struct how how = {0};
 	size_t failed = 0;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "vh", options, NULL)) != -1) {
-		if (c != 'v') {
+	while ((c = getopt_long(argc, argv, "vwh", options, NULL)) != -1) {
+		if (c != 'v' && c != 'w') {
 			fputs(usage, c == 'h' ? stdout : stderr);
 			return c == 'h' ? 0 : 2;
 		}
-		verbose = true;
+		how.verbose |= c == 'v';
+		how.wrong |= c == 'w';
 	}
 	for (int i = optind; i < argc; i++)
 		add_folder(&paths, argv[i]);
@@ -126,7 +160,7 @@ int main(int argc, char **argv)
 	apus_must(pool);
 	printf("1..%zu\n", paths.count);
 	for (size_t i = 0; i < paths.count; i++) {
-		failed += !play(paths.paths[i], i + 1, pool, verbose);
+		failed += !play(paths.paths[i], i + 1, pool, &how);
 		free(paths.paths[i]);
 	}
 	free(paths.paths);
