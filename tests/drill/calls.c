@@ -49,19 +49,21 @@ static uint16_t argument_port(const struct drill_call *call)
 	return DRILL_SERVER_PORT;
 }
 
-/* inet_addr("A") in any argument; else the peer. */
-static struct apus_addr argument_address(const struct drill_call *call)
+/* inet_addr("A") in any argument; else @usual, which may be NULL: any. */
+static struct apus_addr argument_address(const struct drill_call *call, const char *usual)
 {
 	struct in_addr addr;
+	char text[16] = "";
 
-	apus_must(inet_pton(AF_INET, DRILL_REMOTE_IP, &addr) == 1);
 	for (unsigned int i = 0; i < call->word_count; i++) {
-		char text[16];
 		const char *at = strstr(call->words[i], "inet_addr(\"");
 
 		if (at && sscanf(at, "inet_addr(\"%15[0-9.]", text) == 1)
-			apus_must(inet_pton(AF_INET, text, &addr) == 1);
+			usual = text;
 	}
+	if (!usual)
+		return (struct apus_addr){0};
+	apus_must(inet_pton(AF_INET, usual, &addr) == 1);
 	return apus_addr_v4(addr.s_addr);
 }
 
@@ -82,8 +84,8 @@ static int64_t do_accept(void *arg)
 static int64_t do_connect(void *arg)
 {
 	struct drill_waiting *w = arg;
-	struct apus_endpoint from = {.port = w->socket->port};
-	struct apus_endpoint to = {argument_address(&w->event->call),
+	struct apus_endpoint from = {w->socket->addr, w->socket->port};
+	struct apus_endpoint to = {argument_address(&w->event->call, DRILL_REMOTE_IP),
 				   argument_port(&w->event->call)};
 
 	if (from.port)
@@ -295,7 +297,7 @@ static int64_t do_listen(void *arg)
 static int64_t call_listen(struct drill_sockets *s, struct drill_socket *socket, int64_t backlog)
 {
 	struct listening l = {
-		.local.port = socket->port ? socket->port : DRILL_SERVER_PORT,
+		.local = {socket->addr, socket->port ? socket->port : DRILL_SERVER_PORT},
 		.backlog = (uint32_t)backlog,
 		.socket = socket,
 	};
@@ -354,6 +356,7 @@ static bool call_at_once(struct drill_sockets *s, struct drill_waiting *w, int64
 			socket->kind = DRILL_SOCKET;
 	} else if (!strcmp(call->name, "bind")) {
 		socket->port = argument_port(call);
+		socket->addr = argument_address(call, NULL);
 		*result = 0;
 	} else if (!strcmp(call->name, "listen")) {
 		*result = call_listen(s, socket, w->number);

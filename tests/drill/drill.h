@@ -42,7 +42,7 @@ enum drill_time {
 
 struct drill_call {
 	char name[32];
-	char words[DRILL_WORDS_MAX][32]; /* arguments as written */
+	char words[DRILL_WORDS_MAX][64]; /* arguments as written */
 	unsigned int word_count;
 	int64_t result; /* what is expected: a number or a negative errno */
 	bool any_result;
@@ -118,7 +118,8 @@ struct drill_socket {
 		DRILL_LISTENER,
 		DRILL_CONNECTION
 	} kind;
-	uint16_t port; /* bound; 0: the usual one */
+	uint16_t port;         /* bound; 0: the usual one */
+	struct apus_addr addr; /* any, if none is bound */
 	struct apus_tcp_listener *listener;
 	struct apus_tcp *connection;
 	uint32_t read_bytes, written_bytes; /* where the next byte is in its stream */
