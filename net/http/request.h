@@ -58,6 +58,7 @@ struct apus_http_limits {
 typedef int64_t (*apus_http_handler_fn)(struct apus_http_request *req,
 					struct apus_http_response *res, void *arg);
 
+/** apus_http_request_method - its method. Context: any */
 enum apus_http_method apus_http_request_method(const struct apus_http_request *r);
 /** apus_http_method_name - "GET" */
 const char *apus_http_method_name(enum apus_http_method method);

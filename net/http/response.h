@@ -35,7 +35,8 @@ APUS_MUST_CHECK int apus_http_response_begin(struct apus_http_response *res, int
  * apus_http_response_header - add one header
  *
  * Context: task, suspends. Return: 0; -EINVAL: bytes that may not stand there (so nobody's input can
- * split the answer), or a header that is written for you; -EMSGSIZE: the head is over 8 KiB.
+ * split the answer), or a header that is written for you; -EMSGSIZE: the head is over 8 KiB;
+ * as apus_http_respond().
  */
 APUS_MUST_CHECK int apus_http_response_header(struct apus_http_response *res, const char *name,
 					      const char *value);

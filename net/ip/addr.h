@@ -25,17 +25,19 @@ struct apus_endpoint {
 	uint16_t port; /* host order */
 };
 
-/* All zero: "any". */
+/** apus_addr_is_any - is it all zero? */
 static inline bool apus_addr_is_any(struct apus_addr a)
 {
 	return !(a.u64[0] | a.u64[1]);
 }
 
+/** apus_addr_equal - are they the same address? */
 static inline bool apus_addr_equal(struct apus_addr a, struct apus_addr b)
 {
 	return !((a.u64[0] ^ b.u64[0]) | (a.u64[1] ^ b.u64[1]));
 }
 
+/** apus_addr_v4 - an IPv4 address, in its mapped form, from network order */
 static inline struct apus_addr apus_addr_v4(uint32_t network_order)
 {
 	struct apus_addr a = {{{0}}};
@@ -45,12 +47,13 @@ static inline struct apus_addr apus_addr_v4(uint32_t network_order)
 	return a;
 }
 
-/* True for an IPv4 address in its mapped form; "any" is neither IPv4 nor IPv6. */
+/** apus_addr_is_v4 - is it an IPv4 address, in its mapped form? "any" is neither IPv4 nor IPv6 */
 static inline bool apus_addr_is_v4(struct apus_addr a)
 {
 	return !(a.u64[0] | (a.u32[2] ^ apus_addr_v4(0).u32[2]));
 }
 
+/** apus_addr_to_v4 - the IPv4 address that it is, in network order */
 static inline uint32_t apus_addr_to_v4(struct apus_addr a)
 {
 	return a.u32[3];

@@ -81,7 +81,7 @@ void apus_link_wrap(struct apus_link *link, const struct apus_link_type *type,
 /** apus_link_fini - what every kind's close does last, before it frees @link */
 void apus_link_fini(struct apus_link *link);
 
-/* Adds @n frames to @frames_counter and their bytes to the counter after it. */
+/** apus_link_count - add @n frames to @frames_counter, and their bytes to the counter after it */
 static inline void apus_link_count(struct apus_link *link, enum apus_link_counter frames_counter,
 				   struct rte_mbuf *const *frames, uint16_t n)
 {
@@ -93,23 +93,27 @@ static inline void apus_link_count(struct apus_link *link, enum apus_link_counte
 	link->counters[frames_counter + 1] += bytes;
 }
 
+/** apus_link_rx - take in at most @n frames, which are the caller's then. Context: poll. Return: how many */
 static inline uint16_t apus_link_rx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
 				    int64_t now_ns)
 {
 	return link->type->rx(link, frames, n, now_ns);
 }
 
+/** apus_link_tx - send @n frames; consumes them, sent or dropped. Context: flush */
 static inline void apus_link_tx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
 				int64_t now_ns)
 {
 	link->type->tx(link, frames, n, now_ns);
 }
 
+/** apus_link_idle - as struct apus_poller_type.idle, of the device */
 static inline int64_t apus_link_idle(struct apus_link *link, enum apus_idle what, int64_t now_ns)
 {
 	return link->type->idle(link, what, now_ns);
 }
 
+/** apus_link_close - give the device back; consumes @link. Context: thread, on the shard */
 static inline void apus_link_close(struct apus_link *link)
 {
 	link->type->close(link);

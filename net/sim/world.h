@@ -129,6 +129,7 @@ APUS_MUST_CHECK int apus_sim_switch(struct apus_sim_world *world,
 struct apus_shard *apus_sim_host_shard(const struct apus_sim_host *host);
 /** apus_sim_host_stack - NULL before it has a link */
 struct apus_stack *apus_sim_host_stack(const struct apus_sim_host *host);
+/** apus_sim_host_addr - its first address. Context: any */
 struct apus_addr apus_sim_host_addr(const struct apus_sim_host *host);
 /** apus_sim_host_connections - connections and requests, without TIME-WAIT. Context: any */
 size_t apus_sim_host_connections(const struct apus_sim_host *host);

@@ -44,6 +44,7 @@ APUS_MUST_CHECK int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog
 APUS_MUST_CHECK int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out);
 /** apus_tcp_listener_close - stop; those not accepted are reset; a task in accept gets -EPIPE. Consumes @l. Context: any */
 void apus_tcp_listener_close(struct apus_tcp_listener *l);
+/** apus_tcp_listener_local - where it listens. Context: any */
 struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l);
 
 /**
@@ -148,7 +149,9 @@ void apus_tcp_close(struct apus_tcp *c);
 /** apus_tcp_abort - reset; consumes @c. Context: any, on the shard. Source: RFC 9293 §3.9.1.6 */
 void apus_tcp_abort(struct apus_tcp *c);
 
+/** apus_tcp_local - its own end. Context: any */
 struct apus_endpoint apus_tcp_local(const struct apus_tcp *c);
+/** apus_tcp_remote - the other end. Context: any */
 struct apus_endpoint apus_tcp_remote(const struct apus_tcp *c);
 /** apus_tcp_set - set an option. Return: 0, -EINVAL. Context: any, on the shard */
 APUS_MUST_CHECK int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value);

@@ -42,6 +42,7 @@ APUS_MUST_CHECK int64_t apus_udp_send(struct apus_udp *u, const void *buf, size_
 				      const struct apus_endpoint *to);
 /** apus_udp_close - consumes @u. Context: any, on the shard */
 void apus_udp_close(struct apus_udp *u);
+/** apus_udp_local - its own end. Context: any */
 struct apus_endpoint apus_udp_local(const struct apus_udp *u);
 
 APUS_END_DECLS

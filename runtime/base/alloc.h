@@ -23,11 +23,14 @@ struct apus_heap {
 
 /** apus_heap_init - Return: 0, -ENOMEM */
 APUS_MUST_CHECK int apus_heap_init(struct apus_heap *heap);
+/** apus_heap_fini - every object must have been freed */
 void apus_heap_fini(struct apus_heap *heap);
 
 /** apus_heap_alloc - @bytes > 0, aligned to 16, not zeroed. Return: the memory, NULL. Context: any */
 APUS_MUST_CHECK void *apus_heap_alloc(struct apus_heap *heap, size_t bytes);
+/** apus_heap_zalloc - as apus_heap_alloc(), zeroed */
 APUS_MUST_CHECK void *apus_heap_zalloc(struct apus_heap *heap, size_t bytes);
+/** apus_heap_alloc_aligned - as apus_heap_alloc(), aligned to @align, a power of two */
 APUS_MUST_CHECK void *apus_heap_alloc_aligned(struct apus_heap *heap, size_t bytes, size_t align);
 /** apus_heap_realloc - as realloc(3): on failure @p stays as it was */
 APUS_MUST_CHECK void *apus_heap_realloc(struct apus_heap *heap, void *p, size_t bytes);
@@ -54,11 +57,13 @@ struct apus_slab {
 	uint32_t made;  /* objects carved from chunks so far */
 };
 
+/** apus_slab_init - of objects of @bytes, at most @limit; takes no memory yet; borrows @heap until fini */
 void apus_slab_init(struct apus_slab *slab, struct apus_heap *heap, size_t bytes, uint32_t limit);
 /** apus_slab_fini - every object must have been put back */
 void apus_slab_fini(struct apus_slab *slab);
 /** apus_slab_get - not zeroed. Return: an object, NULL at the limit or out of memory */
 APUS_MUST_CHECK void *apus_slab_get(struct apus_slab *slab);
+/** apus_slab_put - give an object back that apus_slab_get() gave */
 void apus_slab_put(struct apus_slab *slab, void *object);
 
 APUS_END_DECLS

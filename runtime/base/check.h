@@ -13,7 +13,9 @@
 
 APUS_BEGIN_DECLS
 
+/** apus_check_failed - what a check that fails calls: says where, and ends the process. Context: any */
 APUS_NORETURN APUS_COLD void apus_check_failed(const char *file, int line, const char *what);
+/** apus_check_failed_values - the same with the two values that were compared. Context: any */
 APUS_NORETURN APUS_COLD void apus_check_failed_values(const char *file, int line, const char *what,
 						      int64_t left, int64_t right);
 

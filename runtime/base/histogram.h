@@ -20,6 +20,7 @@ struct apus_histogram {
 	uint64_t buckets[APUS_HISTOGRAM_BUCKETS];
 };
 
+/** apus_histogram_init - empty */
 void apus_histogram_init(struct apus_histogram *h);
 /** apus_histogram_record - one value; negative ones count as 0. Context: any */
 void apus_histogram_record(struct apus_histogram *h, int64_t value);

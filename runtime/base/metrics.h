@@ -32,6 +32,7 @@ struct apus_metrics {
 typedef void (*apus_metrics_visit_fn)(void *arg, const char *area, const char *name,
 				      uint64_t value);
 
+/** apus_metrics_init - no blocks yet */
 static inline void apus_metrics_init(struct apus_metrics *m)
 {
 	apus_list_init(&m->blocks);
@@ -49,6 +50,7 @@ static inline void apus_metrics_register(struct apus_metrics *m, struct apus_met
 	apus_list_push_back(&m->blocks, &block->link);
 }
 
+/** apus_metrics_unregister - its counters are no longer visited; its memory is the owner's again */
 static inline void apus_metrics_unregister(struct apus_metrics_block *block)
 {
 	apus_list_remove(&block->link);

@@ -38,6 +38,7 @@ struct apus_context {
 #  define APUS_CONTEXT_CLOBBER_AVX512
 # endif
 
+/** apus_context_switch - save where we stand in @from, and go on where @to stood */
 static inline __attribute__((always_inline)) void apus_context_switch(struct apus_context *from,
 								      const struct apus_context *to)
 {

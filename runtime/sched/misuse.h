@@ -27,6 +27,7 @@ extern apus_thread_local struct apus_shard *apus_shard_current;
 /* Some shard of the process is, or was, in debug mode. */
 extern bool apus_debug_on;
 
+/** apus_is_debug - is, or was, some shard of the process in debug mode? Context: any */
 static inline bool apus_is_debug(void)
 {
 	return apus_unlikely(__atomic_load_n(&apus_debug_on, __ATOMIC_RELAXED));

@@ -43,6 +43,7 @@ struct apus_poller {
 /** apus_poller_register - keeps @p until unregistered. Context: any, on the shard */
 void apus_poller_register(struct apus_shard *shard, struct apus_poller *p,
 			  const struct apus_poller_type *type);
+/** apus_poller_unregister - is polled no more; its memory is the owner's again. Context: any, on the shard */
 void apus_poller_unregister(struct apus_poller *p);
 
 APUS_END_DECLS

@@ -104,6 +104,7 @@ struct apus_closer {
 	struct apus_list link;
 	void (*close)(struct apus_closer *closer);
 };
+/** apus_shard_at_close - keeps @closer until the shard closes. Context: any, on the shard */
 void apus_shard_at_close(struct apus_shard *shard, struct apus_closer *closer);
 
 /**
@@ -116,6 +117,7 @@ bool apus_shard_wait_outside(struct apus_shard *shard);
 
 /** apus_shard_watch - wake the sleeping shard when @fd is readable; until unwatch. Return: 0, -errno */
 APUS_MUST_CHECK int apus_shard_watch(struct apus_shard *shard, int fd);
+/** apus_shard_unwatch - no longer. Context: any, on the shard */
 void apus_shard_unwatch(struct apus_shard *shard, int fd);
 
 /**
@@ -131,8 +133,11 @@ int64_t apus_now(void);
 /** apus_wall_now - the same as ns since 1970 (UTC) */
 int64_t apus_wall_now(void);
 
+/** apus_shard_heap - where objects of the shard come from. Borrowed. Context: any */
 struct apus_heap *apus_shard_heap(struct apus_shard *shard);
+/** apus_shard_random - the shard's chance, which its seed decides. Borrowed. Context: any, on the shard */
 struct apus_random *apus_shard_random(struct apus_shard *shard);
+/** apus_shard_metrics - its counters, and those that others registered. Borrowed. Context: any, on the shard */
 struct apus_metrics *apus_shard_metrics(struct apus_shard *shard);
 
 /*
@@ -140,7 +145,9 @@ struct apus_metrics *apus_shard_metrics(struct apus_shard *shard);
  * it. Each number is given out once, by the header of the room that owns it.
  */
 #define APUS_SHARD_SLOTS 8 /* the runtime takes them from the top, what is above it from 0 */
+/** apus_shard_slot - what the owner of @slot set; NULL at first. Context: any, on the shard */
 void *apus_shard_slot(const struct apus_shard *shard, unsigned int slot);
+/** apus_shard_set_slot - by the owner of @slot only. Context: any, on the shard */
 void apus_shard_set_slot(struct apus_shard *shard, unsigned int slot, void *value);
 
 APUS_END_DECLS

@@ -117,8 +117,11 @@ void apus_task_on_done(struct apus_task *t, struct apus_callback *callback);
 
 /** apus_task_self - the running task; NULL in a callback. Borrowed. Context: any */
 struct apus_task *apus_task_self(void);
+/** apus_task_name - its name, "task-<id>" if it was given none; valid as long as the task. Context: any, on the shard. Source: Task.get_name */
 const char *apus_task_name(const struct apus_task *t);
+/** apus_task_set_name - copied, cut at 31 bytes. Context: any, on the shard. Source: Task.set_name */
 void apus_task_set_name(struct apus_task *t, const char *name);
+/** apus_task_id - counts from 1 on each shard; 0 for NULL. Context: any */
 uint64_t apus_task_id(const struct apus_task *t);
 /** apus_task_arg - what its body is called with: the copy, if it was copied. Context: any */
 void *apus_task_arg(const struct apus_task *t);

@@ -26,6 +26,7 @@ struct apus_work {
 	uint32_t where;         /* enum in ready.h; 0 while it is nowhere */
 };
 
+/** apus_work_init - @fn will run; it waits for nothing yet. Context: any */
 static inline void apus_work_init(struct apus_work *work, apus_work_fn fn)
 {
 	work->fn = fn;

@@ -25,7 +25,7 @@ void apus_condition_init(struct apus_condition *c, struct apus_lock *lock);
  * Context: task, suspends. Return: 0, -ECANCELED, -EPERM (not locked), -EXDEV. Source: Condition.wait
  */
 APUS_MUST_CHECK int apus_condition_wait(struct apus_condition *c);
-/** apus_condition_wait_for - wait until @predicate(@arg) holds. Context: task, suspends. Return: as wait. Source: Condition.wait_for */
+/** apus_condition_wait_for - wait until @predicate(@arg) holds. Context: task, suspends. Return: as apus_condition_wait(). Source: Condition.wait_for */
 APUS_MUST_CHECK int apus_condition_wait_for(struct apus_condition *c, bool (*predicate)(void *arg),
 					    void *arg);
 /** apus_condition_notify - wake at most @n waiters; the lock must be held and is not released. Return: 0, -EPERM. Context: any, on the shard. Source: Condition.notify */

@@ -75,10 +75,10 @@ APUS_MUST_CHECK int64_t apus_generator_next(struct apus_generator *g, void **val
 APUS_MUST_CHECK int64_t apus_generator_send(struct apus_generator *g, void *sent, void **value);
 /** apus_generator_throw - as next; the body's yield returns @error < 0. Context: task, suspends when the body does. Return: as next; @error before the first value. Source: athrow */
 APUS_MUST_CHECK int64_t apus_generator_throw(struct apus_generator *g, int64_t error, void **value);
-/** apus_generator_close - let the body clean up and end: its yield returns APUS_GENERATOR_EXIT. Again: nothing. Context: task, suspends when the body does. Return: 0; the body's error; -EBUSY; -EPROTO: it yielded another value, and was cancelled; -EXDEV. Source: aclose */
+/** apus_generator_close - let the body clean up and end: its yield returns APUS_GENERATOR_EXIT. Again: nothing. A cancel goes to where the body waits, which ends all the same. Context: task, suspends when the body does. Return: 0; -ECANCELED; the body's error; -EBUSY; -EPROTO: it yielded another value, and was cancelled; -EXDEV. Source: aclose */
 APUS_MUST_CHECK int64_t apus_generator_close(struct apus_generator *g);
 
-/** apus_generator_cleanup - apus_generator_close() whose result nobody sees: an error goes to apus_on_unhandled(). Context: task, suspends when the body does */
+/** apus_generator_cleanup - apus_generator_close() whose result nobody sees: an error but -ECANCELED goes to apus_on_unhandled(). Context: task, suspends when the body does */
 void apus_generator_cleanup(struct apus_generator *g);
 #define APUS_GENERATOR_CLOSE_AT_END __attribute__((cleanup(apus_generator_cleanup)))
 

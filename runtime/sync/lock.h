@@ -34,6 +34,7 @@ enum apus_lock_state {
 	APUS_LOCK_TRACED = 1 << 2,
 };
 
+/** apus_lock_trace - what apus_lock_init() calls in debug mode */
 APUS_COLD void apus_lock_trace(struct apus_lock *l);
 
 /** apus_lock_init - not locked. Context: any */
@@ -55,6 +56,7 @@ static inline bool apus_lock_is_locked(const struct apus_lock *l)
 /* The other halves of the two calls. */
 APUS_MUST_CHECK int apus_lock_acquire_slow(struct apus_lock *l);
 int apus_lock_release_slow(struct apus_lock *l);
+/** apus_lock_wake_first - what apus_lock_release() calls when somebody waits */
 void apus_lock_wake_first(struct apus_lock *l);
 
 /**

@@ -17,11 +17,13 @@ struct apus_waitq {
 	struct apus_list waiters; /* struct apus_wait.link, oldest first */
 };
 
+/** apus_waitq_init - nobody waits. Context: any */
 static inline void apus_waitq_init(struct apus_waitq *q)
 {
 	apus_list_init(&q->waiters);
 }
 
+/** apus_waitq_empty - does nobody wait? Context: any, on the shard */
 static inline bool apus_waitq_empty(const struct apus_waitq *q)
 {
 	return apus_list_empty(&q->waiters);

@@ -368,6 +368,28 @@ static int64_t call_barrier(int who)
 	return zero_or_error(apus_barrier_wait(&world.barriers[who]));
 }
 
+static int64_t hold_barriers(void *arg)
+{
+	ok(apus_lock_acquire(&world.barriers[0].lock));
+	return apus_lock_acquire(&world.barriers[1].lock);
+}
+
+static void let_barrier_go(int who)
+{
+	if (apus_lock_is_locked(&world.barriers[who].lock))
+		ok(apus_lock_release(&world.barriers[who].lock));
+}
+
+static int64_t call_barrier_reset(int who)
+{
+	return apus_barrier_reset(&world.barriers[who]);
+}
+
+static int64_t call_barrier_abort(int who)
+{
+	return apus_barrier_abort(&world.barriers[who]);
+}
+
 static int64_t come_to_barrier(void *arg)
 {
 	return zero_or_error(apus_barrier_wait(arg));
@@ -619,7 +641,7 @@ static const struct row rows[] = {
 	{"gather", call_gather, set_event, NULL, 0},
 	{"gather_return_errors", call_gather_errors, set_event, NULL, 0},
 	{"wait", call_wait, set_event, NULL, 0},
-	{"as_completed", call_as_completed, set_event, NULL, 0},
+	{"as_completed_next", call_as_completed, set_event, NULL, 0},
 	{"race_staggered", call_race, set_event, NULL, 0},
 	{"group_end", call_group, set_event, NULL, 0},
 	{"group_start", call_group_start, set_event, NULL, 0},
@@ -632,6 +654,8 @@ static const struct row rows[] = {
 	{"condition_wait", call_condition, notify, NULL, HANDS_ON},
 	{"condition_wait_for", call_condition_for, notify, NULL, HANDS_ON},
 	{"barrier_wait", call_barrier, fill_barrier, NULL, LEAVES},
+	{"barrier_reset", call_barrier_reset, let_barrier_go, hold_barriers, 0},
+	{"barrier_abort", call_barrier_abort, let_barrier_go, hold_barriers, 0},
 	{"gate_close", call_gate, leave_gate, enter_gate, 0},
 	{"queue_get", call_get, put_item, NULL, HANDS_ON},
 	{"queue_put", call_put, get_item, NULL, HANDS_ON},
