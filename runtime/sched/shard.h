@@ -87,7 +87,14 @@ struct apus_unhandled {
 };
 typedef void (*apus_unhandled_fn)(const struct apus_unhandled *what, void *arg);
 
-/** apus_on_unhandled - who is told of errors that nobody sees; NULL: a line of the log. Source: loop.set_exception_handler */
+/**
+ * apus_on_unhandled - who is told of errors that nobody sees; NULL: a line of the log
+ * @fn: must not wait; runs where the error became nobody's: at the end of the task, or when its last
+ *      handle is detached
+ *
+ * An error is seen by who awaits the task, takes its result, or gathers it; not by a done-callback.
+ * -ECANCELED is no error. Context: any, on the shard. Source: loop.set_exception_handler
+ */
 void apus_on_unhandled(struct apus_shard *shard, apus_unhandled_fn fn, void *arg);
 
 /** apus_unhandled_error - tell of the running task's @error < 0 that nobody will see. Context: any, on a shard */

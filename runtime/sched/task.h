@@ -111,7 +111,8 @@ int64_t apus_task_result(struct apus_task *t);
  * @callback: initialised; kept until it ran or apus_callback_remove(); its wait.rc is the result
  *
  * Callbacks and awaiting tasks are told in order of registration. Of a task that has ended already
- * the callback runs in the next lap. Context: any, on the shard. Source: Task.add_done_callback
+ * the callback runs in the next lap. A callback has not seen the result, as in asyncio: an error that
+ * nobody awaits is still told, unless a handle is out and the callback takes it by apus_task_result(). Context: any, on the shard. Source: Task.add_done_callback
  */
 void apus_task_on_done(struct apus_task *t, struct apus_callback *callback);
 

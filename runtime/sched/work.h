@@ -46,7 +46,10 @@ static inline void apus_work_init(struct apus_work *work, apus_work_fn fn)
 void apus_call_soon(struct apus_work *work);
 
 /**
- * apus_call_cancel - take @work out of the ready queue. Return: true if it was waiting. O(1).
+ * apus_call_cancel - take @work out of the ready queue. Return: true if it was waiting
+ *
+ * O(1): its place is left empty and skipped. Only while the queue could not grow, for want of memory,
+ * is it a walk along those that wait for room.
  *
  * Context: any, on the same shard.
  */
