@@ -10,6 +10,7 @@ void apus_call_soon(struct apus_work *work)
 {
 	struct apus_shard *s = apus_shard_current;
 
+	apus_must(s); /* other threads have apus_call_from_thread() */
 	if (work->where != APUS_READY_NOWHERE)
 		return;
 	work->vars = apus_vars_snapshot(s);

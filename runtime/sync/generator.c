@@ -245,6 +245,9 @@ static int64_t end_left_open(struct apus_ender *ender)
 	struct apus_task *body = apus_task_get(core->task);
 	int64_t rc = 0;
 
+	/* The address of what the user had is still good for a name, if for nothing else. */
+	(void)apus_misuse_at(0, core->user, "a generator was left open until the end of the run",
+			     (const void *)(uintptr_t)core->self.fn);
 	if (core->state == APUS_GENERATOR_RUNNING)
 		rc = apus_wait(&body, 1, APUS_WAIT_ALL, APUS_NEVER);
 	if (rc >= 0 && !core->is_released)

@@ -286,6 +286,25 @@ static void generator_is_closed_when_its_scope_is_left(void **state)
 	assert_trace("gen exit · gen closed at 10 · returned 2 · unhandled -5");
 }
 
+static struct test_capture capture;
+
+static void leave_open_in_debug_mode(void *arg)
+{
+	apus_clock_init_virtual(&test_world.clock, TEST_START_NS);
+	_exit(apus_run(&(struct apus_shard_options){.core = -1,
+						    .clock = &test_world.clock,
+						    .debug = true},
+		       leave_a_consumer, NULL) != 0);
+}
+
+static void debug_mode_says_where_a_generator_that_was_left_open_was_opened(void **state)
+{
+	assert_int_equal(test_in_child(leave_open_in_debug_mode, NULL, &capture), 0);
+	assert_non_null(strstr(capture.text, "debug: a generator was left open"));
+	assert_non_null(strstr(capture.text, "counts+0x0; it was opened by"));
+	assert_non_null(strstr(capture.text, "consume_for_ever+0x"));
+}
+
 static int64_t yield_elsewhere(void *arg)
 {
 	void *value;
@@ -318,6 +337,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(without_memory_the_body_is_cancelled),
 		cmocka_unit_test(generator_is_closed_when_its_scope_is_left),
 		cmocka_unit_test(yield_by_another_than_the_body_is_an_error),
+		cmocka_unit_test(debug_mode_says_where_a_generator_that_was_left_open_was_opened),
 	};
 
 	return test_main(argc, argv, tests);
