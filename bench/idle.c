@@ -4,7 +4,7 @@
  *
  *	idle [COUNT]	opens so many (1,000,000) between two hosts of a simulated world
  *
- * Prints, for each end by itself, the resident bytes of its heap, which holds all that a stack
+ * Fails when an end takes more than 700 bytes for each. Prints, for each end by itself, the resident bytes of its heap, which holds all that a stack
  * allocates: connections, tables, timers. The process's resident set, in which mbufs, page tables
  * and the world are too, is printed beside it, so that nothing hides elsewhere.
  */
@@ -27,6 +27,7 @@
 #define PORT_FIRST    1000
 #define OPENERS       256
 #define MEGABYTE      1e6
+#define BYTES_MAX     700 /* of an end, per connection */
 
 static struct {
 	uint64_t count, opened, accepted;
@@ -116,13 +117,17 @@ static size_t heap_bytes(const struct apus_sim_host *host)
 	return resident;
 }
 
-static void print_end(const char *name, size_t before, size_t after)
+static double print_end(const char *name, size_t before, size_t after)
 {
+	double each = (double)(after - before) / (double)job.count;
+
 	printf("%-8s %8.1f MB resident, %6.1f bytes per connection\n", name,
-	       (double)(after - before) / MEGABYTE, (double)(after - before) / (double)job.count);
+	       (double)(after - before) / MEGABYTE, each);
+	return each;
 }
 
-static void run(void)
+/* Return: the most that an end takes for a connection. */
+static double run(void)
 {
 	struct apus_sim_host_options a_options = {.ip = "10.0.0.1/24"};
 	struct apus_sim_host_options b_options = {.ip = "10.0.0.2/24"};
@@ -153,8 +158,10 @@ static void run(void)
 	apus_must(apus_sim_host_connections(b) == job.count);
 	printf("%llu connections in %.2f s\n", (unsigned long long)job.count,
 	       (double)(apus_clock_host_ns() - begin_ns) / APUS_SEC);
-	print_end("server", server, heap_bytes(a));
-	print_end("client", client, heap_bytes(b));
+
+	double most = print_end("server", server, heap_bytes(a));
+
+	most = apus_max(most, print_end("client", client, heap_bytes(b)));
 	print_end("process", all, process_bytes());
 
 	apus_shard_enter(apus_sim_host_shard(a));
@@ -167,6 +174,7 @@ static void run(void)
 	apus_sim_task_cancel(serving);
 	apus_must(apus_sim_run(world, 60 * APUS_SEC) == 0);
 	apus_must(apus_sim_world_close(world) == 0);
+	return most;
 }
 
 int main(int argc, char **argv)
@@ -189,8 +197,10 @@ int main(int argc, char **argv)
 	memset(job.client, 0xff,
 	       job.count * sizeof(struct apus_tcp *)); /* resident from the start */
 	memset(job.server, 0xff, job.count * sizeof(struct apus_tcp *));
-	run();
+
+	double most = run();
+
 	free(job.client);
 	free(job.server);
-	return 0;
+	return most > BYTES_MAX;
 }
