@@ -91,17 +91,20 @@ static size_t close_all(struct apus_shard *s)
 
 size_t apus_shard_cancel_all(struct apus_shard *s)
 {
+	const struct apus_task *self = s->current;
 	size_t others = s->tasks_live - s->inner_live, asked = 0;
 	struct apus_list *it;
 
-	if (s->current && !s->current->is_inner)
+	if (self && !self->is_inner)
 		others--;
 	if (!others)
 		return close_all(s);
 	apus_list_for_each(it, &s->tasks) {
 		struct apus_task *t = apus_list_entry(it, struct apus_task, all);
 
-		if (t != s->current && !t->cancelling && !t->is_inner)
+		if (self && t == self)
+			continue;
+		if (!t->cancelling && !t->is_inner)
 			asked += apus_task_cancel(t);
 	}
 	return asked;

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """against_cpython.py: does CPython's asyncio print what our tests say that it prints?
 
-The traces that tests of tests/runtime assert ("Trace 55." and the assert_trace() after it) are run here
-as the asyncio programs that they come from, on a virtual clock, and compared line by line. The semantics
-are those of CPython 3.13 and later; with an older one only those scenarios are run that did not change
-since, and only with --any-version. If the Python that runs this is older, a newer one is looked for.
+The traces that tests of tests/runtime assert ("Trace 55." and the assert_trace() after it) are run
+here as the asyncio programs that they come from, on a virtual clock, and compared line by line. The
+semantics are those of CPython 3.13 and later; with an older one only those scenarios are run that
+did not change since, and only with --any-version. If the Python that runs this is older, a newer
+one is looked for.
 
-usage: against_cpython.py [--any-version] [--list] [NUMBER]...
+usage: against_cpython.py [--any-version] [NUMBER]...
 
 Ends with 77 (skipped) when this Python is too old, with a word why.
 """
@@ -717,7 +718,8 @@ def run(fn):
 def newer_python():
     """One that is 3.13 or later: $APUS_PYTHON, in $PATH, or pyenv's."""
     pyenv = pathlib.Path(os.environ.get('PYENV_ROOT', pathlib.Path.home() / '.pyenv'))
-    names = [os.environ.get('APUS_PYTHON'), *(shutil.which(f'python3.{n}') for n in range(20, 12, -1)),
+    names = [os.environ.get('APUS_PYTHON'),
+             *(shutil.which(f'python3.{n}') for n in range(20, 12, -1)),
              *sorted(map(str, pyenv.glob('versions/3.*/bin/python3')), reverse=True)]
     for name in filter(None, names):
         said = subprocess.run([name, '-c', 'import sys; print(sys.version_info >= (3, 13))'],

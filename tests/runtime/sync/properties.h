@@ -14,7 +14,7 @@
 #define WORKERS     12
 #define OPS_EACH    300
 #define SEEDS       30 /* 108,000 operations; with sanitizers as without */
-#define OPS_AT_ONCE 8 /* before a worker lets others run: far less than the budget */
+#define OPS_AT_ONCE 8  /* before a worker lets others run: far less than the budget */
 
 struct worker {
 	struct apus_task *task;
