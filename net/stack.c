@@ -61,16 +61,31 @@ static enum door rx_parse(struct apus_stack *s, struct rte_mbuf *m)
 	return DOOR_OUT;
 }
 
+static void tell_transport(struct apus_stack *s, const struct apus_icmp_error *error,
+			   int64_t now_ns)
+{
+	if (error->proto == IPPROTO_TCP)
+		apus_tcp_icmp_error(&s->tcp, error, now_ns);
+	else
+		apus_udp_icmp_error(&s->udp, error, now_ns);
+}
+
 static void rx_icmp(struct apus_stack *s, struct rte_mbuf *m, int64_t now_ns)
 {
 	struct apus_icmp_error error;
 
-	if (!apus_icmp_input(&s->icmp, m, now_ns, &error))
-		return;
-	if (error.proto == IPPROTO_TCP)
-		apus_tcp_icmp_error(&s->tcp, &error, now_ns);
-	else
-		apus_udp_icmp_error(&s->udp, &error, now_ns);
+	if (apus_icmp_input(&s->icmp, m, now_ns, &error))
+		tell_transport(s, &error, now_ns);
+}
+
+/* A packet found no neighbour: the transport hears what a router would have said. */
+static void on_neighbour_lost(void *arg, const struct rte_mbuf *m, int64_t now_ns)
+{
+	struct apus_stack *s = arg;
+	struct apus_icmp_error error;
+
+	if (apus_icmp_neighbour_lost(m, &error))
+		tell_transport(s, &error, now_ns);
 }
 
 static void rx_act(struct apus_stack *s, struct rte_mbuf *m, enum door door, int64_t now_ns)
@@ -233,6 +248,7 @@ int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
 	if (rc)
 		goto err_unwatch;
 
+	apus_arp_on_lost(&s->arp, on_neighbour_lost, s);
 	apus_poller_register(shard, &s->poller, &stack_poller);
 	apus_shard_set_slot(shard, APUS_STACK_SLOT, s);
 	if (!link->is_l3)
@@ -256,6 +272,7 @@ void apus_stack_close(struct apus_stack *s)
 
 	apus_shard_set_slot(shard, APUS_STACK_SLOT, NULL);
 	apus_poller_unregister(&s->poller);
+	apus_arp_on_lost(&s->arp, NULL, NULL);
 	apus_tcp_layer_fini(&s->tcp);
 	apus_udp_layer_fini(&s->udp);
 	apus_icmp_fini(&s->icmp);

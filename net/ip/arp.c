@@ -253,6 +253,8 @@ static void retry(struct apus_arp *arp, struct apus_arp_entry *e, int64_t now_ns
 		forget(arp, e, APUS_ARP_DROP_UNANSWERED);
 	} else {
 		arp->counters[APUS_ARP_FAILED_COUNT]++;
+		for (uint8_t i = 0; arp->on_lost && i < e->waiting_count; i++)
+			arp->on_lost(arp->lost_arg, e->waiting[i], now_ns);
 		drop_waiting(arp, e, APUS_ARP_DROP_UNANSWERED);
 		e->state = APUS_ARP_FAILED;
 		wait_for(arp, e, APUS_ARP_DUE_FORGET, now_ns);

@@ -104,6 +104,9 @@ struct apus_arp_entry {
 	struct rte_mbuf *waiting[APUS_ARP_WAITING_MAX]; /* oldest first */
 };
 
+/* A packet of ours has waited in vain. @m: data at the IPv4 header; borrowed. Must not send. */
+typedef void (*apus_arp_lost_fn)(void *arg, const struct rte_mbuf *m, int64_t now_ns);
+
 struct apus_arp {
 	struct apus_eth *eth;        /* the room below */
 	struct apus_arp_entry *last; /* the one last sent to, proven; or &none */
@@ -124,6 +127,8 @@ struct apus_arp {
 	uint8_t announcements_left;
 	int64_t announce_at_ns;
 	int64_t defended_at_ns;
+	apus_arp_lost_fn on_lost; /* NULL: nobody wants to know */
+	void *lost_arg;
 	struct apus_heap *heap;
 	uint64_t counters[APUS_ARP_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
@@ -135,6 +140,13 @@ APUS_MUST_CHECK int apus_arp_init(struct apus_arp *arp, struct apus_shard *shard
 				  unsigned int prefix_bits);
 /** apus_arp_fini - packets that wait are freed */
 void apus_arp_fini(struct apus_arp *arp);
+
+/** apus_arp_on_lost - from now on @fn is told of each packet that waited for a neighbour that does not answer. Context: any */
+static inline void apus_arp_on_lost(struct apus_arp *arp, apus_arp_lost_fn fn, void *arg)
+{
+	arp->on_lost = fn;
+	arp->lost_arg = arg;
+}
 
 /** apus_arp_announce - tell all neighbours our address, now and once more in 2 s. Source: RFC 5227 §2.3 */
 void apus_arp_announce(struct apus_arp *arp, int64_t now_ns);

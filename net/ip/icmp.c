@@ -94,6 +94,50 @@ free:
 
 /* --- errors in ------------------------------------------------------------------------------ */
 
+/* What is said of the packet of ours with this header, of whose payload @l4 are the first bytes. */
+static struct apus_icmp_error error_about(const struct rte_ipv4_hdr *ip, const void *l4,
+					  uint8_t type, uint8_t code)
+{
+	struct {
+		rte_be16_t local_port, remote_port;
+		rte_be32_t seq;
+	} head;
+
+	static_assert(sizeof(head) == INNER_L4_BYTES, "what is quoted at least");
+	memcpy(&head, l4, sizeof(head));
+	return (struct apus_icmp_error){
+		.type = type,
+		.code = code,
+		.proto = ip->next_proto_id,
+		.local = apus_addr_v4(ip->src_addr),
+		.remote = apus_addr_v4(ip->dst_addr),
+		.local_port = rte_be_to_cpu_16(head.local_port),
+		.remote_port = rte_be_to_cpu_16(head.remote_port),
+		.seq = rte_be_to_cpu_32(head.seq),
+	};
+}
+
+static bool is_of_transport(const struct apus_icmp_error *error)
+{
+	return error->proto == IPPROTO_TCP || error->proto == IPPROTO_UDP;
+}
+
+bool apus_icmp_neighbour_lost(const struct rte_mbuf *m, struct apus_icmp_error *error)
+{
+	struct {
+		struct rte_ipv4_hdr ip; /* ours have no options */
+		uint8_t l4[INNER_L4_BYTES];
+	} copy;
+	const void *at = rte_pktmbuf_read(m, 0, sizeof(copy), &copy);
+
+	if (!at)
+		return false;
+	if (at != &copy)
+		memcpy(&copy, at, sizeof(copy));
+	*error = error_about(&copy.ip, copy.l4, APUS_ICMP_UNREACHABLE, APUS_ICMP_UNREACHABLE_HOST);
+	return is_of_transport(error);
+}
+
 /* Reads the packet of ours that an error quotes; every byte read is shown to be there. */
 static bool read_error(struct apus_icmp *icmp, struct rte_mbuf *m, struct apus_icmp_error *out)
 {
@@ -127,25 +171,12 @@ static bool read_error(struct apus_icmp *icmp, struct rte_mbuf *m, struct apus_i
 
 	const struct error_header *h =
 		rte_pktmbuf_mtod_offset(m, const struct error_header *, m->l3_len);
-	struct {
-		rte_be16_t local_port, remote_port;
-		rte_be32_t seq;
-	} l4;
 
-	memcpy(&l4, rte_pktmbuf_mtod_offset(m, const char *, at + inner_bytes), sizeof(l4));
-	*out = (struct apus_icmp_error){
-		.type = h->type,
-		.code = h->code,
-		.proto = inner->next_proto_id,
-		.local = apus_addr_v4(inner->src_addr),
-		.remote = apus_addr_v4(inner->dst_addr),
-		.local_port = rte_be_to_cpu_16(l4.local_port),
-		.remote_port = rte_be_to_cpu_16(l4.remote_port),
-		.seq = rte_be_to_cpu_32(l4.seq),
-	};
+	*out = error_about(inner, rte_pktmbuf_mtod_offset(m, const char *, at + inner_bytes),
+			   h->type, h->code);
 	if (h->type == APUS_ICMP_UNREACHABLE && h->code == APUS_ICMP_UNREACHABLE_TOO_BIG)
 		out->mtu = rte_be_to_cpu_16(h->mtu);
-	if (out->proto != IPPROTO_TCP && out->proto != IPPROTO_UDP) {
+	if (!is_of_transport(out)) {
 		icmp->counters[APUS_ICMP_DROP_INNER_PROTOCOL]++;
 		return false;
 	}

@@ -94,6 +94,16 @@ APUS_MUST_CHECK bool apus_icmp_input(struct apus_icmp *icmp, struct rte_mbuf *m,
 				     struct apus_icmp_error *error);
 
 /**
+ * apus_icmp_neighbour_lost - what a router would say of a packet of ours that found no neighbour
+ * @m:     data at the IPv4 header, of a packet that was not sent; borrowed
+ * @error: written when it is for a transport: host unreachable (RFC 1122 §2.4)
+ *
+ * Context: any. Return: true if @error is to be handed to the transport of its protocol.
+ */
+APUS_MUST_CHECK bool apus_icmp_neighbour_lost(const struct rte_mbuf *m,
+					      struct apus_icmp_error *error);
+
+/**
  * apus_icmp_unreachable - tell the sender of @m that it did not get where it should
  * @m: data at the IPv4 header, as apus_ipv4_input() left it; borrowed
  *

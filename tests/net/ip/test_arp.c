@@ -269,6 +269,27 @@ static void unanswered_requests_go_out_three_times_a_second_apart(void **state)
 	assert_int_equal(rte_mempool_in_use_count(net.pool), 0);
 }
 
+static uint32_t lost_packets;
+
+static void count_lost(void *arg, const struct rte_mbuf *m, int64_t now_ns)
+{
+	assert_ptr_equal(arg, &lost_packets);
+	assert_int_equal(apus_ipv4_header(m)->dst_addr, PEER);
+	lost_packets++;
+}
+
+/* RFC 1122 §2.4: the link layer must tell when a neighbour cannot be reached. */
+static void packets_that_waited_in_vain_are_told_of_once_each(void **state)
+{
+	lost_packets = 0;
+	apus_arp_on_lost(arp(), count_lost, &lost_packets);
+	for (uint8_t i = 0; i < APUS_ARP_WAITING_MAX + 3; i++)
+		assert_int_equal(send_and_flush(PEER, i), 0);
+	assert_int_equal(lost_packets, 0); /* those dropped for want of room were not unanswered */
+	net_advance(&net, APUS_ARP_TRIES * APUS_SEC);
+	assert_int_equal(lost_packets, APUS_ARP_WAITING_MAX);
+}
+
 static void failed_neighbour_refuses_at_once_then_is_asked_again(void **state)
 {
 	assert_int_equal(send_and_flush(PEER, 1), 0);
@@ -571,6 +592,7 @@ int main(void)
 		TEST(their_request_answers_ours),
 		TEST(full_waiting_queue_drops_the_oldest),
 		TEST(unanswered_requests_go_out_three_times_a_second_apart),
+		TEST(packets_that_waited_in_vain_are_told_of_once_each),
 		TEST(failed_neighbour_refuses_at_once_then_is_asked_again),
 		TEST(failed_neighbour_that_speaks_up_is_reachable),
 		TEST(requests_to_many_neighbours_are_limited),
