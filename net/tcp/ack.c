@@ -6,7 +6,7 @@
  *
  * Called by input.c once the numbers have been found acceptable. Only the TCB changes.
  */
-#include "net/tcp/tcb.h"
+#include "net/tcp/transmit.h"
 
 /* RFC 9293 §3.8.6, §3.10.7.4: SND.WND <- SEG.WND, with the marks that tell old news from new. */
 void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg)
@@ -17,12 +17,11 @@ void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg)
 	if (wnd != c->snd.wnd && !(wnd && c->snd.wnd)) {
 		/* It closed or it opened: what the timer waits for is another thing now. */
 		if (wnd) {
-			c->snd.rxt = c->snd.una; /* beyond a closed window all was lost */
-			c->is_timing = false;
+			if (c->recovery) /* beyond a closed window all was lost */
+				apus_recovery_lose_all(c->recovery);
 			apus_rtt_progress(&c->rtt); /* the probes' backoff is over */
 		}
 		c->retries = 0;
-		c->is_persisting = false;
 		c->rexmit_at_ns = APUS_NEVER;
 		apus_tcp_mark(c);
 	}
@@ -39,56 +38,75 @@ static bool is_duplicate_ack(const struct apus_tcp *c, const struct apus_segment
 	       (uint32_t)seg->wnd << c->snd.wscale == c->snd.wnd && c->snd.wnd;
 }
 
-/* Output sends the segment at SND.UNA at the end of this turn. */
-static void want_retransmit(struct apus_tcp *c)
+/* When the segment was sent that SEG.TSecr echoes, to the millisecond (RFC 7323 §4.1). */
+static bool echo_ns(const struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns,
+		    int64_t *out)
 {
-	c->want |= APUS_TCP_WANT_RETRANSMIT;
-	apus_tcp_mark(c);
+	uint32_t now_ms = (uint32_t)((uint64_t)now_ns / APUS_MS);
+	uint32_t ago_ms = now_ms - (seg->ts_ecr - c->ts_offset);
+
+	if (!c->has_ts || !seg->has_ts || ago_ms > APUS_RTT_RTO_MAX_NS / APUS_MS)
+		return false; /* the peer's mistake, or not worth a sample */
+	*out = now_ns - now_ns % APUS_MS - (int64_t)ago_ms * APUS_MS;
+	return true;
 }
 
-static void act(struct apus_tcp *c, enum apus_recovery_act what, int64_t now_ns)
+static const struct {
+	enum apus_recovery_event event;
+	enum apus_tcp_counter counter;
+} event_counters[] = {
+	{APUS_RECOVERY_BEGAN, APUS_TCP_COUNT_FAST_RETRANSMITS},
+	{APUS_RECOVERY_PARTIAL_ACK, APUS_TCP_COUNT_PARTIAL_ACKS},
+	{APUS_RECOVERY_SAW_DSACK, APUS_TCP_COUNT_DSACKS_IN},
+	{APUS_RECOVERY_SAW_REORDERING, APUS_TCP_COUNT_REORDERINGS},
+	{APUS_RECOVERY_UNDID_LOSS, APUS_TCP_COUNT_TIMEOUT_UNDOS},
+	{APUS_RECOVERY_UNDID_FAST, APUS_TCP_COUNT_RECOVERY_UNDOS},
+	{APUS_RECOVERY_PROBE_REPAIRED, APUS_TCP_COUNT_TAIL_PROBE_REPAIRS},
+	{APUS_RECOVERY_RENEGED, APUS_TCP_COUNT_SACK_RENEGED},
+	{APUS_RECOVERY_LOST_AGAIN, APUS_TCP_COUNT_LOST_RETRANSMITS},
+};
+
+APUS_COLD void apus_tcp_note_events(struct apus_tcp *c, unsigned int events)
 {
-	switch (what) {
-	case APUS_RECOVERY_RETRANSMIT_AND_ARM:
-		c->snd.ecn.owes_cwr = c->snd.ecn.is_on; /* RFC 3168 §6.1.2: for any reason */
-		apus_tcp_restart_rexmit(c, now_ns);
-		want_retransmit(c);
-		break;
-	case APUS_RECOVERY_RETRANSMIT:
-		want_retransmit(c);
-		break;
-	case APUS_RECOVERY_NOTHING:
-		break;
-	}
+	for (size_t i = 0; i < apus_countof(event_counters); i++)
+		if (events & event_counters[i].event)
+			apus_tcp_count(c->layer, event_counters[i].counter);
+	/* RFC 3168 §6.1.2: whenever the window becomes smaller, for any reason. */
+	if (events & (APUS_RECOVERY_BEGAN | APUS_RECOVERY_PROBE_REPAIRED))
+		c->snd.ecn.owes_cwr = c->snd.ecn.is_on;
 }
 
-struct apus_cc_sample apus_tcp_sample(const struct apus_tcp *c, int64_t now_ns)
+/* What the ACK says of what is in flight. */
+static void learn(struct apus_tcp *c, const struct apus_segment *seg, bool is_duplicate,
+		  int64_t now_ns)
 {
-	uint32_t flight_bytes = c->snd.nxt - c->snd.una;
-
-	return (struct apus_cc_sample){
+	uint32_t edge = seg->ack + ((uint32_t)seg->wnd << c->snd.wscale);
+	struct apus_recovery_ack ack = {
 		.now_ns = now_ns,
-		.una = c->snd.una,
+		.una = seg->ack,
 		.nxt = c->snd.nxt,
-		.flight_bytes = flight_bytes,
-		.prior_flight_bytes = flight_bytes,
-		.rtt_ns = -1,
-		.srtt_ns = apus_rtt_srtt_ns(&c->rtt),
+		.sack = seg->sack,
+		.sack_count = c->has_sack ? seg->sack_count : 0,
+		.has_sack = c->has_sack,
+		.is_duplicate = is_duplicate,
+		.is_ece = seg->ece && c->snd.ecn.is_on,
+		.has_more = c->snd.nxt != apus_tcp_text_end(c) && apus_seq_gt(edge, c->snd.nxt),
 	};
+
+	ack.has_echo = echo_ns(c, seg, now_ns, &ack.echo_ns);
+
+	unsigned int events = apus_recovery_acked(c->recovery, &c->cc, &c->rtt, &ack);
+
+	if (events)
+		apus_tcp_note_events(c, events);
+	apus_tcp_mark(c); /* the windows moved: more may go */
 }
 
 void apus_tcp_take_ece(struct apus_tcp *c, int64_t now_ns)
 {
-	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
-
-	if (c->snd.una == c->snd.nxt || c->recovery.in_recovery ||
-	    apus_seq_lt(c->snd.una, c->ecn_seq))
+	if (c->snd.una == c->snd.nxt ||
+	    !apus_recovery_ecn(c->recovery, &c->cc, &c->rtt, c->snd.nxt, now_ns))
 		return;
-	c->ecn_seq = c->snd.nxt;
-	news.is_ece = true;
-	apus_cc_congested(&c->cc, &news, APUS_CC_ECN);
-	if (!(c->cc.type->flags & APUS_CC_OWNS_CWND))
-		apus_cc_set_cwnd(&c->cc, c->cc.ssthresh_bytes);
 	c->snd.ecn.owes_cwr = true;
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_ECN_REDUCTIONS);
 }
@@ -97,62 +115,32 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 {
 	bool fin_acked = apus_tcp_fin_due(c) && seg->ack == apus_tcp_text_end(c) + 1;
 	uint32_t text_bytes = seg->ack - c->snd.una - fin_acked;
-	bool was_in_recovery = c->recovery.in_recovery;
-	int64_t rtt_ns = -1;
 
 	apus_sndq_ack(&c->sndq, text_bytes);
 	c->snd.una = seg->ack;
-	c->snd.rxt = apus_seq_max(c->snd.rxt, seg->ack);
 	c->retries = 0;
 	c->progress_tick = apus_tcp_tick(now_ns);
-	/* Karn (RFC 6298 §3): is_timing ends when anything is sent again. */
-	if (c->is_timing && apus_seq_gt(seg->ack, c->rtt_seq)) {
-		rtt_ns = now_ns - c->rtt_at_ns;
-		apus_rtt_sample(&c->rtt, rtt_ns);
-		c->is_timing = false;
-	} else {
-		apus_rtt_progress(&c->rtt);
-	}
-
-	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
-
-	news.acked_bytes = text_bytes;
-	news.is_ece = seg->ece && c->snd.ecn.is_on;
-	news.ce_bytes = news.is_ece ? text_bytes : 0;
-	news.prior_flight_bytes += text_bytes;
-	news.rtt_ns = rtt_ns;
-
-	enum apus_recovery_act what = apus_recovery_acked(&c->recovery, &c->cc, &news);
-
-	/* RFC 6298 (5.2), (5.3); in recovery only the first partial ACK restarts (RFC 6582 §3.2). */
-	if (c->snd.una == c->snd.nxt)
-		c->rexmit_at_ns = APUS_NEVER;
-	else if (!was_in_recovery || !c->recovery.in_recovery)
-		apus_tcp_restart_rexmit(c, now_ns);
-	if (was_in_recovery && c->recovery.in_recovery)
-		apus_tcp_count(c->layer, APUS_TCP_COUNT_PARTIAL_ACKS);
-	act(c, what, now_ns);
+	learn(c, seg, false, now_ns);
 	if (!apus_waitq_empty(&c->writers) &&
 	    apus_sndq_space(&c->sndq) >= APUS_TCP_SEND_QUEUE_BYTES / 4)
 		apus_waitq_wake_all(&c->writers, 0);
-	apus_tcp_mark(c); /* the window moved: more may go */
 	return fin_acked;
 }
 
 void apus_tcp_take_same_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
 {
-	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
-	enum apus_recovery_act what;
+	bool is_duplicate = is_duplicate_ack(c, seg);
 
-	if (!is_duplicate_ack(c, seg))
+	if (is_duplicate)
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_DUPLICATE_ACKS);
+	if (c->snd.una != c->snd.nxt && (is_duplicate || (seg->sack_count && c->has_sack)))
+		learn(c, seg, is_duplicate, now_ns);
+}
+
+void apus_tcp_resegment(struct apus_tcp *c)
+{
+	if (!c->recovery)
 		return;
-	apus_tcp_count(c->layer, APUS_TCP_COUNT_DUPLICATE_ACKS);
-	/* While all is being sent again after a timeout, duplicates tell nothing new. */
-	if (c->snd.rxt != c->snd.nxt)
-		return;
-	what = apus_recovery_duplicate(&c->recovery, &c->cc, &news);
-	if (what != APUS_RECOVERY_NOTHING)
-		apus_tcp_count(c->layer, APUS_TCP_COUNT_FAST_RETRANSMITS);
-	act(c, what, now_ns);
-	apus_tcp_mark(c); /* limited transmit, or the inflated window of recovery */
+	apus_recovery_resegment(c->recovery, c->cc.mss);
+	apus_tcp_mark(c);
 }

@@ -70,6 +70,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 	for (size_t i = 0; i < APUS_TCP_LISTENER_HEADS; i++)
 		apus_list_init(&layer->listener_heads[i]);
 	apus_slab_init(&layer->connections, heap, sizeof(struct apus_tcp), connections_max);
+	apus_slab_init(&layer->recoveries, heap, sizeof(struct apus_recovery), connections_max);
 	apus_slab_init(&layer->requests, heap, sizeof(struct apus_tcp_request), connections_max);
 	apus_slab_init(&layer->time_waits, heap, sizeof(struct apus_tcp_time_wait),
 		       connections_max);
@@ -139,6 +140,7 @@ void apus_tcp_layer_fini(struct apus_tcp_layer *layer)
 	apus_ooo_pool_fini(&layer->ooo);
 	apus_slab_fini(&layer->time_waits);
 	apus_slab_fini(&layer->requests);
+	apus_slab_fini(&layer->recoveries);
 	apus_slab_fini(&layer->connections);
 	apus_tcp_demux_fini(&layer->demux);
 	apus_tcp_lender_close(layer->lender);

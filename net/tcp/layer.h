@@ -46,6 +46,14 @@ struct rte_mbuf;
  X(SYN_RETRANSMITS, "syn_retransmits")               \
  X(RTO, "rto")                                       \
  X(FAST_RETRANSMITS, "fast_retransmits")             \
+ X(TAIL_PROBES, "tail_probes")                       \
+ X(TAIL_PROBE_REPAIRS, "tail_probe_repairs")         \
+ X(LOST_RETRANSMITS, "lost_retransmits")             \
+ X(TIMEOUT_UNDOS, "timeout_undos")                   \
+ X(RECOVERY_UNDOS, "recovery_undos")                 \
+ X(REORDERINGS, "reorderings")                       \
+ X(DSACKS_IN, "dsacks_in")                           \
+ X(SACK_RENEGED, "sack_reneged")                     \
  X(PARTIAL_ACKS, "partial_acks")                     \
  X(DUPLICATE_ACKS, "duplicate_acks")                 \
  X(ZERO_WINDOW_PROBES, "zero_window_probes")         \
@@ -138,6 +146,7 @@ struct apus_tcp_layer {
 	struct apus_list listener_heads[APUS_TCP_LISTENER_HEADS]; /* by local port */
 	uint32_t alive;               /* connections in the demux, not in TIME-WAIT */
 	struct apus_slab connections; /* struct apus_tcp */
+	struct apus_slab recoveries;  /* struct apus_recovery, of those with data in flight */
 	struct apus_slab requests;    /* struct apus_tcp_request */
 	struct apus_slab time_waits;  /* struct apus_tcp_time_wait */
 	struct apus_tcp_time_wait *time_wait_oldest; /* a FIFO: all wait equally long */

@@ -344,7 +344,7 @@ static struct apus_tcp *make_connection(const struct apus_tcp_request *r, int64_
 	c->is_passive = true;
 	apus_tcp_enter(c, APUS_TCP_LISTEN);
 	apus_tcp_enter(c, APUS_TCP_SYN_RECEIVED);
-	c->snd.una = c->snd.rxt = r->iss;
+	c->snd.una = r->iss;
 	c->snd.nxt = r->iss + 1;
 	c->rcv.irs = r->irs;
 	c->rcv.nxt = c->rcv.acked = r->irs + 1;
@@ -384,8 +384,7 @@ static void request_complete(struct apus_tcp_request *r, struct apus_tcp_arrival
 	if (!c)
 		return; /* counted; as when the queue is full */
 	c->syn_resent = r->retries > 0;
-	c->is_timing = !r->retries;
-	c->rtt_at_ns = r->deadline_ns - APUS_RTT_RTO_INITIAL_NS;
+	c->syn_at_ns = r->retries ? 0 : r->deadline_ns - APUS_RTT_RTO_INITIAL_NS;
 	apus_tcp_demux_replace(&layer->demux, APUS_TCP_KIND_CONNECTION, c);
 	request_free(r);
 	complete(l, c, a);

@@ -21,13 +21,11 @@
 #include "net/ip/ipv4.h"
 #include "net/tcp/pmtu.h"
 #include "net/tcp/timestamp.h"
+#include "net/tcp/transmit.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <rte_ethdev.h>
-
-#define IPV4_HEADER_BYTES 20 /* apus_ipv4_output() makes no options */
-#define RUN_SEGMENTS_MAX  64 /* in one run: bounds the mbufs of its chain */
 
 /* ---- leaving ---- */
 
@@ -189,6 +187,16 @@ uint32_t apus_tcp_text_max(const struct apus_tcp *c)
 	return c->cc.mss - APUS_SEGMENT_SACK_HEAD_BYTES - blocks * APUS_SEGMENT_SACK_BYTES;
 }
 
+/* What is sent again is as long as it was: it carries the blocks that fit beside it. */
+static APUS_COLD void fit_sack(const struct apus_tcp *c, struct apus_segment *seg, uint32_t bytes)
+{
+	uint32_t room = c->cc.mss - apus_min(bytes, c->cc.mss);
+	uint32_t fit = room - apus_min(room, (uint32_t)APUS_SEGMENT_SACK_HEAD_BYTES);
+
+	if (bytes <= c->cc.mss) /* a run is cut so that they do */
+		seg->sack_count = (uint8_t)apus_min(seg->sack_count, fit / APUS_SEGMENT_SACK_BYTES);
+}
+
 struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 {
 	struct apus_segment seg = {
@@ -214,12 +222,16 @@ static void acknowledged(struct apus_tcp *c)
 		c->rcv.quick--;
 }
 
-/* Nothing was sent and every want stays: the timer runs output again, soon. */
+int apus_tcp_no_memory(struct apus_tcp *c, int64_t now_ns)
+{
+	c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
+	return -ENOBUFS;
+}
+
 static int no_mbuf(struct apus_tcp *c, int64_t now_ns)
 {
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MBUF);
-	c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
-	return -ENOBUFS;
+	return apus_tcp_no_memory(c, now_ns);
 }
 
 /* An ACK without text, at @seq. */
@@ -245,20 +257,21 @@ int apus_tcp_ack_now(struct apus_tcp *c, int64_t now_ns)
 	return send_ack(c, c->snd.nxt, now_ns);
 }
 
-/* What went out for the first time may be timed (RFC 6298 §3); what went out again ends that. */
-static void note_sent(struct apus_tcp *c, uint32_t seq, uint32_t end, uint32_t segments,
-		      int64_t now_ns)
+static void count_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes)
 {
-	if (apus_seq_lt(seq, c->snd.nxt)) {
-		c->layer->counters[APUS_TCP_COUNT_RETRANSMITS] += segments;
-		c->is_timing = false;
-	} else if (!c->is_timing) {
-		c->is_timing = true;
-		c->rtt_seq = seq;
-		c->rtt_at_ns = now_ns;
+	uint64_t *counters = c->layer->counters;
+	uint32_t segments = 1;
+
+	if (bytes > c->cc.mss) {
+		uint32_t full = apus_tcp_text_max(c);
+
+		segments = (bytes + full - 1) / full;
 	}
-	c->snd.nxt = apus_seq_max(c->snd.nxt, end);
-	c->sent_tick = apus_tcp_tick(now_ns);
+
+	counters[APUS_TCP_COUNT_BYTES_OUT] += bytes;
+	counters[APUS_TCP_COUNT_SEGMENTS_OUT] += segments - 1; /* one is counted below */
+	if (seq != c->snd.nxt)
+		counters[APUS_TCP_COUNT_RETRANSMITS] += segments;
 }
 
 /*
@@ -267,7 +280,7 @@ static void note_sent(struct apus_tcp *c, uint32_t seq, uint32_t end, uint32_t s
  */
 static uint32_t attach_text(struct apus_tcp *c, uint32_t offset, uint32_t bytes, struct rte_mbuf *m)
 {
-	uint32_t mss = apus_tcp_text_max(c);
+	uint32_t mss = bytes > c->cc.mss ? apus_tcp_text_max(c) : c->cc.mss;
 	bool spare = !(c->layer->link->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO);
 
 	while (bytes > mss) {
@@ -281,18 +294,11 @@ static uint32_t attach_text(struct apus_tcp *c, uint32_t offset, uint32_t bytes,
 	return apus_sndq_attach(&c->sndq, offset, bytes, m) ? 0 : bytes;
 }
 
-/*
- * @bytes of text from @seq on, a segment or a run of full ones, and the FIN behind them. An error
- * from below is a lost segment, and a reason to tell if all of them are lost.
- *
- * Return: bytes of text that left: fewer, in full segments, when mbufs are short; -ENOBUFS: none,
- * and nothing has changed.
- */
-static int64_t send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool fin, bool psh,
-			 int64_t now_ns)
+int64_t apus_tcp_send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool fin, bool psh,
+			   int64_t now_ns)
 {
 	struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
-	uint32_t left = bytes, full = apus_tcp_text_max(c), segments = 1;
+	uint32_t left = bytes;
 
 	if (!m)
 		return no_mbuf(c, now_ns);
@@ -303,22 +309,21 @@ static int64_t send_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes, bool 
 			return no_mbuf(c, now_ns);
 		}
 	}
-	if (bytes > full)
-		segments = (bytes + full - 1) / full;
 
 	struct apus_segment seg = apus_tcp_base_segment(c, seq, now_ns);
 
-	if (c->has_sack && c->rcvq.ooo)
+	if (c->has_sack && c->rcvq.ooo) {
 		put_sack(c, &seg, false); /* a run is many segments: each would report it */
+		fit_sack(c, &seg, bytes);
+	}
 	left -= bytes;
 	seg.fin = fin && !left;
 	seg.psh = psh && !left;
 	apus_ecn_dress(&c->snd.ecn, &seg, seq == c->snd.nxt && bytes);
 	acknowledged(c);
 	c->rcv.quick = 0; /* the application answers: from now on ACKs can ride on that */
-	note_sent(c, seq, seq + bytes + seg.fin, segments, now_ns);
-	c->layer->counters[APUS_TCP_COUNT_BYTES_OUT] += bytes;
-	c->layer->counters[APUS_TCP_COUNT_SEGMENTS_OUT] += segments - 1;
+	c->sent_tick = apus_tcp_tick(now_ns);
+	count_text(c, seq, bytes);
 
 	int rc = send_down(c->layer, m, &seg, now_ns);
 
@@ -373,9 +378,7 @@ static void output_syn(struct apus_tcp *c, int64_t now_ns)
 		apus_tcp_stamp(&seg, c->ts_offset, is_answer ? c->rcv.ts_recent : 0, now_ns);
 	set_addresses(&seg, &c->key);
 	c->want = 0;
-	c->is_timing = c->snd.nxt == c->snd.una; /* Karn: the first one only */
-	c->rtt_at_ns = now_ns;
-	c->rtt_seq = c->snd.una;
+	c->syn_at_ns = c->snd.nxt == c->snd.una ? now_ns : 0; /* Karn: the first one only */
 	if (c->snd.nxt != c->snd.una)
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_SYN_RETRANSMITS);
 	c->snd.nxt = c->snd.una + 1;
@@ -457,193 +460,19 @@ static void output_ack(struct apus_tcp *c, int64_t now_ns)
 		;
 }
 
-/* ---- text ---- */
-
-/* Bytes of SND.WND beyond @seq; none when the peer drew its window back (MUST-34). */
-static uint32_t usable_window(const struct apus_tcp *c, uint32_t seq)
-{
-	uint32_t edge = c->snd.una + c->snd.wnd;
-
-	return apus_seq_lt(seq, edge) ? edge - seq : 0;
-}
-
-/* The segment at SND.UNA, once more, outside the order (RFC 5681 §3.2, RFC 6582 §3.2). */
-static void output_lost(struct apus_tcp *c, int64_t now_ns)
-{
-	uint32_t bytes = apus_min(c->sndq.bytes, apus_tcp_text_max(c));
-	bool fin = apus_tcp_fin_due(c) && bytes == c->sndq.bytes &&
-		   c->snd.nxt == apus_tcp_text_end(c) + 1;
-
-	bytes = apus_min(bytes, c->snd.nxt - c->snd.una);
-	/* While all is being sent again it has its turn anyway. */
-	if ((bytes || fin) && c->snd.rxt == c->snd.nxt &&
-	    send_text(c, c->snd.una, bytes, fin, bytes == c->sndq.bytes, now_ns) < 0)
-		return;
-	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
-}
-
-/* What the two windows and the rules let go next. */
-struct allowance {
-	uint32_t bytes;    /* of text */
-	bool fin;          /* behind it */
-	bool psh;          /* the last for now */
-	bool cwnd_limited; /* the congestion window held something back */
-};
-
-/* The longest run of full segments: what one IPv4 packet can hold. */
-static uint32_t run_max(uint32_t full)
-{
-	uint32_t room = UINT16_MAX - IPV4_HEADER_BYTES - APUS_SEGMENT_HEADER_MAX;
-	uint32_t segments = apus_min(room / full, (uint32_t)RUN_SEGMENTS_MAX);
-
-	return apus_max(segments, 1U) * full;
-}
-
-/*
- * How much of @left bytes from @seq on goes as one run of full segments: what the windows let go of
- * them at once. What is sent again is sent as far as it was sent. The short piece at the end goes
- * along if there is no reason to hold it back. 0: what is next is to be looked at singly.
- */
-static uint32_t allow_run(const struct apus_tcp *c, uint32_t seq, uint32_t left, uint32_t usable)
-{
-	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc);
-	uint32_t full = apus_tcp_text_max(c), bytes;
-
-	/* CWR is said by one segment, not by each of a run. */
-	if (left < 2 * full || cwnd <= flight || c->snd.ecn.owes_cwr)
-		return 0;
-	bytes = apus_min(apus_min(left, usable), cwnd - flight);
-	if (seq != c->snd.nxt)
-		bytes = apus_min(bytes, c->snd.nxt - seq);
-	if (bytes < 2 * full)
-		return 0;
-	bytes = apus_min(bytes, run_max(full));
-	return bytes == left && c->is_nodelay && !c->is_corked ? bytes : bytes - bytes % full;
-}
-
-/*
- * RFC 9293 §3.8.6.2.1 (MUST-38), with Nagle's part (§3.7.4) if it is on, and RFC 5681 §3.1. What
- * was sent before goes again under the same windows; it is not held back for being small.
- */
-static struct allowance allow(const struct apus_tcp *c)
-{
-	uint32_t seq = c->snd.rxt, end = apus_tcp_text_end(c);
-	uint32_t left = apus_seq_lt(seq, end) ? end - seq : 0;
-	uint32_t flight = seq - c->snd.una, cwnd = apus_recovery_window(&c->recovery, &c->cc);
-	uint32_t usable = usable_window(c, seq), full = apus_tcp_text_max(c);
-	uint32_t run = allow_run(c, seq, left, usable);
-	uint32_t bytes = run ? run : apus_min(left, full);
-	bool fin = apus_tcp_fin_due(c) && bytes == left && apus_seq_leq(seq, end);
-	struct allowance a = {0};
-
-	if (!bytes && !fin)
-		return a;
-	if (usable < bytes + fin) { /* the peer's window cuts it short */
-		fin = fin && usable > bytes;
-		bytes = apus_min(bytes, usable);
-		if (!bytes && !fin)
-			return a;
-		/* (3): at least half of the largest window; (4): or the override timeout. */
-		if (bytes < left && bytes < full && bytes < c->snd.max_wnd / 2 &&
-		    !(c->want & APUS_TCP_WANT_FORCE) && seq == c->snd.nxt)
-			return a;
-	}
-	if (flight && flight + bytes > cwnd) {
-		a.cwnd_limited = true;
-		return a;
-	}
-	/* (2), Nagle: a short segment waits while anything is unacknowledged. */
-	if (!c->is_nodelay && bytes < full && flight && !fin && seq == c->snd.nxt)
-		return a;
-	/* A cork holds it back for longer: until the override timeout, one RTO (watch()). */
-	if (c->is_corked && bytes == left && bytes < full && !fin && seq == c->snd.nxt &&
-	    !(c->want & APUS_TCP_WANT_FORCE))
-		return a;
-	a.bytes = bytes;
-	a.fin = fin;
-	a.psh = bytes && (bytes == left || usable < bytes + full || flight + bytes + full > cwnd);
-	return a;
-}
-
-/* RFC 5681 §4.1: a window that was not used for an RTO says nothing about the path any more. */
-static void check_idle(struct apus_tcp *c, int64_t now_ns)
-{
-	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick;
-
-	/* No RTO is shorter than that: most of the time nothing need be computed. */
-	if (silent < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS) || c->snd.una != c->snd.nxt)
-		return;
-	if (apus_tcp_tick_ns(silent) > apus_rtt_rto_ns(&c->rtt))
-		apus_cc_idle_restart(&c->cc, now_ns);
-}
-
-/* What is to be sent, for the first time or again, ends here. */
-static uint32_t owed_end(const struct apus_tcp *c)
-{
-	return apus_tcp_text_end(c) + apus_tcp_fin_due(c);
-}
-
-static void output_text(struct apus_tcp *c, int64_t now_ns)
-{
-	struct allowance a = {0};
-
-	if (c->snd.rxt == owed_end(c))
-		return;
-	check_idle(c, now_ns);
-	apus_tcp_follow_path(c, now_ns);
-	while (c->snd.rxt != owed_end(c)) {
-		a = allow(c);
-		if (!a.bytes && !a.fin)
-			break;
-		if (c->snd.una == c->snd.nxt)
-			c->progress_tick = apus_tcp_tick(now_ns);
-
-		int64_t sent = send_text(c, c->snd.rxt, a.bytes, a.fin, a.psh, now_ns);
-
-		if (sent < 0)
-			break;
-		c->snd.rxt += (uint32_t)sent + (a.fin && sent == a.bytes);
-		c->want &= (uint8_t)~APUS_TCP_WANT_FORCE;
-	}
-	apus_cc_sent(&c->cc, c->snd.una, c->snd.rxt, a.cwnd_limited);
-}
-
-/*
- * RFC 6298 (5.1): the timer runs while anything is in flight. Else, while something waits for the
- * peer's window, it counts to the next probe (RFC 9293 §3.8.6.1).
- */
-static void watch(struct apus_tcp *c, int64_t now_ns)
-{
-	bool in_flight = c->snd.una != c->snd.nxt;
-	bool waits = c->snd.rxt != owed_end(c);
-
-	if (c->rexmit_at_ns != APUS_NEVER)
-		return;
-	if (!in_flight && !waits) {
-		/* A writer who found no mbuf waits, and no ACK will come that wakes him. */
-		if (!apus_waitq_empty(&c->writers))
-			c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
-		return;
-	}
-	c->is_persisting = !in_flight || !c->snd.wnd;
-	if (c->is_persisting && !in_flight)
-		c->progress_tick = apus_tcp_tick(now_ns);
-	apus_tcp_restart_rexmit(c, now_ns);
-}
+/* ---- all of it ---- */
 
 static void output_synchronized(struct apus_tcp *c, int64_t now_ns)
 {
 	output_stretch_acks(c, now_ns);
 	if (c->rcv.duplicates)
 		output_duplicate_acks(c, now_ns);
-	if (c->want & APUS_TCP_WANT_RETRANSMIT)
-		output_lost(c, now_ns);
-	output_text(c, now_ns);
+	apus_tcp_transmit(c, now_ns);
 	if (c->want & APUS_TCP_WANT_PROBE) /* TCP.md §2: SND.UNA-1, no text, ACK only */
 		(void)send_ack(c, c->snd.una - 1, now_ns);
 	c->want &= (uint8_t) ~(APUS_TCP_WANT_PROBE | APUS_TCP_WANT_FORCE);
 	output_ack(c, now_ns);
-	watch(c, now_ns);
+	apus_tcp_watch(c, now_ns);
 }
 
 void apus_tcp_output(struct apus_tcp *c, int64_t now_ns)

@@ -20,6 +20,7 @@
 #include "net/tcp/pmtu.h"
 
 #include "net/ip/ipv4.h"
+#include "net/tcp/transmit.h"
 
 #define HEADERS_BYTES   40 /* IPv4 and TCP, without options: RFC 9293 §3.7.1 */
 #define MTU_LEAST       (APUS_TCP_MSS_LEAST_ICMP + HEADERS_BYTES)
@@ -55,9 +56,7 @@ static void lower(struct apus_tcp *c, uint32_t mss)
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_MSS_LOWERED);
 	apus_cc_set_mss(&c->cc, mss);
 	c->is_path_small = true;
-	c->snd.rxt = c->snd.una;
-	c->is_timing = false;
-	apus_tcp_mark(c);
+	apus_tcp_resegment(c);
 }
 
 void apus_tcp_too_big(struct apus_tcp *c, uint16_t mtu, int64_t now_ns)

@@ -12,6 +12,7 @@
 #include "net/tcp/pmtu.h"
 #include "net/tcp/reno.h"
 #include "net/tcp/timestamp.h"
+#include "net/tcp/transmit.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -55,6 +56,28 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 	return c;
 }
 
+int apus_tcp_recovery_open(struct apus_tcp *c)
+{
+	struct apus_recovery *r = apus_slab_get(&c->layer->recoveries);
+
+	if (!r) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MEMORY);
+		return -ENOMEM;
+	}
+	apus_recovery_init(r, &c->cc, apus_shard_heap(c->layer->shard), &c->kept);
+	c->recovery = r;
+	return 0;
+}
+
+void apus_tcp_recovery_close(struct apus_tcp *c)
+{
+	if (!c->recovery)
+		return;
+	apus_recovery_fini(c->recovery, &c->cc, &c->kept);
+	apus_slab_put(&c->layer->recoveries, c->recovery);
+	c->recovery = NULL;
+}
+
 void apus_tcp_destroy(struct apus_tcp *c)
 {
 	apus_must_op(c->holds, ==, 0);
@@ -62,6 +85,7 @@ void apus_tcp_destroy(struct apus_tcp *c)
 	apus_must(apus_waitq_empty(&c->readers) && apus_waitq_empty(&c->writers));
 	apus_timer_cancel(&c->timer);
 	apus_list_remove(&c->link);
+	apus_tcp_recovery_close(c);
 	apus_rcvq_fini(&c->rcvq);
 	apus_sndq_fini(&c->sndq);
 	apus_slab_put(&c->layer->connections, c);
@@ -110,6 +134,7 @@ void apus_tcp_delete(struct apus_tcp *c, int error)
 	if (!c->error)
 		c->error = (int16_t)error;
 	c->want = 0;
+	apus_tcp_recovery_close(c);
 	apus_sndq_fini(&c->sndq);
 	if (error && !c->is_lent)
 		apus_rcvq_fini(&c->rcvq);
@@ -166,15 +191,12 @@ void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer, int
 void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 {
 	apus_tcp_enter(c, APUS_TCP_ESTABLISHED);
-	if (c->is_timing) /* the SYN's round trip; Karn: not if it went out twice */
-		apus_rtt_sample(&c->rtt, now_ns - c->rtt_at_ns);
-	c->is_timing = false;
+	if (c->syn_at_ns) /* the SYN's round trip; Karn: not if it went out twice */
+		apus_rtt_sample(&c->rtt, now_ns - c->syn_at_ns);
 	apus_rtt_handshake_done(&c->rtt, c->syn_resent);
 	c->retries = 0;
-	c->snd.rxt = c->snd.una;
 	c->rexmit_at_ns = APUS_NEVER;
 	apus_cc_init(&c->cc, &apus_reno, c->cc.mss, c->snd.una);
-	apus_recovery_init(&c->recovery);
 	if (c->syn_resent)
 		apus_cc_handshake_lost(&c->cc);
 	c->snd.ecn.marks_all = c->snd.ecn.is_on && c->cc.type->flags & APUS_CC_NEEDS_ECN;
@@ -184,6 +206,21 @@ void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 		apus_tcp_enter(c, APUS_TCP_FIN_WAIT_1);
 	apus_waitq_wake_all(&c->writers, 0);
 	apus_tcp_mark(c);
+}
+
+/* What is in flight has records, and what has records is in flight. */
+static void check_flight(const struct apus_tcp *c)
+{
+	const struct apus_flight *f = &c->recovery->flight;
+
+	if (!c->recovery) {
+		apus_must_op(c->snd.una, ==, c->snd.nxt);
+		return;
+	}
+	apus_recovery_check(c->recovery);
+	apus_must_op(apus_flight_bytes(f), ==, c->snd.nxt - c->snd.una);
+	if (apus_flight_count(f))
+		apus_must_op(apus_flight_at(f, f->head)->seq, ==, c->snd.una);
 }
 
 /* What must be true of a connection whose handshake is over. */
@@ -196,18 +233,18 @@ static void check_synchronized(const struct apus_tcp *c)
 	apus_must_op(c->cc.mss, >=, apus_tcp_path_mss(c, APUS_TCP_MSS_LEAST));
 	apus_must(apus_seq_leq(c->rcv.acked, c->rcv.nxt));
 	apus_must_op(c->rcvq.bytes, <=, APUS_TCP_RCV_BUFFER_BYTES + (1U << APUS_TCP_WINDOW_SCALE));
-	/* What is in flight is watched by a timer. */
-	if (c->snd.una != c->snd.nxt && !c->is_marked)
-		apus_must(c->rexmit_at_ns != APUS_NEVER);
+	/* What is in flight, or waits, is watched by a timer; nothing else is. */
+	if (!c->is_marked)
+		apus_must_op(c->rexmit_at_ns != APUS_NEVER, ==,
+			     c->snd.nxt != end + apus_tcp_fin_due(c) || c->snd.una != c->snd.nxt);
 	apus_cc_check(&c->cc);
-	apus_recovery_check(&c->recovery);
+	check_flight(c);
 }
 
 void apus_tcp_check(const struct apus_tcp *c)
 {
 	apus_must_op(c->state, <, APUS_TCP_STATES);
-	apus_must(apus_seq_leq(c->snd.una, c->snd.rxt));
-	apus_must(apus_seq_leq(c->snd.rxt, c->snd.nxt));
+	apus_must(apus_seq_leq(c->snd.una, c->snd.nxt));
 	apus_must_op(c->snd.wscale, <=, APUS_SEGMENT_WSCALE_MAX);
 	if (c->state == APUS_TCP_CLOSED) {
 		apus_must(!c->in_demux);

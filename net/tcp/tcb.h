@@ -9,11 +9,11 @@
  *
  * Sequence space, once the handshake is over:
  *
- *	snd.una           snd.rxt            snd.nxt        una + sndq.bytes
- *	   |--- in flight ---|--- to be sent ---|--- never sent ---|[FIN]
- *	                           again
+ *	snd.una         snd.nxt        una + sndq.bytes
+ *	   |--- in flight ---|--- never sent ---|[FIN]
  *
- * snd.rxt == snd.nxt except after a timeout, when all that is in flight counts as lost.
+ * What is in flight has records (flight.h), from SND.UNA to SND.NXT without a gap; what of it is
+ * lost, and is to be sent again, they tell.
  */
 #ifndef APUS_NET_TCP_TCB_H
 #define APUS_NET_TCP_TCB_H
@@ -39,7 +39,7 @@ enum apus_tcp_want {
 	APUS_TCP_WANT_SYN = 1 << 0,        /* (re)send our SYN or SYN-ACK */
 	APUS_TCP_WANT_ACK_NOW = 1 << 1,    /* an ACK leaves in this turn */
 	APUS_TCP_WANT_ACK_SOON = 1 << 2,   /* an ACK leaves with data, or within 40 ms */
-	APUS_TCP_WANT_RETRANSMIT = 1 << 3, /* the segment at SND.UNA, once, at once */
+	APUS_TCP_WANT_TAIL_PROBE = 1 << 3, /* a tail loss probe (RFC 8985 §7.3) */
 	APUS_TCP_WANT_PROBE = 1 << 4, /* a bare segment at SND.UNA - 1: window probe, keepalive */
 	APUS_TCP_WANT_FORCE = 1 << 5, /* send into a small window, against SWS avoidance */
 };
@@ -66,7 +66,6 @@ struct apus_tcp {
 	bool is_released : 1;     /* the user closed it: nobody will read */
 	bool is_nodelay : 1;      /* no Nagle */
 	bool is_persisting : 1;   /* rexmit_at_ns is a window probe's, not a retransmission's */
-	bool is_timing : 1;       /* rtt_seq and rtt_at_ns are a sample under way */
 	bool is_reading : 1;      /* a task is in a read */
 	bool is_writing : 1;      /* a task is in a write or a connect */
 	bool is_close_queued : 1; /* CLOSE was called in SYN-RECEIVED */
@@ -83,7 +82,6 @@ struct apus_tcp {
 	/* RFC 9293 §3.3.1, with its names. */
 	struct {
 		uint32_t una, nxt, wnd, wl1, wl2;
-		uint32_t rxt;        /* next to be sent, again or for the first time; <= nxt */
 		uint32_t max_wnd;    /* largest SND.WND seen */
 		uint32_t acked;      /* bytes that were acknowledged, at most 2^32 - 1 */
 		uint8_t wscale;      /* Snd.Wind.Shift of RFC 7323 */
@@ -104,14 +102,13 @@ struct apus_tcp {
 	} rcv;
 
 	/* Deadlines; the timer is armed for the earliest, and late is found out when it fires. */
-	int64_t rexmit_at_ns; /* retransmission or window probe */
+	int64_t rexmit_at_ns; /* SYN, RTO, tail loss probe, reordering timer, or window probe */
 	int64_t ack_at_ns;    /* delayed ACK; or the next try after there was no mbuf */
 	int64_t idle_at_ns;   /* keepalive; or the end of FIN-WAIT-2 */
-	int64_t rtt_at_ns;    /* when rtt_seq was sent */
-	uint32_t rtt_seq;
-	uint32_t ts_offset;     /* TSval is the clock's milliseconds and this */
-	uint32_t heard_tick;    /* anything acceptable came */
-	uint32_t sent_tick;     /* text or FIN went out */
+	struct apus_recovery *recovery; /* records and all about loss; NULL: idle for an RTO */
+	uint32_t ts_offset;             /* TSval is the clock's milliseconds and this */
+	uint32_t heard_tick;            /* anything acceptable came */
+	uint32_t sent_tick;             /* text or FIN went out */
 	uint32_t progress_tick; /* SND.UNA moved, or there began to be something to acknowledge */
 	uint8_t retries;        /* retransmissions or window probes without an answer */
 	uint8_t keepalive_sent; /* keepalive probes without an answer */
@@ -122,7 +119,6 @@ struct apus_tcp {
 	int16_t error;            /* negative errno that ended it; 0: none */
 	int16_t soft_error;       /* what ICMP or routing said last; told if it ends in a timeout */
 	uint32_t early_fin_seq;   /* of a FIN that came too early */
-	uint32_t ecn_seq;         /* SND.NXT when ECE last made the window smaller */
 	uint32_t challenge_tick;  /* no challenge ACK before */
 	uint32_t keepalive_ticks; /* option; 0: off */
 	uint32_t keepalive_interval_ticks; /* option */
@@ -135,7 +131,8 @@ struct apus_tcp {
 	struct apus_waitq writers; /* and who waits for the handshake */
 	struct apus_rtt rtt;
 	struct apus_cc cc;
-	struct apus_recovery recovery;
+	int64_t syn_at_ns;              /* when our SYN was sent; 0: twice, or nobody knows */
+	struct apus_recovery_kept kept; /* of `recovery`, while there is none */
 	struct apus_rcvq rcvq;
 	struct apus_sndq sndq;
 };
@@ -204,10 +201,8 @@ void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a);
 
 /** apus_tcp_take_ack - SND.UNA < SEG.ACK =< SND.NXT: forget what arrived, learn from it. Return: our FIN is acknowledged now */
 bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
-/** apus_tcp_take_same_ack - SEG.ACK = SND.UNA: a duplicate, by RFC 5681's definition, or nothing */
+/** apus_tcp_take_same_ack - SEG.ACK = SND.UNA: what it says of losses, if anything */
 void apus_tcp_take_same_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
-/** apus_tcp_sample - what congestion control is told of this moment; nothing was delivered */
-struct apus_cc_sample apus_tcp_sample(const struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_take_ece - the peer tells of congestion: the window shrinks, once for each window of text (RFC 3168 §6.1.2) */
 void apus_tcp_take_ece(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_take_window - SND.WND <- SEG.WND, SND.WL1 <- SEG.SEQ, SND.WL2 <- SEG.ACK */
@@ -220,8 +215,6 @@ void apus_tcp_output(struct apus_tcp *c, int64_t now_ns);
 struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns);
 /** apus_tcp_ack_now - an ACK of RCV.NXT, at once. Return: 0, -ENOBUFS */
 int apus_tcp_ack_now(struct apus_tcp *c, int64_t now_ns);
-/** apus_tcp_text_max - bytes of text that fit into the next segment, beside its SACK blocks (RFC 6691 §2) */
-uint32_t apus_tcp_text_max(const struct apus_tcp *c);
 /** apus_tcp_send_abort - <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, at once */
 void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_send_reset - answer @seg with a reset in the right form (RFC 9293 §3.10.7.1) */
@@ -238,8 +231,6 @@ uint32_t apus_tcp_window_grow(const struct apus_tcp *c);
 void apus_tcp_timer_fired(struct apus_work *work);
 /** apus_tcp_arm - see that the timer fires at the earliest deadline */
 void apus_tcp_arm(struct apus_tcp *c);
-/** apus_tcp_restart_rexmit - (RFC 6298 (5.1), (5.3)) one RTO from now */
-void apus_tcp_restart_rexmit(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_start_idle - keepalive, or the end of FIN-WAIT-2 */
 void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns);
 

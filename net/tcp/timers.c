@@ -37,6 +37,7 @@
  * to be found out when the timer fires early; so an ACK only writes a number.
  */
 #include "net/tcp/pmtu.h"
+#include "net/tcp/transmit.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -56,18 +57,22 @@ static uint32_t syn_retries_max(const struct apus_tcp *c)
 					     : APUS_TCP_SYN_ACK_RETRIES;
 }
 
+int64_t apus_tcp_user_limit_ns(const struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t waited = apus_tcp_tick(now_ns) - c->progress_tick;
+	uint32_t left = c->user_timeout_ticks - apus_min(waited, c->user_timeout_ticks);
+
+	return now_ns + apus_tcp_tick_ns(left + 1);
+}
+
 void apus_tcp_restart_rexmit(struct apus_tcp *c, int64_t now_ns)
 {
 	int64_t span_ns =
 		apus_tcp_synchronized(c->state) ? apus_rtt_rto_ns(&c->rtt) : syn_interval_ns(c);
 
-	if (c->user_timeout_ticks) {
-		uint32_t waited = apus_tcp_tick(now_ns) - c->progress_tick;
-		uint32_t left = c->user_timeout_ticks - apus_min(waited, c->user_timeout_ticks);
-
-		span_ns = apus_min(span_ns, apus_tcp_tick_ns(left + 1));
-	}
 	c->rexmit_at_ns = now_ns + span_ns;
+	if (c->user_timeout_ticks)
+		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, apus_tcp_user_limit_ns(c, now_ns));
 }
 
 void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns)
@@ -118,7 +123,7 @@ static void syn_timeout(struct apus_tcp *c, int64_t now_ns)
 
 static void window_probe_timeout(struct apus_tcp *c, int64_t now_ns)
 {
-	if (c->snd.wnd) { /* it is open, but small */
+	if (c->snd.wnd && (c->recovery || !apus_tcp_recovery_open(c))) { /* open, but small */
 		c->want |= APUS_TCP_WANT_FORCE;
 		apus_tcp_mark(c);
 		return;
@@ -129,7 +134,16 @@ static void window_probe_timeout(struct apus_tcp *c, int64_t now_ns)
 		return;
 	}
 	if (c->retries >= APUS_TCP_DATA_RETRIES) {
+		if (c->snd.wnd) /* the peer has done nothing wrong and hears nothing: tell it */
+			apus_tcp_send_abort(c, now_ns);
 		give_up(c);
+		return;
+	}
+	if (c->snd.wnd) { /* open; but there has been no memory to send anything, for all this time */
+		c->retries++;
+		apus_rtt_backoff(&c->rtt);
+		apus_tcp_restart_rexmit(c, now_ns);
+		apus_tcp_mark(c);
 		return;
 	}
 	c->retries++; /* until any answer comes (MUST-37) */
@@ -148,18 +162,34 @@ static void data_timeout(struct apus_tcp *c, int64_t now_ns)
 	}
 	c->retries++;
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_RTO);
-
-	struct apus_cc_sample news = apus_tcp_sample(c, now_ns);
-
-	apus_recovery_timeout(&c->recovery, &c->cc, &news);
-	c->snd.rxt = c->snd.una;
+	apus_tcp_note_events(c, apus_recovery_timeout(c->recovery, &c->cc, &c->rtt, c->snd.nxt,
+						      c->retries > 1, now_ns));
 	c->snd.ecn.owes_cwr = c->snd.ecn.is_on;
-	c->is_timing = false;
-	c->want &= (uint8_t)~APUS_TCP_WANT_RETRANSMIT;
+	c->want &= (uint8_t)~APUS_TCP_WANT_TAIL_PROBE;
 	apus_tcp_black_hole(c, now_ns);
-	apus_rtt_backoff(&c->rtt);          /* RFC 6298 (5.5) */
-	apus_tcp_restart_rexmit(c, now_ns); /* (5.6) */
-	apus_tcp_mark(c);
+	apus_rtt_backoff(&c->rtt); /* RFC 6298 (5.5); (5.6): output arms it */
+}
+
+/* The timer of what is in flight: whichever of the three it was. */
+static void flight_timeout(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_recovery *r = c->recovery;
+	unsigned int events;
+
+	apus_tcp_mark(c); /* output sets the next deadline */
+	if (r->reorder_at_ns <= now_ns) {
+		events = apus_recovery_reorder_timeout(r, &c->cc, &c->rtt, c->snd.nxt, now_ns);
+		if (events & APUS_RECOVERY_RENEGED)
+			data_timeout(c, now_ns);
+		else
+			apus_tcp_note_events(c, events);
+	} else if (r->probe_at_ns <= now_ns) {
+		r->probe_at_ns = APUS_NEVER;
+		r->rto_from_ns = now_ns; /* RFC 8985 §7.3: also if there is no mbuf for it */
+		c->want |= APUS_TCP_WANT_TAIL_PROBE;
+	} else if (r->rto_from_ns + apus_rtt_rto_ns(&c->rtt) <= now_ns) {
+		data_timeout(c, now_ns);
+	}
 }
 
 static void rexmit_fired(struct apus_tcp *c, int64_t now_ns)
@@ -172,7 +202,7 @@ static void rexmit_fired(struct apus_tcp *c, int64_t now_ns)
 	else if (c->is_persisting || !c->snd.wnd)
 		window_probe_timeout(c, now_ns);
 	else if (c->snd.una != c->snd.nxt)
-		data_timeout(c, now_ns);
+		flight_timeout(c, now_ns);
 }
 
 static void ack_fired(struct apus_tcp *c)
@@ -230,6 +260,23 @@ static void idle_fired(struct apus_tcp *c, int64_t now_ns)
 	}
 }
 
+/*
+ * What is kept for the sake of data in flight is given back when there was none for an RTO. The
+ * timer that was armed for that data is still armed when it is acknowledged: it ends up here.
+ */
+static void forget_recovery(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick;
+	uint32_t span = apus_tcp_tick(apus_rtt_rto_ns(&c->rtt)) + 1;
+
+	if (!c->recovery || c->snd.una != c->snd.nxt)
+		return;
+	if (silent > span)
+		apus_tcp_recovery_close(c);
+	else
+		apus_timer_arm(&c->timer, now_ns + apus_tcp_tick_ns(span - silent + 1));
+}
+
 void apus_tcp_timer_fired(struct apus_work *work)
 {
 	struct apus_tcp *c = apus_container_of(apus_timer_of(work), struct apus_tcp, timer);
@@ -241,6 +288,8 @@ void apus_tcp_timer_fired(struct apus_work *work)
 		rexmit_fired(c, now_ns);
 	if (c->idle_at_ns <= now_ns)
 		idle_fired(c, now_ns);
-	if (c->state != APUS_TCP_CLOSED)
+	if (c->state != APUS_TCP_CLOSED) {
+		forget_recovery(c, now_ns);
 		apus_tcp_arm(c);
+	}
 }

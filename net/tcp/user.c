@@ -72,7 +72,7 @@ int apus_tcp_call_open_from(struct apus_tcp_layer *layer, struct apus_endpoint l
 	layer->alive++;
 	apus_tcp_hold(c);
 	/* SND.UNA to ISS; SND.NXT becomes ISS+1 when the SYN leaves, at the end of this turn. */
-	c->snd.una = c->snd.rxt = c->snd.nxt = iss;
+	c->snd.una = c->snd.nxt = iss;
 	apus_tcp_enter(c, APUS_TCP_SYN_SENT);
 	c->want |= APUS_TCP_WANT_SYN;
 	apus_tcp_mark(c);

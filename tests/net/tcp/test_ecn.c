@@ -289,15 +289,18 @@ static void echo_shrinks_the_window_once_in_each(void **state)
 	before = p->c->cc.cwnd_bytes;
 	send_ack(una + 1460, true);
 	after = p->c->cc.cwnd_bytes;
-	assert_true(after < before);
-	assert_int_equal(after, p->c->cc.ssthresh_bytes);
+	assert_true(after < before); /* by PRR, until the end of the window */
+	assert_true(p->c->cc.ssthresh_bytes < before);
 	send_ack(una + 2 * 1460, true);
 	send_ack(una + 3 * 1460, true);
 	assert_true(p->c->cc.cwnd_bytes <= after + 1460);
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_ECN_REDUCTIONS), 1);
 	write_segments(5);
 	send_ack(una + 10 * 1460, false);
-	send_ack(una + 11 * 1460, true); /* beyond what was in flight then */
+	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_ECN_REDUCTIONS), 1);
+	send_ack(una + 11 * 1460, false); /* beyond what was in flight then */
+	assert_int_equal(p->c->cc.cwnd_bytes, p->c->cc.ssthresh_bytes);
+	send_ack(una + 12 * 1460, true);
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_ECN_REDUCTIONS), 2);
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_RETRANSMITS), 0);
 }
@@ -327,7 +330,7 @@ static void timeout_is_told_by_cwr_on_new_text(void **state)
 	established();
 	write_segments(1);
 	peer_forget(p);
-	peer_wait(p, 2 * APUS_SEC);
+	peer_wait(p, APUS_SEC);
 	assert_true(p->heard_count > 0);
 	for (uint32_t i = 0; i < p->heard_count; i++)
 		assert_false(p->heard[i].seg.cwr);

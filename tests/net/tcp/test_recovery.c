@@ -1,613 +1,701 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/net/tcp/test_recovery.c: the window of NewReno, and fast retransmit and recovery around it,
- * with the numbers worked out by hand from RFC 5681, RFC 6582 and RFC 3042.
+ * tests/net/tcp/test_recovery.c: loss recovery against ACKs made by hand: what is marked lost, when,
+ * what the window is then, and what is taken back; then random ACKs, honest and hostile.
  */
 #include "tests/runtime/base_test.h"
 
 #include "net/tcp/recovery.h"
 #include "net/tcp/reno.h"
 
-#define MSS 1000
-#define UNA 0xfffff000U /* near the wrap */
+#define MSS    1000U
+#define RTT_NS (100 * APUS_MS)
 
-struct sender {
+static struct sender {
+	struct apus_heap heap;
 	struct apus_cc cc;
+	struct apus_rtt rtt;
 	struct apus_recovery r;
-};
+	int64_t now_ns;
+	uint32_t base, una, nxt; /* base: what tests count segments from */
+	bool has_sack, has_more;
+	unsigned int events; /* of all since they were looked at */
+} t;
 
-static void check(const struct sender *t)
+static uint32_t seq(uint32_t segment)
 {
-	apus_cc_check(&t->cc);
-	apus_recovery_check(&t->r);
+	return t.base + segment * MSS;
 }
 
-static struct sender fresh(void)
+static void begin(bool has_sack, uint32_t cwnd_segments)
 {
-	struct sender t;
+	struct apus_recovery_kept kept = {0};
 
-	apus_cc_init(&t.cc, &apus_reno, MSS, UNA);
-	apus_recovery_init(&t.r);
-	check(&t);
-	return t;
+	memset(&t, 0, sizeof(t));
+	assert_int_equal(apus_heap_init(&t.heap), 0);
+	t.now_ns = APUS_SEC;
+	t.base = t.una = t.nxt = 0xffffc000U; /* near the wrap */
+	t.has_sack = has_sack;
+	apus_rtt_init(&t.rtt);
+	apus_rtt_sample(&t.rtt, RTT_NS);
+	apus_cc_init(&t.cc, &apus_reno, MSS, t.una);
+	t.cc.cwnd_bytes = cwnd_segments * MSS;
+	apus_recovery_init(&t.r, &t.cc, &t.heap, &kept);
+	apus_min_rtt_sample(&t.r.rack.min_rtt, RTT_NS, t.now_ns);
 }
 
-/* In congestion avoidance with this window. */
-static struct sender avoiding(uint32_t cwnd_bytes)
+static void finish(void)
 {
-	struct sender t = fresh();
+	struct apus_recovery_kept kept;
 
-	t.cc.cwnd_bytes = cwnd_bytes;
-	t.cc.ssthresh_bytes = 2 * MSS;
-	return t;
+	apus_recovery_fini(&t.r, &t.cc, &kept);
+	assert_int_equal(t.heap.live, 0);
+	apus_heap_fini(&t.heap);
 }
 
-static uint32_t window(const struct sender *t)
+static void wait_ns(int64_t ns)
 {
-	return apus_recovery_window(&t->r, &t->cc);
+	t.now_ns += ns;
 }
 
-static enum apus_recovery_act acked(struct sender *t, uint32_t ack, uint32_t bytes, uint32_t flight)
+static void send_new(uint32_t segments)
 {
-	struct apus_cc_sample s = {
-		.una = ack,
-		.nxt = ack + flight,
-		.acked_bytes = bytes,
-		.flight_bytes = flight,
-		.prior_flight_bytes = flight + bytes,
-		.rtt_ns = -1,
-	};
-	enum apus_recovery_act act = apus_recovery_acked(&t->r, &t->cc, &s);
-
-	check(t);
-	return act;
+	assert_int_equal(apus_flight_reserve(&t.r.flight, segments), 0);
+	apus_recovery_sent(&t.r, t.nxt, t.nxt + segments * MSS, MSS, t.now_ns);
+	t.nxt += segments * MSS;
+	apus_cc_sent(&t.cc, t.una, t.nxt, true);
 }
 
-static struct apus_cc_sample nothing(uint32_t una, uint32_t nxt)
+static void take(struct apus_recovery_ack ack)
 {
-	return (struct apus_cc_sample){
-		.una = una,
-		.nxt = nxt,
-		.flight_bytes = nxt - una,
-		.prior_flight_bytes = nxt - una,
-		.rtt_ns = -1,
-	};
+	ack.now_ns = t.now_ns;
+	ack.nxt = t.nxt;
+	ack.has_sack = t.has_sack;
+	ack.has_more = t.has_more;
+	t.una = ack.una;
+	t.events |= apus_recovery_acked(&t.r, &t.cc, &t.rtt, &ack);
+	apus_recovery_check(&t.r);
+	apus_cc_check(&t.cc);
+	assert_int_equal(apus_flight_bytes(&t.r.flight), t.nxt - t.una);
 }
 
-static enum apus_recovery_act duplicate(struct sender *t, uint32_t una, uint32_t nxt)
+static void ack(uint32_t segment)
 {
-	struct apus_cc_sample s = nothing(una, nxt);
-
-	return apus_recovery_duplicate(&t->r, &t->cc, &s);
+	take((struct apus_recovery_ack){.una = seq(segment),
+					.is_duplicate = seq(segment) == t.una});
 }
 
-static void timeout(struct sender *t, uint32_t una, uint32_t nxt)
+/* An ACK of what was acknowledged, and one block. */
+static void sack(uint32_t from, uint32_t to)
 {
-	struct apus_cc_sample s = nothing(una, nxt);
+	struct apus_segment_sack block = {seq(from), seq(to)};
 
-	apus_recovery_timeout(&t->r, &t->cc, &s);
+	take((struct apus_recovery_ack){
+		.una = t.una, .sack = &block, .sack_count = 1, .is_duplicate = true});
 }
 
-/* `n` duplicate ACKs. Return: what the last one asks for; the others must ask for nothing. */
-static enum apus_recovery_act duplicates(struct sender *t, uint32_t una, uint32_t nxt, uint32_t n)
+static void ack_with(uint32_t una, uint32_t from, uint32_t to)
 {
-	enum apus_recovery_act act = APUS_RECOVERY_NOTHING;
+	struct apus_segment_sack block = {seq(from), seq(to)};
 
-	for (uint32_t i = 0; i < n; i++) {
-		assert_int_equal(act, APUS_RECOVERY_NOTHING);
-		act = duplicate(t, una, nxt);
-		check(t);
+	take((struct apus_recovery_ack){.una = seq(una), .sack = &block, .sack_count = 1});
+}
+
+static void ack_echoing(uint32_t una, int64_t sent_ns)
+{
+	take((struct apus_recovery_ack){.una = seq(una), .has_echo = true, .echo_ns = sent_ns});
+}
+
+static void timeout(bool is_again)
+{
+	t.events |= apus_recovery_timeout(&t.r, &t.cc, &t.rtt, t.nxt, is_again, t.now_ns);
+	apus_recovery_check(&t.r);
+}
+
+/* Send again what the window allows. Return: segments. */
+static uint32_t resend(void)
+{
+	struct apus_flight_record *r;
+	uint32_t n = 0;
+
+	while ((r = apus_flight_next_lost(&t.r.flight)) && !t.r.holds_back) {
+		if (!t.r.is_forced && apus_recovery_pipe(&t.r) + r->end - r->seq > t.cc.cwnd_bytes)
+			break;
+		apus_recovery_resent(&t.r, r, t.now_ns);
+		n++;
 	}
-	return act;
+	apus_recovery_check(&t.r);
+	return n;
 }
 
-/* ---- growth ---- */
-
-static void new_connection_may_send_ten_segments(void **state)
+static uint32_t lost_segments(void)
 {
-	struct sender t = fresh();
+	return t.r.flight.lost_bytes / MSS;
+}
 
-	assert_int_equal(window(&t), 10 * MSS);
+static uint32_t pipe_segments(void)
+{
+	return apus_recovery_pipe(&t.r) / MSS;
+}
+
+static bool is_lost(uint32_t segment)
+{
+	uint32_t at = apus_flight_find(&t.r.flight, seq(segment));
+
+	return at != t.r.flight.tail && apus_flight_at(&t.r.flight, at)->marks & APUS_FLIGHT_LOST;
+}
+
+/* ---- with SACK: RFC 8985 ---- */
+
+static void third_sacked_segment_makes_the_first_lost(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(1, 2);
+	assert_int_equal(t.r.state, APUS_RECOVERY_DISORDER);
+	sack(1, 3);
+	assert_int_equal(lost_segments(), 0);
+	sack(1, 4);
+	assert_int_equal(t.r.state, APUS_RECOVERY_FAST);
+	assert_int_equal(lost_segments(), 1);
+	assert_true(is_lost(0));
+	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS);
+	assert_int_equal(resend(), 1);
+	finish();
+}
+
+static void one_sacked_segment_makes_it_lost_a_quarter_rtt_later(void **state)
+{
+	begin(true, 10);
+	send_new(2);
+	wait_ns(RTT_NS);
+	sack(1, 2);
+	assert_int_equal(lost_segments(), 0);
+	assert_int_equal(t.r.reorder_at_ns, t.now_ns + RTT_NS / 4 + APUS_RACK_TIMER_NS);
+	wait_ns(RTT_NS / 4 + APUS_RACK_TIMER_NS);
+	t.events |= apus_recovery_reorder_timeout(&t.r, &t.cc, &t.rtt, t.nxt, t.now_ns);
+	assert_int_equal(t.r.state, APUS_RECOVERY_FAST);
+	assert_true(is_lost(0));
+	assert_true(t.events & APUS_RECOVERY_BEGAN);
+	finish();
+}
+
+static void many_losses_in_one_window_are_found_by_one_ack(void **state)
+{
+	struct apus_segment_sack blocks[3];
+
+	begin(true, 20);
+	send_new(20);
+	wait_ns(RTT_NS);
+	blocks[0] = (struct apus_segment_sack){seq(15), seq(20)};
+	blocks[1] = (struct apus_segment_sack){seq(10), seq(13)};
+	blocks[2] = (struct apus_segment_sack){seq(3), seq(5)};
+	take((struct apus_recovery_ack){.una = seq(0), .sack = blocks, .sack_count = 3});
+	assert_int_equal(lost_segments(), 10);
+	assert_false(is_lost(10));
+	assert_true(is_lost(14));
+	assert_false(t.events & APUS_RECOVERY_SAW_REORDERING);
+	finish();
+}
+
+/* RFC 6937: over the recovery as much is sent as ssthresh/RecoverFS of what is delivered. */
+static void window_shrinks_in_proportion_to_what_is_delivered(void **state)
+{
+	uint32_t sent = 0;
+
+	begin(true, 20);
+	send_new(20);
+	wait_ns(RTT_NS);
+	for (uint32_t i = 2; i <= 20; i++) {
+		sack(1, i);
+		sent += resend();
+		while (!apus_flight_next_lost(&t.r.flight) &&
+		       apus_recovery_pipe(&t.r) + MSS <= t.cc.cwnd_bytes && i >= 4) {
+			send_new(1);
+			sent++;
+		}
+	}
+	/* 17 delivered since the third, half of them: 9, rounded up. */
+	assert_in_range(sent, 8, 10);
+	assert_int_equal(t.cc.ssthresh_bytes, 10 * MSS);
+	finish();
+}
+
+static void recovery_ends_with_the_window_at_ssthresh(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(1, 10);
+	(void)resend();
+	wait_ns(RTT_NS);
+	ack(10);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	assert_int_equal(t.cc.cwnd_bytes, 5 * MSS);
+	assert_true(t.events & APUS_RECOVERY_ENDED);
+	finish();
+}
+
+static void what_was_sent_again_and_lost_again_is_found_by_time(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(1, 5);
+	assert_int_equal(resend(), 1);
+	wait_ns(APUS_MS);
+	send_new(1); /* after it, in time */
+	wait_ns(RTT_NS);
+	sack(1, 10);
+	assert_int_equal(pipe_segments(), 2);
+	sack(1, 11);
+	assert_true(t.events & APUS_RECOVERY_LOST_AGAIN);
+	assert_int_equal(pipe_segments(), 0);
+	finish();
+}
+
+static void reordering_widens_the_threshold_and_then_costs_nothing(void **state)
+{
+	begin(true, 20);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(6, 7);
+	ack_with(0, 5, 7);
+	assert_true(t.events & APUS_RECOVERY_SAW_REORDERING);
+	sack(4, 7);
+	sack(3, 7);
+	sack(2, 7);
+	assert_int_equal(t.r.state, APUS_RECOVERY_DISORDER); /* though five are SACKed */
+	ack(10);
+	assert_true(t.r.reordering >= 5);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(11, 14);
+	assert_int_equal(t.r.state, APUS_RECOVERY_DISORDER);
+	ack(20);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	assert_false(t.events & APUS_RECOVERY_BEGAN);
+	finish();
+}
+
+/* ---- tail loss probes ---- */
+
+static void probe_that_repaired_a_loss_costs_a_reduction(void **state)
+{
+	begin(true, 10);
+	send_new(4);
+	wait_ns(RTT_NS);
+	ack(3);
+	wait_ns(2 * RTT_NS);
+	assert_true(apus_recovery_may_probe(&t.r, true));
+	apus_recovery_resent(&t.r, apus_flight_at(&t.r.flight, t.r.flight.tail - 1), t.now_ns);
+	apus_recovery_probed(&t.r, t.nxt, true);
+	assert_false(apus_recovery_may_probe(&t.r, true));
+	wait_ns(RTT_NS);
+	ack(4);
+	send_new(1);
+	wait_ns(RTT_NS);
+	ack(5);
+	assert_true(t.events & APUS_RECOVERY_PROBE_REPAIRED);
+	assert_true(t.cc.cwnd_bytes < 10 * MSS);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	finish();
+}
+
+static void probe_that_came_twice_costs_nothing(void **state)
+{
+	begin(true, 10);
+	send_new(4);
+	wait_ns(RTT_NS);
+	ack(3);
+	wait_ns(2 * RTT_NS);
+	apus_recovery_resent(&t.r, apus_flight_at(&t.r.flight, t.r.flight.tail - 1), t.now_ns);
+	apus_recovery_probed(&t.r, t.nxt, true);
+	ack(4);
+	wait_ns(RTT_NS);
+	ack_with(4, 3, 4);
+	send_new(1);
+	wait_ns(RTT_NS);
+	ack(5);
+	assert_false(t.events & APUS_RECOVERY_PROBE_REPAIRED);
 	assert_int_equal(t.cc.ssthresh_bytes, APUS_CC_SSTHRESH_NONE);
+	finish();
 }
 
-static void lost_handshake_may_send_one(void **state)
+/* ---- without SACK: RFC 5681, RFC 6582 ---- */
+
+static void third_duplicate_makes_the_first_lost(void **state)
 {
-	struct sender t = fresh();
-
-	apus_cc_handshake_lost(&t.cc);
-	assert_int_equal(window(&t), MSS);
-}
-
-static void slow_start_adds_what_was_acknowledged(void **state)
-{
-	struct sender t = fresh();
-
-	apus_cc_sent(&t.cc, UNA, UNA + 10 * MSS, true);
-	assert_int_equal(acked(&t, UNA + 2 * MSS, 2 * MSS, 8 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 12 * MSS);
-	assert_int_equal(acked(&t, UNA + 10 * MSS, 8 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 20 * MSS); /* doubled in one round trip */
-}
-
-/* ACK division (RFC 3465): a thousand ACKs for a byte each gain what one for all does. */
-static void divided_acks_gain_nothing(void **state)
-{
-	struct sender t = fresh();
-
-	apus_cc_sent(&t.cc, UNA, UNA + 10 * MSS, true);
-	for (uint32_t i = 1; i <= MSS; i++)
-		assert_int_equal(acked(&t, UNA + i, 1, 10 * MSS - i), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 11 * MSS);
-}
-
-static void slow_start_ends_at_ssthresh_and_the_rest_counts(void **state)
-{
-	struct sender t = fresh();
-
-	t.cc.ssthresh_bytes = 12 * MSS;
-	apus_cc_sent(&t.cc, UNA, UNA + 10 * MSS, true);
-	assert_int_equal(acked(&t, UNA + 5 * MSS, 5 * MSS, 5 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 12 * MSS);
-	assert_int_equal(t.cc.kept[0], 3 * MSS);
-}
-
-static void avoidance_adds_one_segment_per_window(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-	uint32_t una = UNA;
-
-	apus_cc_sent(&t.cc, una, una + 10 * MSS, true);
-	for (int i = 0; i < 9; i++)
-		assert_int_equal(acked(&t, una += MSS, MSS, 9 * MSS), APUS_RECOVERY_NOTHING);
+	begin(false, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	ack(0);
+	ack(0);
+	assert_int_equal(pipe_segments(), 8); /* RFC 3042: two more may go */
 	assert_int_equal(t.cc.cwnd_bytes, 10 * MSS);
-	assert_int_equal(acked(&t, una += MSS, MSS, 9 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 11 * MSS);
-	for (int i = 0; i < 10; i++)
-		assert_int_equal(acked(&t, una += MSS, MSS, 9 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 11 * MSS);
-	assert_int_equal(acked(&t, una += MSS, MSS, 9 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 12 * MSS);
-}
-
-static void giant_ack_in_avoidance_adds_one_segment_only(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	apus_cc_sent(&t.cc, UNA, UNA + 10 * MSS, true);
-	for (int i = 0; i < 5; i++) {
-		uint32_t before = t.cc.cwnd_bytes;
-
-		assert_int_equal(acked(&t, UNA + 1, 1U << 30, 0), APUS_RECOVERY_NOTHING);
-		assert_true(t.cc.cwnd_bytes <= before + MSS);
-	}
-}
-
-static void unused_window_does_not_grow(void **state)
-{
-	struct sender t = fresh();
-
-	/* Slow start: below half in use, no growth; above, growth without being held back. */
-	apus_cc_sent(&t.cc, UNA, UNA + 5 * MSS, false);
-	assert_int_equal(acked(&t, UNA + 5 * MSS, 5 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 10 * MSS);
-	apus_cc_sent(&t.cc, UNA + 5 * MSS, UNA + 11 * MSS, false);
-	assert_int_equal(acked(&t, UNA + 11 * MSS, 6 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 16 * MSS);
-
-	/* Avoidance: only when it held data back. */
-	t = avoiding(10 * MSS);
-	apus_cc_sent(&t.cc, UNA, UNA + 9 * MSS, false);
-	assert_int_equal(acked(&t, UNA + 9 * MSS, 9 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.kept[0], 0);
-}
-
-static void being_limited_is_forgotten_after_a_window(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	apus_cc_sent(&t.cc, UNA, UNA + 10 * MSS, true);
-	apus_cc_sent(&t.cc, UNA + 5 * MSS, UNA + 11 * MSS, false); /* within the window: still so */
-	assert_true(t.cc.is_limited);
-	apus_cc_sent(&t.cc, UNA + 10 * MSS, UNA + 12 * MSS, false);
-	assert_false(t.cc.is_limited);
-}
-
-static void largest_flight_of_a_window_counts(void **state)
-{
-	struct sender t = fresh();
-
-	apus_cc_sent(&t.cc, UNA, UNA + 9 * MSS, false);
-	apus_cc_sent(&t.cc, UNA + 8 * MSS, UNA + 10 * MSS, false); /* less, in the same window */
-	assert_int_equal(t.cc.flight_max_bytes, 9 * MSS);
-	assert_int_equal(acked(&t, UNA + 10 * MSS, 2 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 12 * MSS);
-	apus_cc_sent(&t.cc, UNA + 10 * MSS, UNA + 11 * MSS, false); /* the next window */
-	assert_int_equal(t.cc.flight_max_bytes, MSS);
-}
-
-static void being_limited_within_a_window_counts_at_once(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	apus_cc_sent(&t.cc, UNA, UNA + 9 * MSS, false);
-	apus_cc_sent(&t.cc, UNA + 5 * MSS, UNA + 10 * MSS, true);
-	assert_true(t.cc.is_limited);
-}
-
-static void window_at_the_threshold_is_in_avoidance(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	t.cc.ssthresh_bytes = 10 * MSS;
-	apus_cc_sent(&t.cc, UNA, UNA + 8 * MSS,
-		     false); /* more than half, but nothing was held back */
-	assert_int_equal(acked(&t, UNA + 8 * MSS, 8 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.kept[0], 0);
-}
-
-static void window_has_a_ceiling(void **state)
-{
-	struct sender t = fresh();
-	uint32_t una = UNA;
-
-	for (int i = 0; i < 100; i++) {
-		apus_cc_sent(&t.cc, una, una + t.cc.cwnd_bytes, true);
-		una += t.cc.cwnd_bytes;
-		assert_int_equal(acked(&t, una, t.cc.cwnd_bytes, 0), APUS_RECOVERY_NOTHING);
-	}
-	assert_int_equal(t.cc.cwnd_bytes, APUS_CC_CWND_MAX);
-}
-
-/* ---- fast retransmit and recovery ---- */
-
-static void two_duplicates_lend_a_segment_each(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-	uint32_t nxt = UNA + 10 * MSS;
-
-	assert_int_equal(duplicates(&t, UNA, nxt, 1), APUS_RECOVERY_NOTHING);
-	assert_int_equal(window(&t), 11 * MSS);
-	assert_int_equal(duplicates(&t, UNA, nxt + MSS, 1), APUS_RECOVERY_NOTHING);
-	assert_int_equal(window(&t), 12 * MSS);
-	assert_int_equal(t.cc.cwnd_bytes, 10 * MSS); /* RFC 3042: cwnd itself does not change */
-	assert_int_equal(acked(&t, UNA + MSS, MSS, 11 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(window(&t), 10 * MSS);
-}
-
-static void third_duplicate_retransmits_and_halves(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	assert_int_equal(duplicates(&t, UNA, UNA + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
+	assert_int_equal(lost_segments(), 0);
+	ack(0);
+	assert_int_equal(t.r.state, APUS_RECOVERY_FAST);
+	assert_true(is_lost(0));
 	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS);
-	assert_int_equal(t.cc.cwnd_bytes, 8 * MSS); /* ssthresh + 3 */
+	assert_int_equal(resend(), 1);
+	finish();
 }
 
-static void interrupted_duplicates_start_anew(void **state)
+static void each_partial_ack_sends_the_next_hole(void **state)
 {
-	struct sender t = avoiding(10 * MSS);
-
-	assert_int_equal(duplicates(&t, UNA, UNA + 10 * MSS, 2), APUS_RECOVERY_NOTHING);
-	assert_int_equal(acked(&t, UNA + 1, 1, 10 * MSS - 1), APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, UNA + 1, UNA + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
+	begin(false, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	for (int i = 0; i < 7; i++)
+		ack(0);
+	assert_int_equal(resend(), 1);
+	for (uint32_t hole = 3; hole <= 6; hole += 3) {
+		wait_ns(RTT_NS);
+		ack(hole);
+		assert_true(is_lost(hole));
+		assert_int_equal(resend(), 1);
+	}
+	ack(10);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	assert_int_equal(t.cc.cwnd_bytes, 5 * MSS);
+	finish();
 }
 
-/* RFC 5681 §3.2 (2): not in FlightSize what limited transmit sent. */
-static void limited_transmit_does_not_count_as_flight(void **state)
+static void duplicates_at_the_recovery_point_mean_nothing(void **state)
 {
-	struct sender t = avoiding(10 * MSS);
-	uint32_t nxt = UNA + 10 * MSS;
-
-	assert_int_equal(duplicates(&t, UNA, nxt, 1), APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, UNA, nxt + MSS, 1), APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, UNA, nxt + 2 * MSS, 1), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS);
-	assert_int_equal(t.r.recover, nxt + 2 * MSS);
-}
-
-static void ssthresh_is_at_least_two_segments(void **state)
-{
-	struct sender t = avoiding(4 * MSS);
-
-	assert_int_equal(duplicates(&t, UNA, UNA + 3 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(t.cc.ssthresh_bytes, 2 * MSS);
-	t = avoiding(4 * MSS);
-	timeout(&t, UNA, UNA + MSS);
-	assert_int_equal(t.cc.ssthresh_bytes, 2 * MSS);
-}
-
-static void more_duplicates_inflate_and_full_ack_deflates(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-	uint32_t nxt = UNA + 10 * MSS;
-
-	assert_int_equal(duplicates(&t, UNA, nxt, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(duplicates(&t, UNA, nxt, 6), APUS_RECOVERY_NOTHING);
-	assert_int_equal(window(&t), 14 * MSS);
-	/* Four new ones went out meanwhile: ack at nxt leaves 4 in flight. */
-	assert_int_equal(acked(&t, nxt, 10 * MSS, 4 * MSS), APUS_RECOVERY_NOTHING);
-	assert_false(t.r.in_recovery);
-	assert_int_equal(t.cc.cwnd_bytes, 5 * MSS); /* min(ssthresh, flight + 1) */
-}
-
-static void full_ack_with_little_in_flight_avoids_a_burst(void **state)
-{
-	struct sender t = avoiding(20 * MSS);
-
-	assert_int_equal(duplicates(&t, UNA, UNA + 20 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(acked(&t, UNA + 20 * MSS, 20 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 2 * MSS); /* max(flight, 1) + 1, not ssthresh = 10 */
-}
-
-/* Losses 0, 3 and 6 of ten, by hand. */
-static void each_partial_ack_retransmits_the_next_hole(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-	uint32_t nxt = UNA + 10 * MSS;
-
-	assert_int_equal(duplicates(&t, UNA, nxt, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(duplicates(&t, UNA, nxt, 4), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 12 * MSS); /* 5 + 7 */
-	assert_int_equal(acked(&t, UNA + 3 * MSS, 3 * MSS, 9 * MSS),
-			 APUS_RECOVERY_RETRANSMIT_AND_ARM);
-	assert_int_equal(t.cc.cwnd_bytes, 10 * MSS); /* - 3 + 1 */
-	assert_int_equal(acked(&t, UNA + 6 * MSS, 3 * MSS, 6 * MSS), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(t.cc.cwnd_bytes, 8 * MSS);
-	assert_true(t.r.in_recovery);
-	assert_int_equal(acked(&t, nxt, 4 * MSS, 2 * MSS), APUS_RECOVERY_NOTHING);
-	assert_false(t.r.in_recovery);
-	assert_int_equal(t.cc.cwnd_bytes, 3 * MSS);
-}
-
-static void partial_ack_of_less_than_a_segment_adds_none_back(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	assert_int_equal(duplicates(&t, UNA, UNA + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(acked(&t, UNA + 10, 10, 10 * MSS - 10), APUS_RECOVERY_RETRANSMIT_AND_ARM);
-	assert_int_equal(t.cc.cwnd_bytes, 8 * MSS - 10);
-}
-
-static void partial_ack_larger_than_the_window_leaves_one_segment(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	assert_int_equal(duplicates(&t, UNA, UNA + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(acked(&t, UNA + 9 * MSS, 9 * MSS, MSS), APUS_RECOVERY_RETRANSMIT_AND_ARM);
-	assert_int_equal(t.cc.cwnd_bytes, MSS);
-}
-
-static void no_growth_within_recovery(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	apus_cc_sent(&t.cc, UNA, UNA + 10 * MSS, true);
-	assert_int_equal(duplicates(&t, UNA, UNA + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(acked(&t, UNA + MSS, MSS, 9 * MSS), APUS_RECOVERY_RETRANSMIT_AND_ARM);
-	assert_int_equal(t.cc.kept[0], 0);
-	assert_int_equal(t.cc.cwnd_bytes, 8 * MSS);
-}
-
-/* RFC 6582 §3.2 (2): duplicates made by what recovery sent twice are no second loss. */
-static void duplicates_at_the_recovery_point_do_not_retransmit_again(void **state)
-{
-	struct sender t = avoiding(20 * MSS);
-	uint32_t nxt = UNA + 20 * MSS;
-
-	assert_int_equal(duplicates(&t, UNA, nxt, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(acked(&t, nxt, 20 * MSS, 10 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, nxt, nxt + 10 * MSS, 3), APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, nxt, nxt + 10 * MSS, 20), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.ssthresh_bytes, 10 * MSS);
-	/* Beyond it, they are. */
-	assert_int_equal(acked(&t, nxt + MSS, MSS, 9 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, nxt + MSS, nxt + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-}
-
-/* RFC 6582 §4.1: the last ACK moved by at most four segments, so they do mean a loss. */
-static void duplicates_at_the_recovery_point_after_a_small_step_retransmit(void **state)
-{
-	struct sender t = avoiding(20 * MSS);
-	uint32_t nxt = UNA + 20 * MSS;
-
-	assert_int_equal(duplicates(&t, UNA, nxt, 3), APUS_RECOVERY_RETRANSMIT);
-	assert_int_equal(acked(&t, nxt - 4 * MSS, 16 * MSS, 4 * MSS),
-			 APUS_RECOVERY_RETRANSMIT_AND_ARM);
-	assert_int_equal(acked(&t, nxt, 4 * MSS, 10 * MSS), APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, nxt, nxt + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-}
-
-/* A stale recovery point would seem to lie ahead once 2 GiB have gone by. */
-static void old_recovery_point_is_forgotten_before_the_wrap(void **state)
-{
-	struct sender t = avoiding(20 * MSS);
-	uint32_t una = UNA + 20 * MSS;
-
-	assert_int_equal(duplicates(&t, UNA, una, 3), APUS_RECOVERY_RETRANSMIT);
+	begin(false, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
 	for (int i = 0; i < 5; i++)
-		assert_int_equal(acked(&t, una += 0x20000000, 0x20000000, 10 * MSS),
-				 APUS_RECOVERY_NOTHING);
-	assert_int_equal(duplicates(&t, una, una + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
+		ack(0);
+	(void)resend();
+	wait_ns(RTT_NS);
+	ack(10);
+	send_new(5);
+	for (int i = 0; i < 5; i++)
+		ack(10);
+	assert_int_equal(lost_segments(), 0);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	ack(11); /* beyond it they mean what they say */
+	for (int i = 0; i < 3; i++)
+		ack(11);
+	assert_true(is_lost(11));
+	finish();
 }
 
-/* ---- timeout ---- */
-
-static void timeout_leaves_one_segment_and_half_as_threshold(void **state)
+/* A peer that sends duplicates without end cannot make us think that nothing is in flight. */
+static void endless_duplicates_leave_a_hole(void **state)
 {
-	struct sender t = avoiding(10 * MSS);
-
-	timeout(&t, UNA, UNA + 10 * MSS);
-	check(&t);
-	assert_int_equal(window(&t), MSS);
-	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS);
+	begin(false, 10);
+	send_new(5);
+	for (int i = 0; i < 1000; i++)
+		ack(0);
+	assert_true(t.r.flight.emulated_bytes <= 4 * MSS);
+	ack(5);
+	assert_int_equal(pipe_segments(), 0);
+	finish();
 }
 
-static void second_timeout_of_a_segment_keeps_the_threshold(void **state)
+/* ---- timeouts ---- */
+
+static void timeout_loses_all_and_lets_one_go(void **state)
 {
-	struct sender t = avoiding(20 * MSS);
-
-	timeout(&t, UNA, UNA + 20 * MSS);
-	timeout(&t, UNA, UNA + MSS); /* SND.NXT was pulled back */
-	assert_int_equal(t.cc.ssthresh_bytes, 10 * MSS);
-	assert_int_equal(t.r.recover, UNA + 20 * MSS); /* the highest that was sent */
-
-	assert_int_equal(acked(&t, UNA + MSS, MSS, 0), APUS_RECOVERY_NOTHING);
-	timeout(&t, UNA + MSS, UNA + 5 * MSS); /* another segment's first */
-	assert_int_equal(t.cc.ssthresh_bytes, 2 * MSS);
-}
-
-static void timeout_in_recovery_ends_it(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	assert_int_equal(duplicates(&t, UNA, UNA + 10 * MSS, 3), APUS_RECOVERY_RETRANSMIT);
-	timeout(&t, UNA, UNA + 10 * MSS);
-	check(&t);
-	assert_false(t.r.in_recovery);
+	begin(false, 10);
+	send_new(10);
+	wait_ns(300 * APUS_MS);
+	timeout(false);
+	assert_int_equal(lost_segments(), 10);
 	assert_int_equal(t.cc.cwnd_bytes, MSS);
-	/* And duplicates of what is sent again do not start a new one. */
-	assert_int_equal(duplicates(&t, UNA, UNA + 10 * MSS, 5), APUS_RECOVERY_NOTHING);
+	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS);
+	assert_int_equal(resend(), 1);
+	timeout(true);
+	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS); /* a second time leaves it */
+	finish();
 }
 
-/* An ACK that covers what the receiver had all along must not open the window by all of it. */
-static void after_a_timeout_each_ack_adds_one_segment_at_most(void **state)
+static void timeout_keeps_what_was_sacked(void **state)
 {
-	struct sender t = avoiding(40 * MSS);
-
-	timeout(&t, UNA, UNA + 40 * MSS);
-	apus_cc_sent(&t.cc, UNA, UNA + MSS, true);
-	assert_int_equal(acked(&t, UNA + 30 * MSS, 30 * MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 2 * MSS);
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(8, 10);
+	wait_ns(300 * APUS_MS);
+	timeout(false);
+	assert_int_equal(lost_segments(), 8);
+	assert_int_equal(t.r.flight.sacked_bytes, 2 * MSS);
+	finish();
 }
 
-static void after_a_timeout_slow_start_goes_up_to_the_threshold(void **state)
+/* RFC 2018 §8: the peer may drop what it has SACKed. */
+static void peer_that_reneged_gets_it_all_again(void **state)
 {
-	struct sender t = avoiding(8 * MSS);
-	uint32_t una = UNA;
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(1, 10);
+	(void)resend();
+	wait_ns(RTT_NS);
+	ack(1); /* and not 10: it does not have them */
+	assert_true(t.r.reorder_at_ns <= t.now_ns + RTT_NS);
+	t.now_ns = t.r.reorder_at_ns;
+	assert_int_equal(apus_recovery_reorder_timeout(&t.r, &t.cc, &t.rtt, t.nxt, t.now_ns),
+			 APUS_RECOVERY_RENEGED);
+	timeout(false);
+	assert_true(t.events & APUS_RECOVERY_RENEGED);
+	assert_int_equal(t.r.flight.sacked_bytes, 0);
+	assert_int_equal(lost_segments(), 9);
+	assert_int_equal(resend(), 1);
+	finish();
+}
 
-	timeout(&t, una, una + 8 * MSS);
-	for (uint32_t expected = 2; expected <= 4; expected++) {
-		apus_cc_sent(&t.cc, una, una + t.cc.cwnd_bytes, true);
-		assert_int_equal(acked(&t, una += MSS, MSS, 0), APUS_RECOVERY_NOTHING);
-		assert_int_equal(t.cc.cwnd_bytes, expected * MSS);
+/* ---- what was no loss ---- */
+
+/* RFC 5682 §3.1: after the timeout an ACK of what was sent once, and the new text is SACKed or acknowledged. */
+static void spurious_timeout_is_undone_by_frto(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(400 * APUS_MS);
+	timeout(false);
+	assert_int_equal(resend(), 1);
+	t.has_more = true;
+	ack(1); /* perhaps the first, perhaps the second sending */
+	assert_true(t.r.holds_back);
+	assert_int_equal(resend(), 0);
+	send_new(2);
+	ack(3); /* 1 and 2 were sent once */
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	assert_true(t.events & APUS_RECOVERY_UNDID_LOSS);
+	assert_int_equal(lost_segments(), 0);
+	assert_true(t.cc.cwnd_bytes >= 10 * MSS);
+	assert_int_equal(t.cc.ssthresh_bytes, APUS_CC_SSTHRESH_NONE);
+	finish();
+}
+
+static void real_timeout_is_not_undone(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(400 * APUS_MS);
+	timeout(false);
+	(void)resend();
+	t.has_more = true;
+	wait_ns(RTT_NS);
+	ack(1);
+	send_new(2);
+	wait_ns(RTT_NS);
+	sack(10, 12); /* (3.a): the new text came, the old did not */
+	assert_int_equal(t.r.state, APUS_RECOVERY_LOSS);
+	assert_false(t.r.is_frto);
+	assert_true(resend() > 0);
+	assert_false(t.events & APUS_RECOVERY_UNDID_LOSS);
+	finish();
+}
+
+/* RFC 3522: the timestamp echoes the first sending. */
+static void spurious_timeout_is_undone_by_the_timestamp(void **state)
+{
+	int64_t sent_ns;
+
+	begin(true, 10);
+	sent_ns = t.now_ns;
+	send_new(10);
+	wait_ns(400 * APUS_MS);
+	timeout(false);
+	(void)resend();
+	wait_ns(10 * APUS_MS);
+	ack_echoing(1, sent_ns);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	assert_true(t.events & APUS_RECOVERY_UNDID_LOSS);
+	assert_int_equal(lost_segments(), 0);
+	assert_true(t.cc.cwnd_bytes >= 10 * MSS);
+	finish();
+}
+
+static void timestamp_of_the_second_sending_undoes_nothing(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(400 * APUS_MS);
+	timeout(false);
+	(void)resend();
+	wait_ns(RTT_NS);
+	ack_echoing(1, t.now_ns - RTT_NS);
+	assert_int_equal(t.r.state, APUS_RECOVERY_LOSS);
+	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS);
+	finish();
+}
+
+/* RFC 3708 §2: all that was sent again came twice. */
+static void spurious_recovery_is_undone_by_dsack(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(1, 5);
+	assert_int_equal(resend(), 1);
+	ack(9); /* it was only late */
+	ack_with(9, 0, 1);
+	assert_true(t.events & APUS_RECOVERY_UNDID_FAST);
+	assert_true(t.cc.cwnd_bytes >= 10 * MSS);
+	assert_int_equal(t.cc.ssthresh_bytes, APUS_CC_SSTHRESH_NONE);
+	finish();
+}
+
+static void dsack_of_what_was_never_sent_again_undoes_nothing(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	sack(5, 10);
+	assert_true(resend() > 0);
+	ack_with(0, 5, 9);
+	assert_false(t.events & APUS_RECOVERY_UNDID_FAST);
+	assert_int_equal(t.r.state, APUS_RECOVERY_FAST);
+	finish();
+}
+
+/* ---- ECN, segment size ---- */
+
+static void echo_of_congestion_reduces_once_per_window(void **state)
+{
+	begin(true, 10);
+	send_new(10);
+	wait_ns(RTT_NS);
+	assert_true(apus_recovery_ecn(&t.r, &t.cc, &t.rtt, t.nxt, t.now_ns));
+	assert_false(apus_recovery_ecn(&t.r, &t.cc, &t.rtt, t.nxt, t.now_ns));
+	assert_int_equal(t.cc.ssthresh_bytes, 5 * MSS);
+	for (uint32_t i = 1; i <= 10; i++) {
+		ack(i);
+		if (apus_recovery_pipe(&t.r) + MSS <= t.cc.cwnd_bytes)
+			send_new(1);
 	}
-	apus_cc_sent(&t.cc, una, una + t.cc.cwnd_bytes, true);
-	assert_int_equal(acked(&t, una += MSS, MSS, 0), APUS_RECOVERY_NOTHING);
-	assert_int_equal(t.cc.cwnd_bytes, 4 * MSS); /* avoidance from here */
+	ack(11);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	assert_int_equal(t.cc.cwnd_bytes, 5 * MSS);
+	finish();
 }
 
-/* ---- idle, MSS ---- */
-
-static void idle_window_falls_back_to_the_initial_one(void **state)
+static void smaller_segments_are_sent_again_without_congestion(void **state)
 {
-	struct sender t = avoiding(50 * MSS);
-
-	apus_cc_idle_restart(&t.cc, 0);
+	begin(true, 10);
+	send_new(4);
+	apus_cc_set_mss(&t.cc, 300);
+	apus_recovery_resegment(&t.r, 300);
+	assert_int_equal(apus_flight_count(&t.r.flight), 16);
+	assert_int_equal(pipe_segments(), 0);
+	assert_int_equal(resend(), 16);
 	assert_int_equal(t.cc.cwnd_bytes, 10 * MSS);
-	t = avoiding(3 * MSS);
-	apus_cc_idle_restart(&t.cc, 0);
-	assert_int_equal(t.cc.cwnd_bytes, 3 * MSS); /* never up */
-}
-
-static void larger_mss_raises_the_least_windows(void **state)
-{
-	struct sender t = avoiding(10 * MSS);
-
-	timeout(&t, UNA, UNA + MSS);
-	apus_cc_set_mss(&t.cc, 9000);
-	check(&t);
-	assert_int_equal(t.cc.cwnd_bytes, 9000);
+	ack(4);
+	assert_int_equal(t.r.state, APUS_RECOVERY_OPEN);
+	finish();
 }
 
 /* ---- anything ---- */
 
-static void random_step(struct sender *t, uint64_t *random, uint32_t *una, uint32_t *nxt)
+static void random_ack(uint64_t *random)
 {
-	uint32_t flight = *nxt - *una, bytes;
+	struct apus_segment_sack blocks[APUS_SEGMENT_SACK_MAX];
+	uint32_t flight = t.nxt - t.una, count = (uint32_t)test_random_below(random, 5);
+	uint32_t moved =
+		test_random_below(random, 2) ? (uint32_t)test_random_below(random, flight + 1) : 0;
 
+	if (moved && test_random_below(random, 2))
+		moved -= moved % MSS;
+	for (uint32_t i = 0; i < count; i++) {
+		bool wild = test_random_below(random, 20) == 0;
+		uint32_t start = t.una + (uint32_t)test_random_below(random, flight + 1);
+
+		start = wild ? (uint32_t)test_random(random) : start - (start - t.base) % MSS;
+		blocks[i].start = start;
+		blocks[i].end = start + (uint32_t)test_random_below(random, 5) * MSS;
+	}
+	take((struct apus_recovery_ack){.una = t.una + moved,
+					.sack = blocks,
+					.sack_count = t.has_sack ? (uint8_t)count : 0,
+					.is_duplicate = !moved,
+					.has_echo = test_random_below(random, 2),
+					.echo_ns = t.now_ns -
+						   (int64_t)test_random_below(random, APUS_SEC)});
+}
+
+static void random_step(uint64_t *random)
+{
+	wait_ns((int64_t)test_random_below(random, 20 * APUS_MS));
+	t.has_more = test_random_below(random, 2);
 	switch (test_random_below(random, 8)) {
 	case 0:
 	case 1:
 	case 2:
-		bytes = window(t) > flight ? window(t) - flight : 0;
-		bytes = (uint32_t)test_random_below(random, apus_min(bytes, 100000U) + 1);
-		*nxt += bytes;
-		apus_cc_sent(&t->cc, *una, *nxt, test_random_below(random, 2));
+		while (apus_recovery_pipe(&t.r) + MSS <= t.cc.cwnd_bytes &&
+		       t.nxt - t.una < 200 * MSS && test_random_below(random, 10))
+			send_new(1);
 		break;
 	case 3:
 	case 4:
-		bytes = (uint32_t)test_random_below(random, flight + 1);
-		*una += bytes;
-		if (bytes)
-			(void)!acked(t, *una, bytes, *nxt - *una);
-		break;
 	case 5:
+		if (t.nxt != t.una)
+			random_ack(random);
+		break;
 	case 6:
-		if (flight)
-			(void)!duplicate(t, *una, *nxt);
+		(void)resend();
 		break;
 	default:
-		if (test_random_below(random, 10) == 0 && flight)
-			timeout(t, *una, *nxt);
-		else if (test_random_below(random, 10) == 0)
-			apus_cc_set_mss(&t->cc, 48 + (uint32_t)test_random_below(random, 9000));
+		if (t.nxt == t.una)
+			break;
+		if (!test_random_below(random, 10))
+			timeout(test_random_below(random, 2));
+		else if (t.has_sack && t.r.reorder_at_ns <= t.now_ns)
+			(void)!apus_recovery_reorder_timeout(&t.r, &t.cc, &t.rtt, t.nxt, t.now_ns);
 		break;
 	}
-	check(t);
+	apus_recovery_check(&t.r);
+	apus_cc_check(&t.cc);
 }
 
-static void invariants_hold_in_any_order_of_events(void **state)
+static void invariants_hold_whatever_the_peer_says(void **state)
 {
-	test_each_seed(seed, 300)
+	test_each_seed(seed, 400)
 	{
 		uint64_t random = seed;
-		struct sender t = fresh();
-		uint32_t una = UNA, nxt = UNA;
 
+		begin(seed % 3, 10);
 		for (int i = 0; i < 1000; i++)
-			random_step(&t, &random, &una, &nxt);
+			random_step(&random);
+		finish();
 	}
 }
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(new_connection_may_send_ten_segments),
-		cmocka_unit_test(lost_handshake_may_send_one),
-		cmocka_unit_test(slow_start_adds_what_was_acknowledged),
-		cmocka_unit_test(divided_acks_gain_nothing),
-		cmocka_unit_test(slow_start_ends_at_ssthresh_and_the_rest_counts),
-		cmocka_unit_test(avoidance_adds_one_segment_per_window),
-		cmocka_unit_test(giant_ack_in_avoidance_adds_one_segment_only),
-		cmocka_unit_test(unused_window_does_not_grow),
-		cmocka_unit_test(being_limited_is_forgotten_after_a_window),
-		cmocka_unit_test(largest_flight_of_a_window_counts),
-		cmocka_unit_test(being_limited_within_a_window_counts_at_once),
-		cmocka_unit_test(window_at_the_threshold_is_in_avoidance),
-		cmocka_unit_test(window_has_a_ceiling),
-		cmocka_unit_test(two_duplicates_lend_a_segment_each),
-		cmocka_unit_test(third_duplicate_retransmits_and_halves),
-		cmocka_unit_test(interrupted_duplicates_start_anew),
-		cmocka_unit_test(limited_transmit_does_not_count_as_flight),
-		cmocka_unit_test(ssthresh_is_at_least_two_segments),
-		cmocka_unit_test(more_duplicates_inflate_and_full_ack_deflates),
-		cmocka_unit_test(full_ack_with_little_in_flight_avoids_a_burst),
-		cmocka_unit_test(each_partial_ack_retransmits_the_next_hole),
-		cmocka_unit_test(partial_ack_of_less_than_a_segment_adds_none_back),
-		cmocka_unit_test(partial_ack_larger_than_the_window_leaves_one_segment),
-		cmocka_unit_test(no_growth_within_recovery),
-		cmocka_unit_test(duplicates_at_the_recovery_point_do_not_retransmit_again),
-		cmocka_unit_test(duplicates_at_the_recovery_point_after_a_small_step_retransmit),
-		cmocka_unit_test(old_recovery_point_is_forgotten_before_the_wrap),
-		cmocka_unit_test(timeout_leaves_one_segment_and_half_as_threshold),
-		cmocka_unit_test(second_timeout_of_a_segment_keeps_the_threshold),
-		cmocka_unit_test(timeout_in_recovery_ends_it),
-		cmocka_unit_test(after_a_timeout_each_ack_adds_one_segment_at_most),
-		cmocka_unit_test(after_a_timeout_slow_start_goes_up_to_the_threshold),
-		cmocka_unit_test(idle_window_falls_back_to_the_initial_one),
-		cmocka_unit_test(larger_mss_raises_the_least_windows),
-		cmocka_unit_test(invariants_hold_in_any_order_of_events),
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(third_sacked_segment_makes_the_first_lost),
+		cmocka_unit_test(one_sacked_segment_makes_it_lost_a_quarter_rtt_later),
+		cmocka_unit_test(many_losses_in_one_window_are_found_by_one_ack),
+		cmocka_unit_test(window_shrinks_in_proportion_to_what_is_delivered),
+		cmocka_unit_test(recovery_ends_with_the_window_at_ssthresh),
+		cmocka_unit_test(what_was_sent_again_and_lost_again_is_found_by_time),
+		cmocka_unit_test(reordering_widens_the_threshold_and_then_costs_nothing),
+		cmocka_unit_test(probe_that_repaired_a_loss_costs_a_reduction),
+		cmocka_unit_test(probe_that_came_twice_costs_nothing),
+		cmocka_unit_test(third_duplicate_makes_the_first_lost),
+		cmocka_unit_test(each_partial_ack_sends_the_next_hole),
+		cmocka_unit_test(duplicates_at_the_recovery_point_mean_nothing),
+		cmocka_unit_test(endless_duplicates_leave_a_hole),
+		cmocka_unit_test(timeout_loses_all_and_lets_one_go),
+		cmocka_unit_test(timeout_keeps_what_was_sacked),
+		cmocka_unit_test(peer_that_reneged_gets_it_all_again),
+		cmocka_unit_test(spurious_timeout_is_undone_by_frto),
+		cmocka_unit_test(real_timeout_is_not_undone),
+		cmocka_unit_test(spurious_timeout_is_undone_by_the_timestamp),
+		cmocka_unit_test(timestamp_of_the_second_sending_undoes_nothing),
+		cmocka_unit_test(spurious_recovery_is_undone_by_dsack),
+		cmocka_unit_test(dsack_of_what_was_never_sent_again_undoes_nothing),
+		cmocka_unit_test(echo_of_congestion_reduces_once_per_window),
+		cmocka_unit_test(smaller_segments_are_sent_again_without_congestion),
+		cmocka_unit_test(invariants_hold_whatever_the_peer_says),
 	};
 
 	return test_main(argc, argv, tests);

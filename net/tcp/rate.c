@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/rate.c: delivery rate samples; see rate.h.
+ *
+ * A sample shorter than the least round-trip time is none: it came from an ACK of something else
+ * than the last sending, or from ACKs that were held back and came together.
+ */
+#include "net/tcp/rate.h"
+
+static int64_t since_ns(int64_t now_ns, uint32_t units)
+{
+	uint32_t span = (uint32_t)(now_ns >> APUS_RATE_UNIT_SHIFT) - units;
+
+	return (int64_t)span << APUS_RATE_UNIT_SHIFT;
+}
+
+struct apus_rate_sample apus_rate_delivered(struct apus_rate *rate,
+					    const struct apus_flight_news *news, int64_t min_rtt_ns)
+{
+	const struct apus_flight_record *r = news->newest;
+	struct apus_rate_sample sample = {.prior_delivered_bytes = rate->delivered_bytes};
+
+	if (!news->delivered_bytes)
+		return sample;
+	rate->delivered_bytes += news->delivered_bytes;
+	rate->delivered_ns = news->now_ns;
+	if (rate->app_limited_end && rate->delivered_bytes > rate->app_limited_end)
+		rate->app_limited_end = 0;
+	if (!r)
+		return sample;
+
+	int64_t ack_ns = since_ns(news->now_ns, r->delivered_units);
+	int64_t send_ns = since_ns(r->sent_ns, r->first_sent_units);
+
+	sample.bytes = (uint32_t)rate->delivered_bytes - r->delivered;
+	sample.prior_delivered_bytes = rate->delivered_bytes - sample.bytes;
+	sample.interval_ns = apus_max(ack_ns, send_ns);
+	sample.is_app_limited = r->marks & APUS_FLIGHT_APP_LIMITED;
+	rate->first_sent_ns = r->sent_ns;
+	if (sample.interval_ns < min_rtt_ns)
+		sample.interval_ns = 0;
+	return sample;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/rate.h: how fast data is delivered: an estimate with each ACK, for congestion control.
+ *
+ * draft-cheng-iccrg-delivery-rate-estimation: each record remembers how much had been delivered when
+ * it was sent, and when; what is delivered until it is acknowledged, over the longer of the time
+ * that took and the time its sending took, is a sample that neither compressed nor stretched ACKs
+ * can inflate. Bytes are counted, where the draft counts packets.
+ */
+#ifndef APUS_NET_TCP_RATE_H
+#define APUS_NET_TCP_RATE_H
+
+#include "net/tcp/flight.h"
+
+APUS_BEGIN_DECLS
+
+/* Times in records are kept in so many ns, modulo 2^32: they differ by less than 2 minutes. */
+#define APUS_RATE_UNIT_SHIFT 6
+
+struct apus_rate {
+	uint64_t delivered_bytes; /* in all */
+	uint64_t
+		app_limited_end; /* samples are app-limited until so much is delivered; 0: they are not */
+	int64_t delivered_ns;  /* when delivered_bytes last grew */
+	int64_t first_sent_ns; /* when the last delivered was sent: a sample's sending starts here */
+};
+
+struct apus_rate_sample {
+	uint64_t prior_delivered_bytes; /* in all, when what was delivered now was sent */
+	uint32_t bytes;                 /* delivered since */
+	int64_t interval_ns;            /* in this time; 0: no sample */
+	bool is_app_limited;
+};
+
+/** apus_rate_sent - @r was sent now, for the first time or again; @is_first: nothing was in flight before */
+static inline void apus_rate_sent(struct apus_rate *rate, struct apus_flight_record *r,
+				  bool is_first, int64_t now_ns)
+{
+	if (is_first)
+		rate->first_sent_ns = rate->delivered_ns = now_ns;
+	r->delivered = (uint32_t)rate->delivered_bytes;
+	r->delivered_units = (uint32_t)(rate->delivered_ns >> APUS_RATE_UNIT_SHIFT);
+	r->first_sent_units = (uint32_t)(rate->first_sent_ns >> APUS_RATE_UNIT_SHIFT);
+	r->marks &= (uint8_t)~APUS_FLIGHT_APP_LIMITED;
+	r->marks |= rate->app_limited_end ? APUS_FLIGHT_APP_LIMITED : 0;
+}
+
+/** apus_rate_limited - all is sent and the window is not full; @pipe_bytes: in flight */
+static inline void apus_rate_limited(struct apus_rate *rate, uint32_t pipe_bytes)
+{
+	rate->app_limited_end = apus_max(rate->delivered_bytes + pipe_bytes, UINT64_C(1));
+}
+
+/** apus_rate_delivered - @news says what arrived; @min_rtt_ns: no sample is shorter. Return: the sample */
+struct apus_rate_sample apus_rate_delivered(struct apus_rate *rate,
+					    const struct apus_flight_news *news,
+					    int64_t min_rtt_ns);
+
+APUS_END_DECLS
+
+#endif

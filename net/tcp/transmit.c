@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/transmit.c: which text goes next.
+ *
+ * First what is lost (recovery.h), lowest number first; then new text and the FIN, as the peer's
+ * window (RFC 9293 §3.8.6), the congestion window (RFC 5681 §3.1: the pipe of RFC 6675 below cwnd)
+ * and pacing allow; a tail loss probe (RFC 8985 §7.3) in spite of the last two. A record is made
+ * for all that leaves, and what none can be made for does not leave.
+ *
+ * Then the deadline: the earliest of RTO, tail loss probe and RACK's reordering timer while
+ * something is in flight and the peer's window is open; else a window probe's.
+ *
+ * Entry points: apus_tcp_transmit, apus_tcp_watch.
+ */
+#include "net/tcp/transmit.h"
+
+#include "net/tcp/pmtu.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <rte_mbuf.h>
+
+#define IPV4_HEADER_BYTES 20 /* apus_ipv4_output() makes no options */
+#define RUN_SEGMENTS_MAX  64 /* in one run: bounds the mbufs of its chain */
+
+/* Bytes of SND.WND beyond @seq; none when the peer drew its window back (MUST-34). */
+static uint32_t usable_window(const struct apus_tcp *c, uint32_t seq)
+{
+	uint32_t edge = c->snd.una + c->snd.wnd;
+
+	return apus_seq_lt(seq, edge) ? edge - seq : 0;
+}
+
+/* What is to be sent ends here. */
+static uint32_t owed_end(const struct apus_tcp *c)
+{
+	return apus_tcp_text_end(c) + apus_tcp_fin_due(c);
+}
+
+/* How much may be in the network besides what is. */
+static uint32_t cwnd_room(const struct apus_tcp *c)
+{
+	uint32_t pipe = apus_recovery_pipe(c->recovery);
+
+	return pipe < c->cc.cwnd_bytes ? c->cc.cwnd_bytes - pipe : 0;
+}
+
+/* ---- again ---- */
+
+/* One record, as far as the peer's window goes. Return: it left. */
+static bool resend(struct apus_tcp *c, struct apus_flight_record *r, int64_t now_ns)
+{
+	bool fin = r->end == apus_tcp_text_end(c) + 1;
+	uint32_t bytes = r->end - r->seq - fin, usable = usable_window(c, r->seq), left = bytes;
+
+	if (usable < bytes + fin) {
+		if (r->seq != c->snd.una || !usable)
+			return false;
+		bytes = apus_min(bytes, usable);
+		fin = fin && usable > bytes;
+	}
+
+	bool psh = bytes && r->seq + bytes == apus_tcp_text_end(c);
+	int64_t sent = apus_tcp_send_text(c, r->seq, bytes, fin, psh, now_ns);
+
+	if (sent < 0)
+		return false;
+	if (sent < left)
+		c->recovery->is_cut_short = true;
+	apus_recovery_resent(c->recovery, r, now_ns);
+	return true;
+}
+
+/* Return: congestion window or pacing held something back. */
+static bool transmit_lost(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_flight_record *r;
+
+	while ((r = apus_flight_next_lost(&c->recovery->flight))) {
+		if (!c->recovery->is_forced && cwnd_room(c) < r->end - r->seq &&
+		    apus_recovery_pipe(c->recovery))
+			return true;
+		if (!resend(c, r, now_ns))
+			return false;
+	}
+	return false;
+}
+
+/* ---- new ---- */
+
+/* What the two windows and the rules let go next. */
+struct allowance {
+	uint32_t bytes;    /* of text */
+	bool fin;          /* behind it */
+	bool psh;          /* the last for now */
+	bool cwnd_limited; /* the congestion window held something back */
+};
+
+/* The longest run of full segments: what one IPv4 packet can hold. */
+static uint32_t run_max(uint32_t full)
+{
+	uint32_t room = UINT16_MAX - IPV4_HEADER_BYTES - APUS_SEGMENT_HEADER_MAX;
+	uint32_t segments = apus_min(room / full, (uint32_t)RUN_SEGMENTS_MAX);
+
+	return apus_max(segments, 1U) * full;
+}
+
+/*
+ * How much of @left bytes goes as one run of full segments: what the windows let go of them at
+ * once. The short piece at the end goes along if there is no reason to hold it back. 0: what is
+ * next is to be looked at singly.
+ */
+static uint32_t allow_run(const struct apus_tcp *c, uint32_t left, uint32_t usable, uint32_t full)
+{
+	uint32_t bytes = apus_min(left, usable);
+
+	/* CWR is said by one segment, not by each of a run. */
+	if (bytes < 2 * full || c->snd.ecn.owes_cwr)
+		return 0;
+	bytes = apus_min(bytes, cwnd_room(c));
+	if (bytes < 2 * full)
+		return 0;
+	bytes = apus_min(bytes, run_max(full));
+	return bytes == left && c->is_nodelay && !c->is_corked ? bytes : bytes - bytes % full;
+}
+
+/* RFC 9293 §3.8.6.2.1 (MUST-38), with Nagle's part (§3.7.4) if it is on, and RFC 5681 §3.1. */
+static struct allowance allow(const struct apus_tcp *c)
+{
+	uint32_t seq = c->snd.nxt, end = apus_tcp_text_end(c);
+	uint32_t left = apus_seq_lt(seq, end) ? end - seq : 0;
+	uint32_t flight = seq - c->snd.una, usable = usable_window(c, seq);
+	uint32_t full = apus_tcp_text_max(c), run = allow_run(c, left, usable, full);
+	uint32_t bytes = run ? run : apus_min(left, full);
+	bool fin = apus_tcp_fin_due(c) && bytes == left && apus_seq_leq(seq, end);
+	struct allowance a = {0};
+
+	if (!bytes && !fin)
+		return a;
+	if (usable < bytes + fin) { /* the peer's window cuts it short */
+		fin = fin && usable > bytes;
+		bytes = apus_min(bytes, usable);
+		if (!bytes && !fin)
+			return a;
+		/* (3): at least half of the largest window; (4): or the override timeout. */
+		if (bytes < left && bytes < full && bytes < c->snd.max_wnd / 2 &&
+		    !(c->want & APUS_TCP_WANT_FORCE))
+			return a;
+	}
+
+	uint32_t room = cwnd_room(c);
+
+	if (room < bytes && apus_recovery_pipe(c->recovery)) {
+		a.cwnd_limited = true;
+		return a;
+	}
+	/* (2), Nagle: a short segment waits while anything is unacknowledged. */
+	if (!c->is_nodelay && bytes < full && flight && !fin)
+		return a;
+	/* A cork holds it back for longer: until the override timeout, one RTO. */
+	if (c->is_corked && bytes == left && bytes < full && !fin &&
+	    !(c->want & APUS_TCP_WANT_FORCE))
+		return a;
+	a.bytes = bytes;
+	a.fin = fin;
+	a.psh = bytes && (bytes == left || usable < bytes + full || room < bytes + full);
+	return a;
+}
+
+/* RFC 5681 §4.1: a window that was not used for an RTO says nothing about the path any more. */
+static void check_idle(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick;
+
+	/* No RTO is shorter than that: most of the time nothing need be computed. */
+	if (silent < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS) || c->snd.una != c->snd.nxt)
+		return;
+	if (apus_tcp_tick_ns(silent) > apus_rtt_rto_ns(&c->rtt))
+		apus_cc_idle_restart(&c->cc, now_ns);
+}
+
+/* New text or the FIN, with room for its records. Return: something left. */
+static bool send_new(struct apus_tcp *c, struct allowance a, int64_t now_ns)
+{
+	uint32_t seq = c->snd.nxt, full = apus_tcp_text_max(c);
+	uint32_t records = a.bytes > full ? (a.bytes + full - 1) / full : 1;
+
+	if (apus_flight_reserve(&c->recovery->flight, records)) {
+		uint32_t room = apus_flight_room(&c->recovery->flight);
+
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MEMORY);
+		if (!room) {
+			(void)apus_tcp_no_memory(c, now_ns);
+			return false;
+		}
+		a.bytes = room * full; /* fewer than there are: records > room */
+		a.fin = a.psh = false;
+	}
+	if (c->snd.una == seq)
+		c->progress_tick = apus_tcp_tick(now_ns);
+
+	int64_t sent = apus_tcp_send_text(c, seq, a.bytes, a.fin, a.psh, now_ns);
+
+	if (sent < 0)
+		return false;
+	c->snd.nxt = seq + (uint32_t)sent + (a.fin && sent == a.bytes);
+	apus_recovery_sent(c->recovery, seq, c->snd.nxt, full, now_ns);
+	return true;
+}
+
+static void transmit_new(struct apus_tcp *c, bool cwnd_limited, int64_t now_ns)
+{
+	struct allowance a = {.cwnd_limited = cwnd_limited};
+
+	while (c->snd.nxt != owed_end(c) && !cwnd_limited) {
+		a = allow(c);
+		if ((!a.bytes && !a.fin) || !send_new(c, a, now_ns))
+			break;
+		c->want &= (uint8_t)~APUS_TCP_WANT_FORCE;
+	}
+	apus_cc_sent(&c->cc, c->snd.una, c->snd.nxt, a.cwnd_limited);
+	if (c->snd.nxt == owed_end(c) && !a.cwnd_limited)
+		apus_rate_limited(&c->recovery->rate, apus_recovery_pipe(c->recovery));
+}
+
+/* ---- the tail loss probe (RFC 8985 §7.3) ---- */
+
+static void transmit_probe(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_recovery *r = c->recovery;
+	uint32_t end = apus_tcp_text_end(c);
+	uint32_t left = apus_seq_lt(c->snd.nxt, end) ? end - c->snd.nxt : 0;
+	uint32_t usable = usable_window(c, c->snd.nxt);
+	struct allowance a = {.bytes = apus_min(left, apus_tcp_text_max(c)), .psh = true};
+
+	c->want &= (uint8_t)~APUS_TCP_WANT_TAIL_PROBE;
+	if (!apus_recovery_may_probe(r, c->has_sack))
+		return;
+	if (a.bytes && usable >= a.bytes) {
+		if (!send_new(c, a, now_ns))
+			return;
+		apus_recovery_probed(r, c->snd.nxt, false);
+	} else {
+		struct apus_flight_record *last = apus_flight_at(&r->flight, r->flight.tail - 1);
+
+		if (last->marks & APUS_FLIGHT_SACKED || !resend(c, last, now_ns))
+			return;
+		apus_recovery_probed(r, c->snd.nxt, true);
+	}
+	apus_tcp_count(c->layer, APUS_TCP_COUNT_TAIL_PROBES);
+}
+
+void apus_tcp_transmit(struct apus_tcp *c, int64_t now_ns)
+{
+	bool cwnd_limited = false;
+
+	if (c->snd.nxt == owed_end(c) && c->snd.una == c->snd.nxt)
+		return;
+	if (!c->recovery && apus_tcp_recovery_open(c)) {
+		(void)apus_tcp_no_memory(c, now_ns);
+		return;
+	}
+	check_idle(c, now_ns);
+	apus_tcp_follow_path(c, now_ns);
+	if (c->want & APUS_TCP_WANT_TAIL_PROBE)
+		transmit_probe(c, now_ns);
+	if (c->recovery->flight.lost_bytes && !c->recovery->holds_back) {
+		cwnd_limited = transmit_lost(c, now_ns);
+		/* New text waits for it: there was no mbuf, or the peer's window is too small. */
+		if (!cwnd_limited && apus_flight_next_lost(&c->recovery->flight))
+			return;
+	}
+	transmit_new(c, cwnd_limited, now_ns);
+}
+
+/* ---- the deadline ---- */
+
+/* RFC 8985 §7.2: set when new text was sent or something arrived, which clear it. */
+static void schedule_probe(struct apus_tcp *c, int64_t rto_at_ns, int64_t now_ns)
+{
+	struct apus_recovery *r = c->recovery;
+	bool is_single = apus_flight_count(&r->flight) == 1;
+	int64_t span_ns;
+
+	if (!apus_recovery_may_probe(r, c->has_sack) || c->want & APUS_TCP_WANT_TAIL_PROBE) {
+		r->probe_at_ns = APUS_NEVER;
+		return;
+	}
+	if (r->probe_at_ns != APUS_NEVER)
+		return;
+	span_ns = apus_tlp_span_ns(apus_rtt_srtt_ns(&c->rtt), is_single);
+	r->probe_at_ns = apus_min(now_ns + span_ns, rto_at_ns);
+}
+
+/* RFC 6298 (5.1): the timer runs while anything is in flight. */
+static void watch_flight(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_recovery *r = c->recovery;
+	int64_t rto_at_ns = r->rto_from_ns + apus_rtt_rto_ns(&c->rtt);
+
+	schedule_probe(c, rto_at_ns, now_ns);
+	c->rexmit_at_ns = apus_min(apus_min(rto_at_ns, r->probe_at_ns), r->reorder_at_ns);
+	if (c->user_timeout_ticks)
+		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, apus_tcp_user_limit_ns(c, now_ns));
+}
+
+void apus_tcp_watch(struct apus_tcp *c, int64_t now_ns)
+{
+	bool in_flight = c->snd.una != c->snd.nxt;
+
+	if (in_flight && c->snd.wnd) {
+		if (c->is_persisting) /* until now it waited for the window */
+			c->recovery->rto_from_ns = now_ns;
+		c->is_persisting = false;
+		watch_flight(c, now_ns);
+		return;
+	}
+	if (!in_flight && c->snd.nxt == owed_end(c)) {
+		c->rexmit_at_ns = APUS_NEVER;
+		c->is_persisting = false;
+		/* A writer who found no mbuf waits, and no ACK will come that wakes him. */
+		if (!apus_waitq_empty(&c->writers))
+			c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
+		return;
+	}
+	/* Something waits for the peer's window: the next probe (RFC 9293 §3.8.6.1). */
+	if (c->rexmit_at_ns != APUS_NEVER && c->is_persisting)
+		return;
+	c->is_persisting = true;
+	if (!in_flight)
+		c->progress_tick = apus_tcp_tick(now_ns);
+	apus_tcp_restart_rexmit(c, now_ns);
+}
