@@ -291,6 +291,17 @@ static int64_t arrival_ns(struct end *e, const struct rte_mbuf *m, int64_t now_n
 	return now_ns + e->wire->options.delay_ns;
 }
 
+/* Is @m, or what a device would cut it into, longer than the black hole lets pass? */
+static bool falls_into_hole(const struct apus_sim_wire *wire, const struct rte_mbuf *m)
+{
+	uint32_t bytes = m->pkt_len;
+
+	if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)
+		bytes = m->l2_len + m->l3_len + m->l4_len + m->tso_segsz;
+	return wire->options.hole_mtu &&
+	       bytes > (uint32_t)wire->options.hole_mtu + RTE_ETHER_HDR_LEN;
+}
+
 /* Consumes @m. */
 static void send_one(struct end *e, struct rte_mbuf *m, int64_t now_ns)
 {
@@ -307,6 +318,11 @@ static void send_one(struct end *e, struct rte_mbuf *m, int64_t now_ns)
 	if (m->pkt_len > (uint32_t)wire->options.mtu + L2_BYTES_MAX &&
 	    !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)) {
 		e->counters[APUS_SIM_TX_DROP_TOO_LONG]++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (falls_into_hole(wire, m)) {
+		e->counters[APUS_SIM_TX_DROP_HOLE]++;
 		rte_pktmbuf_free(m);
 		return;
 	}

@@ -35,6 +35,7 @@ struct apus_sim_wire_options {
 		mark_bytes; /* when more than that wait, IPv4 that may be is marked: CE; 0: never */
 	uint32_t ends_max;  /* 0: 2 */
 	uint16_t mtu;       /* largest IP packet; 0: 1500 */
+	uint16_t hole_mtu; /* larger IP packets are lost in silence (RFC 2923 §2.1); 0: none are */
 	/*
 	 * RTE_ETH_TX_OFFLOAD_* that the ends grant: checksums, TCP_TSO. As between virtual machines
 	 * what is left out is never made: a frame arrives with its checksums known to be good, a run
@@ -59,6 +60,7 @@ typedef void (*apus_sim_trace_fn)(void *arg, unsigned int end, const struct rte_
 #define APUS_SIM_COUNTERS(X)             \
  X(TX_DROP_DOWN, "tx_drop_down")         \
  X(TX_DROP_TOO_LONG, "tx_drop_too_long") \
+ X(TX_DROP_HOLE, "tx_drop_hole")         \
  X(TX_DROP_QUEUE, "tx_drop_queue")       \
  X(TX_MARKED, "tx_marked")
 

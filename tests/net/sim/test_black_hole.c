@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/net/sim/test_black_hole.c: a path that swallows large packets and says nothing (RFC 2923
+ * §2.1, RFC 4821 §7.7), from socket to socket.
+ */
+#include "tests/net/sim/script.h"
+
+#define BYTES (1 << 20)
+
+static void open_world(uint16_t hole_mtu)
+{
+	struct apus_sim_link_options link = {.wire.delay_ns = 10 * APUS_MS,
+					     .wire.hole_mtu = hole_mtu};
+
+	memset(&script, 0, sizeof(script));
+	sim_pair_open(&script.pair, 1, &link);
+}
+
+static int64_t send_pattern(void *arg)
+{
+	struct apus_tcp *c;
+
+	sim_check_equal(apus_tcp_connect(sim_server(), &c), 0);
+	script.began_ns = apus_now();
+	sim_check_equal(write_pattern(c, BYTES, 1), BYTES);
+	sim_check_equal(apus_tcp_shutdown(c), 0);
+	sim_check_equal(apus_tcp_read(c, script.buf, 1), 0);
+	script.ended_ns = apus_now();
+	apus_tcp_close(c);
+	return 0;
+}
+
+static void transfer(void)
+{
+	run_both(serve_sink, send_pattern, 300 * APUS_SEC);
+	assert_int_equal(script.bytes, BYTES);
+	assert_int_equal(apus_sim_advance(script.pair.world, APUS_SEC), 0);
+}
+
+/* The hole costs three timeouts to be found: 0.2 + 0.4 + 0.8 s; then a megabyte takes its time. */
+static void bytes_get_through_a_hole_of_1300(void **state)
+{
+	open_world(1300);
+	transfer();
+	assert_in_range(took_ns(), APUS_SEC, 20 * APUS_SEC);
+	assert_int_equal(client_counter("mtu_black_holes"), 1);
+}
+
+static void bytes_get_through_a_hole_of_600(void **state)
+{
+	open_world(600);
+	transfer();
+	assert_in_range(took_ns(), APUS_SEC, 40 * APUS_SEC);
+	assert_int_equal(client_counter("mtu_black_holes"), 2);
+}
+
+/* What one connection has found out the next one knows; and after ten minutes it tries again. */
+static void next_connection_does_not_fall_into_it(void **state)
+{
+	int64_t first_ns;
+
+	open_world(1300);
+	transfer();
+	first_ns = took_ns();
+	transfer();
+	assert_true(took_ns() < first_ns - APUS_SEC / 2);
+	assert_int_equal(client_counter("mtu_black_holes"), 1);
+	assert_int_equal(apus_sim_advance(script.pair.world, 601 * APUS_SEC), 0);
+	transfer();
+	assert_int_equal(client_counter("mtu_black_holes"), 2);
+}
+
+static void path_without_a_hole_is_never_taken_for_one(void **state)
+{
+	open_world(0);
+	transfer();
+	assert_int_equal(client_counter("mtu_black_holes"), 0);
+	assert_int_equal(client_counter("mss_lowered"), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_BARE(bytes_get_through_a_hole_of_1300),
+		TEST_BARE(bytes_get_through_a_hole_of_600),
+		TEST_BARE(next_connection_does_not_fall_into_it),
+		TEST_BARE(path_without_a_hole_is_never_taken_for_one),
+	};
+
+	apus_test_eal();
+	return cmocka_run_group_tests_name("net/sim black hole", tests, NULL, NULL);
+}
