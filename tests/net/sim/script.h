@@ -53,7 +53,8 @@ static inline int setup_own_pools(void **state)
 {
 	memset(&script, 0, sizeof(script));
 	sim_pair_open_with(&script.pair, 1,
-			   &(struct apus_sim_link_options){.wire.delay_ns = WIRE_DELAY_NS}, 2047);
+			   &(struct apus_sim_link_options){.wire.delay_ns = WIRE_DELAY_NS}, 2047,
+			   false);
 	return 0;
 }
 

@@ -98,16 +98,19 @@ static inline struct apus_tcp_options sim_tcp_options(uint64_t seed, uint64_t si
 	};
 }
 
-/* @own_mbufs: > 0: in a pool of each host's own. */
+/* @own_mbufs: > 0: in a pool of each host's own; @draws: options as sim_tcp_options() says. */
 static inline void sim_pair_open_with(struct sim_pair *p, uint64_t seed,
-				      const struct apus_sim_link_options *link, uint32_t own_mbufs)
+				      const struct apus_sim_link_options *link, uint32_t own_mbufs,
+				      bool draws)
 {
-	struct apus_sim_host_options server = {
-		.ip = SERVER_IP "/24", .mbufs = own_mbufs, .tcp = sim_tcp_options(seed, 0)};
-	struct apus_sim_host_options client = {
-		.ip = CLIENT_IP "/24", .mbufs = own_mbufs, .tcp = sim_tcp_options(seed, 1)};
+	struct apus_sim_host_options server = {.ip = SERVER_IP "/24", .mbufs = own_mbufs};
+	struct apus_sim_host_options client = {.ip = CLIENT_IP "/24", .mbufs = own_mbufs};
 	struct apus_sim_world_options world = {0};
 
+	if (draws) {
+		server.tcp = sim_tcp_options(seed, 0);
+		client.tcp = sim_tcp_options(seed, 1);
+	}
 	apus_test_eal();
 	world.pool = sim_pool();
 	apus_must(apus_sim_world_open(seed, &world, &p->world) == 0);
@@ -119,7 +122,7 @@ static inline void sim_pair_open_with(struct sim_pair *p, uint64_t seed,
 static inline void sim_pair_open(struct sim_pair *p, uint64_t seed,
 				 const struct apus_sim_link_options *link)
 {
-	sim_pair_open_with(p, seed, link, 0);
+	sim_pair_open_with(p, seed, link, 0, false);
 }
 
 /* After TIME-WAIT nothing may be left of any connection. Return: connections and entries left. */

@@ -457,7 +457,7 @@ static const char *run_seed(const struct scenario *scenario, uint64_t seed, stru
 	memset(&run, 0, sizeof(run));
 	side_init(&run.server, scenario, seed * 2, (uint32_t)seed, (uint32_t)~seed);
 	side_init(&run.client, scenario, seed * 2 + 1, (uint32_t)~seed, (uint32_t)seed);
-	sim_pair_open_with(&run.pair, seed, &link, scenario->chaos & STARVE ? OWN_MBUFS : 0);
+	sim_pair_open_with(&run.pair, seed, &link, scenario->chaos & STARVE ? OWN_MBUFS : 0, true);
 	if (scenario->one_bad_way)
 		apus_must(apus_sim_host_impair(run.pair.server, NULL) == 0);
 	wrong = watch(&run, scenario, seed, tally);
