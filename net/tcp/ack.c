@@ -119,6 +119,7 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 	apus_sndq_ack(&c->sndq, text_bytes);
 	c->snd.una = seg->ack;
 	c->retries = 0;
+	c->soft_error = 0; /* whatever it was, it is over */
 	c->progress_tick = apus_tcp_tick(now_ns);
 	learn(c, seg, false, now_ns);
 	if (!apus_waitq_empty(&c->writers) &&

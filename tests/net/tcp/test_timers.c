@@ -464,6 +464,25 @@ static void hard_icmp_error_does_not_end_an_established_connection(void **state)
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_ICMP_ERRORS), 1);
 }
 
+static void soft_icmp_error_is_told_when_the_connection_times_out(void **state)
+{
+	peer_write(p, bytes, 100);
+	icmp(APUS_ICMP_UNREACHABLE_HOST, una, 0);
+	peer_wait(p, 1200 * APUS_SEC);
+	assert_int_equal(p->c->error, -EHOSTUNREACH);
+}
+
+static void soft_icmp_error_is_forgotten_when_the_way_is_back(void **state)
+{
+	peer_write(p, bytes, 100);
+	icmp(APUS_ICMP_UNREACHABLE_HOST, una, 0);
+	una += 100;
+	peer_send_ack(p, seq, una);
+	peer_write(p, bytes, 100);
+	peer_wait(p, 1200 * APUS_SEC);
+	assert_int_equal(p->c->error, -ETIMEDOUT);
+}
+
 static void icmp_error_about_what_is_not_in_flight_is_ignored(void **state)
 {
 	peer_write(p, bytes, 100);
@@ -533,6 +552,8 @@ int main(int argc, char **argv)
 		BARE(hard_icmp_error_refuses_a_connection_attempt),
 		BARE(soft_icmp_error_is_told_when_the_attempt_times_out),
 		TEST(hard_icmp_error_does_not_end_an_established_connection),
+		TEST(soft_icmp_error_is_told_when_the_connection_times_out),
+		TEST(soft_icmp_error_is_forgotten_when_the_way_is_back),
 		TEST(icmp_error_about_what_is_not_in_flight_is_ignored),
 		TEST(too_big_sends_again_in_smaller_segments),
 		TEST(too_big_never_goes_below_536_nor_up),
