@@ -44,6 +44,7 @@ struct end {
 	uint32_t first;        /* index of the next to arrive, not wrapped */
 	uint32_t used;         /* on their way, at most the wire's queue_frames */
 	int64_t busy_until_ns; /* when what it sent before has left, at the wire's rate */
+	uint64_t sent;         /* frames; for lose_every */
 	unsigned int number;   /* in wire->ends */
 	bool up;
 	bool is_congested; /* the frame that is being sent met a queue beyond mark_bytes */
@@ -323,6 +324,11 @@ static void send_one(struct end *e, struct rte_mbuf *m, int64_t now_ns)
 	}
 	if (falls_into_hole(wire, m)) {
 		e->counters[APUS_SIM_TX_DROP_HOLE]++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (wire->options.lose_every && ++e->sent % wire->options.lose_every == 0) {
+		e->counters[APUS_SIM_TX_LOST]++;
 		rte_pktmbuf_free(m);
 		return;
 	}

@@ -33,8 +33,9 @@ struct apus_sim_wire_options {
 		queue_bytes; /* that wait at an end for its turn at the rate; more are dropped; 0: no limit */
 	uint32_t
 		mark_bytes; /* when more than that wait, IPv4 that may be is marked: CE; 0: never */
-	uint32_t ends_max;  /* 0: 2 */
-	uint16_t mtu;       /* largest IP packet; 0: 1500 */
+	uint32_t lose_every; /* of the frames that an end sends, every n-th is lost; 0: none */
+	uint32_t ends_max;   /* 0: 2 */
+	uint16_t mtu;        /* largest IP packet; 0: 1500 */
 	uint16_t hole_mtu; /* larger IP packets are lost in silence (RFC 2923 §2.1); 0: none are */
 	/*
 	 * RTE_ETH_TX_OFFLOAD_* that the ends grant: checksums, TCP_TSO. As between virtual machines
@@ -62,7 +63,8 @@ typedef void (*apus_sim_trace_fn)(void *arg, unsigned int end, const struct rte_
  X(TX_DROP_TOO_LONG, "tx_drop_too_long") \
  X(TX_DROP_HOLE, "tx_drop_hole")         \
  X(TX_DROP_QUEUE, "tx_drop_queue")       \
- X(TX_MARKED, "tx_marked")
+ X(TX_MARKED, "tx_marked")               \
+ X(TX_LOST, "tx_lost")
 
 enum apus_sim_counter {
 #define X(id, name) APUS_SIM_##id,

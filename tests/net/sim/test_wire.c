@@ -453,6 +453,20 @@ static void long_queue_marks_what_may_be_marked(void **state)
 	assert_int_equal(apus_sim_end_counter(f->ends[0], APUS_SIM_TX_MARKED), 2);
 }
 
+static void every_nth_frame_is_lost(void **state)
+{
+	struct fixture *f = *state;
+
+	open_wire(f, &(struct apus_sim_wire_options){.lose_every = 3});
+	for (uint8_t i = 1; i <= 6; i++)
+		send_frame(f, 0, 100, i, 0);
+	for (uint8_t i = 1; i <= 6; i++)
+		if (i % 3)
+			expect_frame(f, 1, 100, i, 0);
+	expect_nothing(f, 1, 0);
+	assert_int_equal(apus_sim_end_counter(f->ends[0], APUS_SIM_TX_LOST), 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -463,6 +477,7 @@ int main(void)
 		TEST(rate_lets_one_frame_leave_after_the_other),
 		TEST(queue_of_bytes_drops_at_its_tail_and_loses_no_time),
 		TEST(long_queue_marks_what_may_be_marked),
+		TEST(every_nth_frame_is_lost),
 		TEST(full_queue_drops_the_last_and_counts),
 		TEST(own_frame_is_moved_and_shared_one_is_copied),
 		TEST(header_with_indirect_payload_arrives_whole),
