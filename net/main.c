@@ -13,6 +13,7 @@
 #include "net/link/ethdev.h"
 #include "net/link/impair.h"
 #include "net/stack.h"
+#include "net/tcp/cc.h"
 #include "net/telemetry.h"
 #include "runtime/base/log.h"
 #include "runtime/sched/run.h"
@@ -45,6 +46,7 @@ enum key {
 	KEY_IDLE,
 	KEY_SEED,
 	KEY_IMPAIR,
+	KEY_CONGESTION,
 	KEY_PCAP,
 	KEY_DEBUG,
 	KEY_EAL,
@@ -83,6 +85,8 @@ static const struct argp_option common_options[] = {
 	{NULL, 0, NULL, 0, "Network:", 1},
 	{"ip", KEY_IP, "ADDR/BITS", 0, "our address and the length of its prefix (10.7.0.2/24)", 0},
 	{"gw", KEY_GW, "ADDR", 0, "gateway to all other networks (none)", 0},
+	{"congestion", KEY_CONGESTION, "NAME", 0,
+	 "congestion control of TCP: cubic (default), reno, dctcp, bbr", 0},
 	{"mtu", KEY_MTU, "BYTES", 0, "largest IP packet (the device's, 1500 as a rule)", 0},
 	{"net", KEY_NET, "KIND", 0, "dpdk (kernel and sim are not there yet)", 0},
 	{"vdev", KEY_VDEV, "DEVICE", 0,
@@ -224,6 +228,13 @@ static void parse_net(const char *text)
 		apus_main_refuse("--net %s: give dpdk (kernel and sim are not there yet)", text);
 }
 
+static void parse_congestion(struct options *o, const char *text)
+{
+	if (!apus_cc_find(text))
+		apus_main_refuse("--congestion %s: give cubic, reno, dctcp or bbr", text);
+	o->stack.tcp.congestion = text;
+}
+
 static void parse_impair(struct options *o, const char *text)
 {
 	char why[WHY_BYTES];
@@ -310,6 +321,9 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		return 0;
 	case KEY_IMPAIR:
 		parse_impair(o, text);
+		return 0;
+	case KEY_CONGESTION:
+		parse_congestion(o, text);
 		return 0;
 	case KEY_PCAP:
 		o->pcap = text;

@@ -393,3 +393,26 @@ int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 		apus_tcp_mark(c); /* Nagle's text may go now; deadlines are armed by output */
 	return 0;
 }
+
+int apus_tcp_set_congestion(struct apus_tcp *c, const char *name)
+{
+	const struct apus_cc_type *type = apus_cc_find(name);
+
+	if (!type)
+		return -ENOENT;
+	if (c->state == APUS_TCP_CLOSED)
+		return -EPIPE;
+	apus_cc_set_type(&c->cc, type, c->recovery ? c->recovery->cc_state : NULL);
+	apus_tcp_mark(c); /* the new one may let more go */
+	return 0;
+}
+
+int apus_tcp_listener_set_congestion(struct apus_tcp_listener *l, const char *name)
+{
+	const struct apus_cc_type *type = apus_cc_find(name);
+
+	if (!type)
+		return -ENOENT;
+	l->congestion = type;
+	return 0;
+}

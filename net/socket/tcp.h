@@ -155,6 +155,17 @@ struct apus_endpoint apus_tcp_local(const struct apus_tcp *c);
 struct apus_endpoint apus_tcp_remote(const struct apus_tcp *c);
 /** apus_tcp_set - set an option. Return: 0, -EINVAL. Context: any, on the shard */
 APUS_MUST_CHECK int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value);
+/**
+ * apus_tcp_set_congestion - send on by another algorithm: "cubic", "reno", "dctcp", "bbr"
+ *
+ * Windows stay as they are. DCTCP needs ECN, which is agreed on in the handshake: there it is to be
+ * the stack's or the listener's choice.
+ *
+ * Context: any, on the shard. Return: 0, -ENOENT (no such algorithm), -EPIPE (it is over).
+ */
+APUS_MUST_CHECK int apus_tcp_set_congestion(struct apus_tcp *c, const char *name);
+/** apus_tcp_listener_set_congestion - of what @l accepts from now on. Return: 0, -ENOENT. Context: any, on the shard */
+APUS_MUST_CHECK int apus_tcp_listener_set_congestion(struct apus_tcp_listener *l, const char *name);
 
 APUS_END_DECLS
 

@@ -7,6 +7,7 @@
  * Called by input.c once the numbers have been found acceptable. Only the TCB changes.
  */
 #include "net/tcp/transmit.h"
+#include "runtime/sched/shard.h"
 
 /* RFC 9293 §3.8.6, §3.10.7.4: SND.WND <- SEG.WND, with the marks that tell old news from new. */
 void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg)
@@ -74,6 +75,26 @@ APUS_COLD void apus_tcp_note_events(struct apus_tcp *c, unsigned int events)
 	/* RFC 3168 §6.1.2: whenever the window becomes smaller, for any reason. */
 	if (events & (APUS_RECOVERY_BEGAN | APUS_RECOVERY_PROBE_REPAIRED))
 		c->snd.ecn.owes_cwr = c->snd.ecn.is_on;
+	if (!apus_tcp_traces(c))
+		return;
+	if (events & APUS_RECOVERY_BEGAN)
+		apus_tcp_trace_note(c, APUS_TCP_TRACE_LOSS, apus_now());
+	if (events & (APUS_RECOVERY_UNDID_LOSS | APUS_RECOVERY_UNDID_FAST))
+		apus_tcp_trace_note(c, APUS_TCP_TRACE_UNDO, apus_now());
+}
+
+/* For tcp_info: what arrived there by this ACK. */
+static void tally_ack(struct apus_tcp *c, uint64_t delivered_bytes, bool is_ece,
+		      unsigned int events)
+{
+	struct apus_tcp_tally *t = c->tally;
+	uint32_t segments = (uint32_t)((delivered_bytes + c->cc.mss - 1) / c->cc.mss);
+
+	t->delivered += segments;
+	if (is_ece)
+		t->delivered_ce += segments;
+	t->dsack_dups += (events & APUS_RECOVERY_SAW_DSACK) != 0;
+	t->reord_seen += (events & APUS_RECOVERY_SAW_REORDERING) != 0;
 }
 
 /* What the ACK says of what is in flight. */
@@ -95,10 +116,15 @@ static void learn(struct apus_tcp *c, const struct apus_segment *seg, bool is_du
 
 	ack.has_echo = echo_ns(c, seg, now_ns, &ack.echo_ns);
 
+	uint64_t before = c->recovery->rate.delivered_bytes;
 	unsigned int events = apus_recovery_acked(c->recovery, &c->cc, &c->rtt, &ack);
 
 	if (events)
 		apus_tcp_note_events(c, events);
+	if (c->tally)
+		tally_ack(c, c->recovery->rate.delivered_bytes - before, ack.is_ece, events);
+	if (apus_tcp_traces(c) && !(events & APUS_RECOVERY_BEGAN))
+		apus_tcp_trace_note(c, APUS_TCP_TRACE_ACK, now_ns);
 	apus_tcp_mark(c); /* the windows moved: more may go */
 }
 
@@ -111,6 +137,18 @@ void apus_tcp_take_ece(struct apus_tcp *c, int64_t now_ns)
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_ECN_REDUCTIONS);
 }
 
+/*
+ * A window cannot be filled from a queue that is shorter: room for two of them, what is in flight
+ * and what follows it, as Linux has.
+ */
+static void tune_send_queue(struct apus_tcp *c)
+{
+	uint32_t bytes = apus_min(2 * c->cc.cwnd_bytes, APUS_TCP_SEND_QUEUE_MAX);
+
+	if (bytes > c->sndq.limit_bytes)
+		apus_sndq_set_limit(&c->sndq, bytes);
+}
+
 bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
 {
 	bool fin_acked = apus_tcp_fin_due(c) && seg->ack == apus_tcp_text_end(c) + 1;
@@ -121,7 +159,10 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 	c->retries = 0;
 	c->soft_error = 0; /* whatever it was, it is over */
 	c->progress_tick = apus_tcp_tick(now_ns);
+	if (c->tally)
+		c->tally->bytes_acked += text_bytes;
 	learn(c, seg, false, now_ns);
+	tune_send_queue(c);
 	if (!apus_waitq_empty(&c->writers) &&
 	    apus_sndq_space(&c->sndq) >= APUS_TCP_SEND_QUEUE_BYTES / 4)
 		apus_waitq_wake_all(&c->writers, 0);

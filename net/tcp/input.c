@@ -143,6 +143,12 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 		.bytes = seg->text_bytes,
 	};
 	bool had_gap = apus_rcvq_has_gap(&c->rcvq);
+
+	if (!c->tally) {
+		apus_tcp_tally_open(c);
+		if (c->tally)
+			c->tally->segs_in++; /* this one */
+	}
 	int64_t moved = apus_rcvq_input(&c->rcvq, a->m, text, c->rcv.nxt);
 
 	a->m = NULL;
@@ -156,6 +162,8 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	}
 	c->rcv.nxt += (uint32_t)moved;
 	c->layer->counters[APUS_TCP_COUNT_BYTES_IN] += (uint64_t)moved;
+	if (c->tally)
+		c->tally->bytes_received += (uint64_t)moved;
 	c->rcv.duplicates =
 		0; /* what was missing came in the same burst: nothing to complain about */
 	if (had_gap)
@@ -575,6 +583,8 @@ static void arrives_other(struct apus_tcp *c, struct apus_tcp_arrival *a)
 
 void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a)
 {
+	if (c->tally)
+		c->tally->segs_in++;
 	switch (c->state) {
 	case APUS_TCP_SYN_SENT:
 		arrives_syn_sent(c, a);

@@ -55,6 +55,9 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 		.mss = mss_of_mtu(apus_ipv4_mtu(ip)),
 		.options = *options,
 	};
+	layer->congestion = apus_cc_find(options->congestion ? options->congestion : "cubic");
+	if (!layer->congestion)
+		return -EINVAL;
 	/* One table for three kinds, each of which has a limit of its own. */
 	int rc = apus_tcp_demux_init(&layer->demux, heap, random, 3 * connections_max);
 
@@ -71,6 +74,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 		apus_list_init(&layer->listener_heads[i]);
 	apus_slab_init(&layer->connections, heap, sizeof(struct apus_tcp), connections_max);
 	apus_slab_init(&layer->recoveries, heap, sizeof(struct apus_recovery), connections_max);
+	apus_slab_init(&layer->tallies, heap, sizeof(struct apus_tcp_tally), connections_max);
 	apus_slab_init(&layer->requests, heap, sizeof(struct apus_tcp_request), connections_max);
 	apus_slab_init(&layer->time_waits, heap, sizeof(struct apus_tcp_time_wait),
 		       connections_max);
@@ -81,6 +85,8 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 	apus_random_secret(random, &layer->ts_key, sizeof(layer->ts_key));
 	init_cookies(layer, random);
 	apus_metrics_register(apus_shard_metrics(shard), &layer->metrics, "tcp", counter_names,
+			      layer->counters, APUS_TCP_COUNTER_COUNT);
+	apus_metrics_register(apus_shard_metrics(shard), &layer->nstat, "nstat", apus_tcp_nstat,
 			      layer->counters, APUS_TCP_COUNTER_COUNT);
 	return 0;
 }
@@ -136,9 +142,11 @@ void apus_tcp_layer_fini(struct apus_tcp_layer *layer)
 	apus_timer_cancel(&layer->time_wait_timer);
 	destroy_all(&layer->marked);
 	destroy_all(&layer->detached);
+	apus_metrics_unregister(&layer->nstat);
 	apus_metrics_unregister(&layer->metrics);
 	apus_ooo_pool_fini(&layer->ooo);
 	apus_slab_fini(&layer->time_waits);
+	apus_slab_fini(&layer->tallies);
 	apus_slab_fini(&layer->requests);
 	apus_slab_fini(&layer->recoveries);
 	apus_slab_fini(&layer->connections);

@@ -23,6 +23,7 @@
 #include "runtime/base/siphash.h"
 #include "runtime/sched/timer.h"
 
+struct apus_cc_type;
 struct apus_icmp_error;
 struct apus_ipv4;
 struct apus_link;
@@ -120,6 +121,9 @@ enum apus_tcp_counter {
 	APUS_TCP_COUNTER_COUNT,
 };
 
+/* Linux's names for the same events, as `nstat` prints them; NULL: it has none. */
+extern const char *const apus_tcp_nstat[APUS_TCP_COUNTER_COUNT];
+
 /* Ephemeral ports (RFC 6056): Linux's range. */
 #define APUS_TCP_PORT_FIRST 32768
 #define APUS_TCP_PORT_LAST  60999
@@ -147,6 +151,7 @@ struct apus_tcp_layer {
 	uint32_t alive;               /* connections in the demux, not in TIME-WAIT */
 	struct apus_slab connections; /* struct apus_tcp */
 	struct apus_slab recoveries;  /* struct apus_recovery, of those with data in flight */
+	struct apus_slab tallies;     /* struct apus_tcp_tally, of those that had text */
 	struct apus_slab requests;    /* struct apus_tcp_request */
 	struct apus_slab time_waits;  /* struct apus_tcp_time_wait */
 	struct apus_tcp_time_wait *time_wait_oldest; /* a FIFO: all wait equally long */
@@ -160,13 +165,15 @@ struct apus_tcp_layer {
 	struct apus_tcp_cookie_jar cookies;
 	struct apus_tcp_options options;
 	struct apus_tcp_port_memo port_memos[APUS_TCP_PORT_MEMOS];
+	const struct apus_cc_type *congestion; /* of connections that do not choose */
 	uint16_t port_marks[APUS_TCP_PORT_MARKS];
 	uint16_t mss; /* what we can receive: MTU less headers (RFC 9293 §3.7.1) */
 	uint64_t counters[APUS_TCP_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
+	struct apus_metrics_block nstat; /* the same numbers by Linux's names, where it has one */
 };
 
-/** apus_tcp_layer_init - @ip is borrowed while the layer lives, @options until return. Return: 0, -ENOMEM */
+/** apus_tcp_layer_init - @ip is borrowed while the layer lives, @options until return. Return: 0, -ENOMEM, -EINVAL (no such congestion control) */
 APUS_MUST_CHECK int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 					struct apus_ipv4 *ip,
 					const struct apus_tcp_options *options,

@@ -342,6 +342,8 @@ static struct apus_tcp *make_connection(const struct apus_tcp_request *r, int64_
 	if (!c)
 		return NULL;
 	c->is_passive = true;
+	if (r->listener->congestion)
+		c->cc.type = r->listener->congestion;
 	apus_tcp_enter(c, APUS_TCP_LISTEN);
 	apus_tcp_enter(c, APUS_TCP_SYN_RECEIVED);
 	c->snd.una = r->iss;

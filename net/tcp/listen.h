@@ -48,6 +48,7 @@ struct apus_tcp_listener {
 	uint32_t holds;          /* the user's handle and tasks in accept */
 	int64_t cookie_at_ns;    /* the last one was sent; long ago: none is out */
 	bool is_closed;
+	const struct apus_cc_type *congestion; /* of what it accepts; NULL: the stack's */
 	struct apus_waitq acceptors;
 };
 

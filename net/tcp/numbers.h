@@ -9,6 +9,7 @@
 #include "net/tcp/segment.h"
 
 #define APUS_TCP_SEND_QUEUE_BYTES   (256U * 1024)
+#define APUS_TCP_SEND_QUEUE_MAX     (16U * 1024 * 1024) /* to which it grows with cwnd */
 #define APUS_TCP_RCV_BUFFER_BYTES   (256U * 1024)
 #define APUS_TCP_WINDOW_SCALE       8 /* from the largest receive buffer that tuning may give: 15 MB */
 #define APUS_TCP_MSS_DEFAULT        536U /* RFC 9293 §3.7.1 (MUST-15): no option received */

@@ -33,6 +33,9 @@ struct apus_tcp_options {
 	uint32_t requests_max; /* entries of a listener, at most its backlog; 0: its backlog */
 	bool reset_on_overflow; /* a peer whose ACK finds the accept queue full is reset, not ignored */
 	bool no_mtu_probing; /* segments stay large when timeouts may mean a path MTU black hole */
+	bool pacing; /* also for algorithms that do not ask for it: bursts are spread over the RTT */
+	const char *
+		congestion; /* "cubic" (NULL), "reno", "dctcp", "bbr"; of those that do not choose */
 };
 
 APUS_END_DECLS

@@ -199,6 +199,9 @@ static APUS_COLD void fit_sack(const struct apus_tcp *c, struct apus_segment *se
 
 struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 {
+	if (c->tally)
+		c->tally->segs_out++;
+
 	struct apus_segment seg = {
 		.seq = seq,
 		.ack = c->rcv.nxt,
@@ -272,6 +275,13 @@ static void count_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes)
 	counters[APUS_TCP_COUNT_SEGMENTS_OUT] += segments - 1; /* one is counted below */
 	if (seq != c->snd.nxt)
 		counters[APUS_TCP_COUNT_RETRANSMITS] += segments;
+	if (c->tally) {
+		c->tally->segs_out += segments - 1; /* likewise */
+		if (seq != c->snd.nxt) {
+			c->tally->total_retrans += segments;
+			c->tally->bytes_retrans += bytes;
+		}
+	}
 }
 
 /*

@@ -39,5 +39,9 @@ struct apus_rate_sample apus_rate_delivered(struct apus_rate *rate,
 	rate->first_sent_ns = r->sent_ns;
 	if (sample.interval_ns < min_rtt_ns)
 		sample.interval_ns = 0;
+	if (sample.interval_ns && !sample.is_app_limited) {
+		rate->last_interval_ns = sample.interval_ns;
+		rate->last_bytes = sample.bytes;
+	}
 	return sample;
 }

@@ -21,7 +21,9 @@ struct apus_rate {
 	uint64_t delivered_bytes; /* in all */
 	uint64_t
 		app_limited_end; /* samples are app-limited until so much is delivered; 0: they are not */
-	int64_t delivered_ns;  /* when delivered_bytes last grew */
+	int64_t delivered_ns;     /* when delivered_bytes last grew */
+	int64_t last_interval_ns; /* the last sample that was worth telling; 0: none */
+	uint32_t last_bytes;
 	int64_t first_sent_ns; /* when the last delivered was sent: a sample's sending starts here */
 };
 

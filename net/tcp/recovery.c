@@ -55,7 +55,7 @@ void apus_recovery_init(struct apus_recovery *r, struct apus_cc *cc, struct apus
 	apus_flight_init(&r->flight, heap);
 	r->rack = (struct apus_rack){.saw_reordering = kept->saw_reordering, .steps = 1};
 	r->rate = (struct apus_rate){0};
-	r->rto_from_ns = r->resent_at_ns = r->pace_at_ns = 0;
+	r->rto_from_ns = r->resent_at_ns = r->pace.next_ns = 0;
 	r->probe_at_ns = r->reorder_at_ns = APUS_NEVER;
 	r->high_seq = r->undo_seq = 0;
 	r->prr_flight = r->prr_delivered = r->prr_out = 0;
@@ -64,6 +64,7 @@ void apus_recovery_init(struct apus_recovery *r, struct apus_cc *cc, struct apus
 	r->state = APUS_RECOVERY_OPEN;
 	r->has_undo = r->has_prior = r->has_probe = r->has_recover = false;
 	r->is_frto = r->is_forced = r->is_cut_short = r->is_reneging = r->holds_back = false;
+	r->is_paced = false;
 	for (size_t i = 0; i < apus_countof(r->rack.min_rtt.best); i++)
 		r->rack.min_rtt.best[i].units = kept->min_rtt_units;
 	apus_cc_attach(cc, r->cc_state);

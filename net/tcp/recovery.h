@@ -17,6 +17,7 @@
 
 #include "net/tcp/cc.h"
 #include "net/tcp/flight.h"
+#include "net/tcp/pace.h"
 #include "net/tcp/rack.h"
 #include "net/tcp/rate.h"
 #include "net/tcp/rtt.h"
@@ -66,7 +67,7 @@ struct apus_recovery {
 	int64_t rto_from_ns; /* the RTO counts from here: RFC 6298 §5 */
 	int64_t probe_at_ns; /* TLP; APUS_NEVER */
 	int64_t reorder_at_ns; /* RACK's reordering timer, or the end of patience with a reneging peer */
-	int64_t pace_at_ns;   /* no new text before */
+	struct apus_pace pace;
 	int64_t resent_at_ns; /* when the first was sent again in this recovery; 0: none was */
 
 	uint32_t high_seq;    /* SND.NXT when the state was entered: RFC 6582's recover */
@@ -93,6 +94,7 @@ struct apus_recovery {
 	bool is_forced : 1;      /* one record may be sent again whatever the window says */
 	bool has_recover : 1;
 	bool is_reneging : 1; /* the first record is sacked: wait a little, then take it for a timeout */
+	bool is_paced : 1;     /* something waits for pace.next_ns */
 	bool holds_back : 1;   /* F-RTO: new text goes before what is lost */
 	bool is_cut_short : 1; /* of the first record only a part was sent again: the window ends */
 	uint64_t cc_state[APUS_CC_STATE_BYTES_MAX / 8]; /* lent to cc */

@@ -11,6 +11,7 @@
 #include "net/tcp/state.h"
 
 #include "net/tcp/tcb.h"
+#include "runtime/sched/shard.h"
 
 #define EDGE(state) (1U << APUS_TCP_##state)
 
@@ -54,6 +55,8 @@ void apus_tcp_enter(struct apus_tcp *c, enum apus_tcp_state state)
 {
 	apus_must(apus_tcp_edge(c->state, state));
 	c->state = (uint8_t)state;
+	if (apus_tcp_traces(c))
+		apus_tcp_trace_note(c, APUS_TCP_TRACE_STATE, apus_now());
 
 	switch (state) {
 	case APUS_TCP_SYN_SENT:

@@ -10,7 +10,6 @@
 
 #include "net/link/link.h"
 #include "net/tcp/pmtu.h"
-#include "net/tcp/reno.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
 #include "runtime/sched/shard.h"
@@ -46,6 +45,7 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 		.keepalive_probes = APUS_TCP_KEEPALIVE_PROBES_N,
 		.keepalive_interval_ticks = apus_tcp_tick(APUS_TCP_KEEPALIVE_NS),
 	};
+	c->cc.type = layer->congestion;
 	apus_list_init(&c->link);
 	apus_timer_init(&c->timer, apus_tcp_timer_fired);
 	apus_waitq_init(&c->readers);
@@ -64,6 +64,7 @@ int apus_tcp_recovery_open(struct apus_tcp *c)
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MEMORY);
 		return -ENOMEM;
 	}
+	apus_tcp_tally_open(c);
 	apus_recovery_init(r, &c->cc, apus_shard_heap(c->layer->shard), &c->kept);
 	c->recovery = r;
 	return 0;
@@ -86,6 +87,7 @@ void apus_tcp_destroy(struct apus_tcp *c)
 	apus_timer_cancel(&c->timer);
 	apus_list_remove(&c->link);
 	apus_tcp_recovery_close(c);
+	apus_tcp_tally_close(c);
 	apus_rcvq_fini(&c->rcvq);
 	apus_sndq_fini(&c->sndq);
 	apus_slab_put(&c->layer->connections, c);
@@ -180,7 +182,7 @@ void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer, int
 	c->mss_most = (uint16_t)effective;
 	effective = apus_tcp_mss_now(c, now_ns);
 	c->is_path_small = effective < apus_tcp_path_mss(c, c->mss_most);
-	apus_cc_init(&c->cc, &apus_reno, effective, c->snd.una);
+	apus_cc_init(&c->cc, c->cc.type, effective, c->snd.una);
 	/* RFC 7323 §2.2: only if both SYNs had the option; §2.3: 14 at most, seen to by the parser. */
 	if (peer->wscale >= 0) {
 		c->snd.wscale = (uint8_t)peer->wscale;
@@ -196,7 +198,7 @@ void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 	apus_rtt_handshake_done(&c->rtt, c->syn_resent);
 	c->retries = 0;
 	c->rexmit_at_ns = APUS_NEVER;
-	apus_cc_init(&c->cc, &apus_reno, c->cc.mss, c->snd.una);
+	apus_cc_init(&c->cc, c->cc.type, c->cc.mss, c->snd.una);
 	if (c->syn_resent)
 		apus_cc_handshake_lost(&c->cc);
 	c->snd.ecn.marks_all = c->snd.ecn.is_on && c->cc.type->flags & APUS_CC_NEEDS_ECN;

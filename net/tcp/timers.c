@@ -166,6 +166,8 @@ static void data_timeout(struct apus_tcp *c, int64_t now_ns)
 						      c->retries > 1, now_ns));
 	c->snd.ecn.owes_cwr = c->snd.ecn.is_on;
 	c->want &= (uint8_t)~APUS_TCP_WANT_TAIL_PROBE;
+	if (apus_tcp_traces(c))
+		apus_tcp_trace_note(c, APUS_TCP_TRACE_TIMEOUT, now_ns);
 	apus_tcp_black_hole(c, now_ns);
 	apus_rtt_backoff(&c->rtt); /* RFC 6298 (5.5); (5.6): output arms it */
 }
@@ -203,6 +205,8 @@ static void rexmit_fired(struct apus_tcp *c, int64_t now_ns)
 		window_probe_timeout(c, now_ns);
 	else if (c->snd.una != c->snd.nxt)
 		flight_timeout(c, now_ns);
+	else
+		apus_tcp_mark(c); /* pacing held text back */
 }
 
 static void ack_fired(struct apus_tcp *c)

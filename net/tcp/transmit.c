@@ -45,6 +45,42 @@ static uint32_t cwnd_room(const struct apus_tcp *c)
 	return pipe < c->cc.cwnd_bytes ? c->cc.cwnd_bytes - pipe : 0;
 }
 
+/* ---- pacing ---- */
+
+/* What may leave in this turn. */
+struct pacing {
+	uint64_t rate; /* bytes per second; 0: none */
+	uint32_t room; /* bytes */
+};
+
+static struct pacing pacing_of(const struct apus_tcp *c, int64_t now_ns)
+{
+	struct pacing p = {.rate = apus_cc_pacing_rate(&c->cc), .room = UINT32_MAX};
+
+	if (!p.rate && c->layer->options.pacing)
+		p.rate = apus_pace_window_rate(&c->cc, apus_rtt_srtt_ns(&c->rtt));
+	if (p.rate)
+		p.room = apus_pace_allowance(&c->recovery->pace, p.rate, c->cc.mss, now_ns);
+	return p;
+}
+
+/* Must @bytes wait? */
+static bool pacing_holds(struct apus_tcp *c, const struct pacing *p, uint32_t bytes)
+{
+	if (bytes <= p->room)
+		return false;
+	c->recovery->is_paced = true;
+	return true;
+}
+
+static void pacing_sent(struct apus_tcp *c, struct pacing *p, uint32_t bytes, int64_t now_ns)
+{
+	if (!p->rate)
+		return;
+	apus_pace_sent(&c->recovery->pace, p->rate, bytes, now_ns);
+	p->room -= apus_min(p->room, bytes);
+}
+
 /* ---- again ---- */
 
 /* One record, as far as the peer's window goes. Return: it left. */
@@ -72,16 +108,22 @@ static bool resend(struct apus_tcp *c, struct apus_flight_record *r, int64_t now
 }
 
 /* Return: congestion window or pacing held something back. */
-static bool transmit_lost(struct apus_tcp *c, int64_t now_ns)
+static bool transmit_lost(struct apus_tcp *c, struct pacing *p, int64_t now_ns)
 {
 	struct apus_flight_record *r;
 
 	while ((r = apus_flight_next_lost(&c->recovery->flight))) {
-		if (!c->recovery->is_forced && cwnd_room(c) < r->end - r->seq &&
-		    apus_recovery_pipe(c->recovery))
-			return true;
+		uint32_t bytes = r->end - r->seq;
+
+		if (!c->recovery->is_forced) {
+			if (cwnd_room(c) < bytes && apus_recovery_pipe(c->recovery))
+				return true;
+			if (pacing_holds(c, p, apus_min(bytes, (uint32_t)c->cc.mss)))
+				return true;
+		}
 		if (!resend(c, r, now_ns))
 			return false;
+		pacing_sent(c, p, bytes, now_ns);
 	}
 	return false;
 }
@@ -110,9 +152,10 @@ static uint32_t run_max(uint32_t full)
  * once. The short piece at the end goes along if there is no reason to hold it back. 0: what is
  * next is to be looked at singly.
  */
-static uint32_t allow_run(const struct apus_tcp *c, uint32_t left, uint32_t usable, uint32_t full)
+static uint32_t allow_run(const struct apus_tcp *c, uint32_t left, uint32_t usable, uint32_t full,
+			  uint32_t paced)
 {
-	uint32_t bytes = apus_min(left, usable);
+	uint32_t bytes = apus_min(apus_min(left, usable), paced);
 
 	/* CWR is said by one segment, not by each of a run. */
 	if (bytes < 2 * full || c->snd.ecn.owes_cwr)
@@ -125,12 +168,12 @@ static uint32_t allow_run(const struct apus_tcp *c, uint32_t left, uint32_t usab
 }
 
 /* RFC 9293 §3.8.6.2.1 (MUST-38), with Nagle's part (§3.7.4) if it is on, and RFC 5681 §3.1. */
-static struct allowance allow(const struct apus_tcp *c)
+static struct allowance allow(struct apus_tcp *c, const struct pacing *p)
 {
 	uint32_t seq = c->snd.nxt, end = apus_tcp_text_end(c);
 	uint32_t left = apus_seq_lt(seq, end) ? end - seq : 0;
 	uint32_t flight = seq - c->snd.una, usable = usable_window(c, seq);
-	uint32_t full = apus_tcp_text_max(c), run = allow_run(c, left, usable, full);
+	uint32_t full = apus_tcp_text_max(c), run = allow_run(c, left, usable, full, p->room);
 	uint32_t bytes = run ? run : apus_min(left, full);
 	bool fin = apus_tcp_fin_due(c) && bytes == left && apus_seq_leq(seq, end);
 	struct allowance a = {0};
@@ -154,6 +197,8 @@ static struct allowance allow(const struct apus_tcp *c)
 		a.cwnd_limited = true;
 		return a;
 	}
+	if (pacing_holds(c, p, bytes))
+		return a;
 	/* (2), Nagle: a short segment waits while anything is unacknowledged. */
 	if (!c->is_nodelay && bytes < full && flight && !fin)
 		return a;
@@ -208,14 +253,15 @@ static bool send_new(struct apus_tcp *c, struct allowance a, int64_t now_ns)
 	return true;
 }
 
-static void transmit_new(struct apus_tcp *c, bool cwnd_limited, int64_t now_ns)
+static void transmit_new(struct apus_tcp *c, struct pacing *p, bool cwnd_limited, int64_t now_ns)
 {
 	struct allowance a = {.cwnd_limited = cwnd_limited};
 
 	while (c->snd.nxt != owed_end(c) && !cwnd_limited) {
-		a = allow(c);
+		a = allow(c, p);
 		if ((!a.bytes && !a.fin) || !send_new(c, a, now_ns))
 			break;
+		pacing_sent(c, p, a.bytes, now_ns);
 		c->want &= (uint8_t)~APUS_TCP_WANT_FORCE;
 	}
 	apus_cc_sent(&c->cc, c->snd.una, c->snd.nxt, a.cwnd_limited);
@@ -262,15 +308,21 @@ void apus_tcp_transmit(struct apus_tcp *c, int64_t now_ns)
 	}
 	check_idle(c, now_ns);
 	apus_tcp_follow_path(c, now_ns);
+
+	struct pacing p = pacing_of(c, now_ns);
+
+	c->recovery->is_paced = false;
 	if (c->want & APUS_TCP_WANT_TAIL_PROBE)
 		transmit_probe(c, now_ns);
 	if (c->recovery->flight.lost_bytes && !c->recovery->holds_back) {
-		cwnd_limited = transmit_lost(c, now_ns);
+		cwnd_limited = transmit_lost(c, &p, now_ns);
 		/* New text waits for it: there was no mbuf, or the peer's window is too small. */
 		if (!cwnd_limited && apus_flight_next_lost(&c->recovery->flight))
 			return;
 	}
-	transmit_new(c, cwnd_limited, now_ns);
+	transmit_new(c, &p, cwnd_limited, now_ns);
+	if (apus_tcp_traces(c) && c->sent_tick == apus_tcp_tick(now_ns))
+		apus_tcp_trace_note(c, APUS_TCP_TRACE_SENT, now_ns);
 }
 
 /* ---- the deadline ---- */
@@ -300,6 +352,8 @@ static void watch_flight(struct apus_tcp *c, int64_t now_ns)
 
 	schedule_probe(c, rto_at_ns, now_ns);
 	c->rexmit_at_ns = apus_min(apus_min(rto_at_ns, r->probe_at_ns), r->reorder_at_ns);
+	if (r->is_paced)
+		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, r->pace.next_ns);
 	if (c->user_timeout_ticks)
 		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, apus_tcp_user_limit_ns(c, now_ns));
 }
@@ -321,6 +375,11 @@ void apus_tcp_watch(struct apus_tcp *c, int64_t now_ns)
 		/* A writer who found no mbuf waits, and no ACK will come that wakes him. */
 		if (!apus_waitq_empty(&c->writers))
 			c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
+		return;
+	}
+	if (c->snd.wnd && c->recovery && c->recovery->is_paced) {
+		c->is_persisting = false;
+		c->rexmit_at_ns = c->recovery->pace.next_ns;
 		return;
 	}
 	/* Something waits for the peer's window: the next probe (RFC 9293 §3.8.6.1). */

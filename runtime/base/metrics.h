@@ -20,7 +20,7 @@ APUS_BEGIN_DECLS
 struct apus_metrics_block {
 	struct apus_list link;
 	const char *area;         /* "arp": prefix of the names */
-	const char *const *names; /* `count` of them */
+	const char *const *names; /* `count` of them; NULL: not shown */
 	const uint64_t *values;   /* `count` of them */
 	size_t count;
 };
@@ -67,7 +67,8 @@ static inline void apus_metrics_visit(const struct apus_metrics *m, apus_metrics
 			apus_list_entry(it, struct apus_metrics_block, link);
 
 		for (size_t i = 0; i < b->count; i++)
-			visit(arg, b->area, b->names[i], b->values[i]);
+			if (b->names[i])
+				visit(arg, b->area, b->names[i], b->values[i]);
 	}
 }
 
