@@ -229,7 +229,6 @@ void apus_tcp_send_bare(struct apus_tcp_layer *layer, const struct apus_tcp_key 
 uint32_t apus_tcp_window_grow(const struct apus_tcp *c);
 
 /* ---- timers.c ---- */
-
 void apus_tcp_timer_fired(struct apus_work *work);
 /** apus_tcp_arm - see that the timer fires at the earliest deadline */
 void apus_tcp_arm(struct apus_tcp *c);
