@@ -62,12 +62,27 @@ static int64_t sender(void *arg)
 	return 0;
 }
 
+/* A world whose stacks have the default options. */
+static void open_pair(uint64_t seed, const struct apus_sim_link_options *link)
+{
+	struct apus_sim_host_options server = {.ip = SERVER_IP "/24"};
+	struct apus_sim_host_options client = {.ip = CLIENT_IP "/24"};
+	struct apus_sim_world_options world = {0};
+	struct sim_pair *p = &script.pair;
+
+	apus_test_eal();
+	world.pool = sim_pool();
+	assert_int_equal(apus_sim_world_open(seed, &world, &p->world), 0);
+	assert_int_equal(apus_sim_host_open(p->world, "server", &server, &p->server), 0);
+	assert_int_equal(apus_sim_host_open(p->world, "client", &client, &p->client), 0);
+	assert_int_equal(apus_sim_link(p->world, p->server, p->client, link), 0);
+}
+
 /* A world of 10 ms each way with this part of frames lost. */
 static void transfer(uint32_t loss_ppm)
 {
-	sim_pair_open(&script.pair, 7,
-		      &(struct apus_sim_link_options){.wire.delay_ns = 10 * APUS_MS,
-						      .impair.loss_ppm = loss_ppm});
+	open_pair(7, &(struct apus_sim_link_options){.wire.delay_ns = 10 * APUS_MS,
+						     .impair.loss_ppm = loss_ppm});
 	run_both(receiver, sender, 300 * APUS_SEC);
 }
 
@@ -204,7 +219,7 @@ static int64_t sink_one(void *arg)
 
 static void trace_starts_anew_and_ends_with_its_connection(void **state)
 {
-	sim_pair_open(&script.pair, 1, NULL);
+	open_pair(1, NULL);
 	run_both(sink_one, trace_refused, 60 * APUS_SEC);
 }
 
@@ -248,9 +263,8 @@ static int64_t wanderer(void *arg)
 
 static void algorithm_may_change_in_the_middle(void **state)
 {
-	sim_pair_open(&script.pair, 3,
-		      &(struct apus_sim_link_options){.wire.delay_ns = 10 * APUS_MS,
-						      .impair.loss_ppm = 20000});
+	open_pair(3, &(struct apus_sim_link_options){.wire.delay_ns = 10 * APUS_MS,
+						     .impair.loss_ppm = 20000});
 	run_both(receiver, wanderer, 300 * APUS_SEC);
 }
 
@@ -282,7 +296,7 @@ static int64_t short_client(void *arg)
 
 static void listener_chooses_for_what_it_accepts(void **state)
 {
-	sim_pair_open(&script.pair, 1, NULL);
+	open_pair(1, NULL);
 	run_both(choosy_server, short_client, 60 * APUS_SEC);
 	assert_string_equal(said.receiver.congestion, "bbr");
 	assert_string_equal(said.idle.congestion, "cubic");
