@@ -464,6 +464,17 @@ static int expect_quiet(struct run *r, const struct drill_event *e)
 		    text);
 }
 
+static void ignore_all(struct run *r)
+{
+	for (; r->seen_count > 0; r->seen_first++, r->seen_count--) {
+		struct drill_packet *p = &r->seen[r->seen_first];
+
+		if (!p->is_icmp)
+			drill_packet_relate(p, flow_of(r, p->remote_port));
+		trace(r, "> (ignored)", p->sent_at_ns, p);
+	}
+}
+
 static int play(struct run *r, const struct drill_event *e)
 {
 	int64_t at_ns = e->from_ns;
@@ -493,7 +504,7 @@ static int play(struct run *r, const struct drill_event *e)
 		rc = expect_quiet(r, e);
 		break;
 	case DRILL_IGNORE:
-		r->seen_count = 0;
+		ignore_all(r);
 		rc = 0;
 		break;
 	case DRILL_STARVE:
