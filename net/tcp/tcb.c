@@ -213,12 +213,13 @@ void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 /* What is in flight has records, and what has records is in flight. */
 static void check_flight(const struct apus_tcp *c)
 {
-	const struct apus_flight *f = &c->recovery->flight;
+	const struct apus_flight *f;
 
 	if (!c->recovery) {
 		apus_must_op(c->snd.una, ==, c->snd.nxt);
 		return;
 	}
+	f = &c->recovery->flight;
 	apus_recovery_check(c->recovery);
 	apus_must_op(apus_flight_bytes(f), ==, c->snd.nxt - c->snd.una);
 	if (apus_flight_count(f))
