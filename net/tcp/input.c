@@ -21,6 +21,7 @@
 #include "net/tcp/listen.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
+#include "net/tcp/window.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -164,6 +165,7 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	c->layer->counters[APUS_TCP_COUNT_BYTES_IN] += (uint64_t)moved;
 	if (c->tally)
 		c->tally->bytes_received += (uint64_t)moved;
+	apus_tcp_tune(c, seg, a->now_ns);
 	c->rcv.duplicates =
 		0; /* what was missing came in the same burst: nothing to complain about */
 	if (had_gap)
@@ -277,7 +279,7 @@ static void syn_sent_check_syn(struct apus_tcp *c, struct apus_tcp_arrival *a)
 	}
 	c->rcv.irs = seg->seq;
 	c->rcv.nxt = c->rcv.acked = seg->seq + 1;
-	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
+	c->rcv.adv = c->rcv.nxt + apus_tcp_syn_window(c->layer);
 
 	struct apus_tcp_peer peer = apus_tcp_peer_of(c->layer, seg);
 

@@ -12,6 +12,7 @@
 #include "net/tcp/lent.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/timewait.h"
+#include "net/tcp/window.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -54,6 +55,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 		.shard = shard,
 		.mss = mss_of_mtu(apus_ipv4_mtu(ip)),
 		.options = *options,
+		.rcv_buffer_max = apus_tcp_buffer_max(options, ip->link->pool),
 	};
 	layer->congestion = apus_cc_find(options->congestion ? options->congestion : "cubic");
 	if (!layer->congestion)
@@ -78,6 +80,9 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 	apus_slab_init(&layer->requests, heap, sizeof(struct apus_tcp_request), connections_max);
 	apus_slab_init(&layer->time_waits, heap, sizeof(struct apus_tcp_time_wait),
 		       connections_max);
+	layer->wscale = apus_tcp_buffer_scale(options->rcv_buffer_max ? options->rcv_buffer_max
+								      : APUS_TCP_RCV_BUFFER_MAX);
+	apus_slab_init(&layer->drs, heap, sizeof(struct apus_drs), connections_max);
 	apus_ooo_pool_init(&layer->ooo, heap, APUS_TCP_GAPS_MAX, (uint32_t)apus_random_u64(random));
 	apus_timer_init(&layer->time_wait_timer, apus_tcp_time_wait_timer_fired);
 	apus_random_secret(random, &layer->isn_key, sizeof(layer->isn_key));
@@ -145,6 +150,7 @@ void apus_tcp_layer_fini(struct apus_tcp_layer *layer)
 	apus_metrics_unregister(&layer->nstat);
 	apus_metrics_unregister(&layer->metrics);
 	apus_ooo_pool_fini(&layer->ooo);
+	apus_slab_fini(&layer->drs);
 	apus_slab_fini(&layer->time_waits);
 	apus_slab_fini(&layer->tallies);
 	apus_slab_fini(&layer->requests);

@@ -164,6 +164,9 @@ struct apus_tcp_layer {
 	struct apus_siphash_key ts_key;
 	struct apus_tcp_cookie_jar cookies;
 	struct apus_tcp_options options;
+	struct apus_slab drs;    /* struct apus_drs: of connections that have received much */
+	uint32_t rcv_buffer_max; /* bytes for the reader of a connection */
+	uint8_t wscale;          /* what we offer: that which such a buffer needs */
 	struct apus_tcp_port_memo port_memos[APUS_TCP_PORT_MEMOS];
 	const struct apus_cc_type *congestion; /* of connections that do not choose */
 	uint16_t port_marks[APUS_TCP_PORT_MARKS];

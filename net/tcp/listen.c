@@ -22,6 +22,7 @@
 #include "net/tcp/port.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
+#include "net/tcp/window.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -106,11 +107,11 @@ static void send_syn_ack_as(const struct apus_tcp_request *r, bool is_cookie, in
 		.seq = r->iss,
 		.ack = r->irs + 1,
 		/* RFC 7323 §2.2: never scaled in a SYN. */
-		.wnd = (uint16_t)apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX),
+		.wnd = apus_tcp_syn_window(layer),
 		.syn = true,
 		.has_ack = true,
 		.mss = layer->mss,
-		.wscale = r->peer.wscale < 0 ? -1 : APUS_TCP_WINDOW_SCALE,
+		.wscale = (int8_t)(r->peer.wscale < 0 ? -1 : layer->wscale),
 		.sack_permitted = r->peer.has_sack,
 		.ece = r->peer.has_ecn, /* RFC 3168 §6.1.1: an ECN-setup SYN-ACK */
 	};
@@ -138,7 +139,7 @@ static void send_ack(const struct apus_tcp_request *r, int64_t now_ns)
 	struct apus_segment seg = {
 		.seq = r->iss + 1,
 		.ack = r->irs + 1,
-		.wnd = (uint16_t)apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX),
+		.wnd = apus_tcp_syn_window(r->listener->layer),
 		.has_ack = true,
 		.wscale = -1,
 	};
@@ -350,7 +351,7 @@ static struct apus_tcp *make_connection(const struct apus_tcp_request *r, int64_
 	c->snd.nxt = r->iss + 1;
 	c->rcv.irs = r->irs;
 	c->rcv.nxt = c->rcv.acked = r->irs + 1;
-	c->rcv.adv = c->rcv.nxt + apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX);
+	c->rcv.adv = c->rcv.nxt + apus_tcp_syn_window(c->layer);
 	apus_tcp_set_peer(c, &r->peer, now_ns);
 	c->challenge_tick = challenge_tick(r, now_ns);
 	return c;

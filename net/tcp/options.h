@@ -29,6 +29,8 @@ struct apus_tcp_options {
 	bool no_timestamps; /* neither offered nor accepted (RFC 7323 §3) */
 	bool no_sack;       /* likewise (RFC 2018 §2) */
 	enum apus_tcp_ecn ecn;
+	uint32_t rcv_buffer_bytes; /* of a new connection; 0: 128 KiB */
+	uint32_t rcv_buffer_max;   /* to which it may grow; 0: 15 MB */
 	enum apus_tcp_cookies cookies;
 	uint32_t requests_max; /* entries of a listener, at most its backlog; 0: its backlog */
 	bool reset_on_overflow; /* a peer whose ACK finds the accept queue full is reset, not ignored */

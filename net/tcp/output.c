@@ -22,6 +22,7 @@
 #include "net/tcp/pmtu.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
+#include "net/tcp/window.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -105,52 +106,6 @@ void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns)
 	apus_tcp_send_bare(c->layer, &c->key, &reset, now_ns);
 }
 
-/* ---- the window that we offer (RFC 9293 §3.8.6.2.2) ---- */
-
-/* The edge that the buffer allows now. */
-static uint32_t buffer_edge(const struct apus_tcp *c)
-{
-	uint32_t used = apus_min(c->rcvq.bytes, APUS_TCP_RCV_BUFFER_BYTES);
-	uint32_t room = APUS_TCP_RCV_BUFFER_BYTES - used;
-
-	return c->rcv.nxt + apus_min(room, (uint32_t)UINT16_MAX << c->rcv.wscale);
-}
-
-uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
-{
-	uint32_t edge = buffer_edge(c);
-
-	return apus_seq_gt(edge, c->rcv.adv) ? edge - c->rcv.adv : 0;
-}
-
-/*
- * The window field for a segment that acknowledges RCV.NXT.
- *
- * The right edge moves only by a full segment or half the buffer at a time, and never back
- * (SHLD-14). The field counts in units of the scale: it is rounded up, so as not to take back
- * what was offered, as long as that gives away less than one unit more than there is; else down
- * (RFC 7323 §2.4 allows the edge to seem to move back by less than a unit; RCV.ADV does not).
- */
-static uint16_t choose_window(struct apus_tcp *c)
-{
-	uint32_t unit = 1U << c->rcv.wscale;
-	uint32_t least = apus_min(APUS_TCP_RCV_BUFFER_BYTES / 2, (uint32_t)c->cc.mss);
-	uint32_t limit = buffer_edge(c) + unit - 1;
-
-	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
-	if (apus_tcp_window_grow(c) >= least && !c->rcv.duplicates)
-		c->rcv.adv = buffer_edge(c);
-
-	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
-	uint32_t field = (wnd + unit - 1) >> c->rcv.wscale;
-
-	if (apus_seq_gt(c->rcv.nxt + (field << c->rcv.wscale), limit))
-		field = wnd >> c->rcv.wscale;
-	field = apus_min(field, (uint32_t)UINT16_MAX);
-	c->rcv.adv = apus_seq_max(c->rcv.adv, c->rcv.nxt + (field << c->rcv.wscale));
-	return (uint16_t)field;
-}
-
 /* ---- one segment ---- */
 
 /* As many blocks as fit beside the timestamp (RFC 2018 §3). */
@@ -205,7 +160,7 @@ struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int6
 	struct apus_segment seg = {
 		.seq = seq,
 		.ack = c->rcv.nxt,
-		.wnd = choose_window(c),
+		.wnd = apus_tcp_choose_window(c),
 		.has_ack = true,
 		.wscale = -1,
 	};
@@ -372,11 +327,11 @@ static void output_syn(struct apus_tcp *c, int64_t now_ns)
 		.seq = c->snd.una,
 		.ack = is_answer ? c->rcv.nxt : 0,
 		/* RFC 7323 §2.2: never scaled in a SYN. */
-		.wnd = (uint16_t)apus_min(APUS_TCP_RCV_BUFFER_BYTES, (uint32_t)UINT16_MAX),
+		.wnd = apus_tcp_syn_window(c->layer),
 		.syn = true,
 		.has_ack = is_answer,
 		.mss = c->layer->mss,
-		.wscale = is_answer && !c->rcv.wscale ? -1 : APUS_TCP_WINDOW_SCALE,
+		.wscale = (int8_t)(is_answer && !c->rcv.wscale ? -1 : c->layer->wscale),
 		.sack_permitted = is_answer ? c->has_sack : !c->layer->options.no_sack,
 	};
 
@@ -414,7 +369,7 @@ static void output_stretch_acks(struct apus_tcp *c, int64_t now_ns)
 
 	if (c->rcv.nxt - c->rcv.acked <= step || apus_rcvq_has_gap(&c->rcvq))
 		return;
-	(void)choose_window(c); /* RCV.ADV is now what the last one will say */
+	(void)apus_tcp_choose_window(c); /* RCV.ADV is now what the last one will say */
 	while (c->rcv.nxt - c->rcv.acked > step) {
 		struct rte_mbuf *m = apus_ipv4_mbuf(c->layer->ip);
 

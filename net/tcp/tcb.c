@@ -12,6 +12,7 @@
 #include "net/tcp/pmtu.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
+#include "net/tcp/window.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -31,6 +32,7 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 		.state = APUS_TCP_CLOSED,
 		.is_nodelay = true,
 		.layer = layer,
+		.rcv_buffer = apus_tcp_buffer_first(&layer->options),
 		.ts_offset = apus_tcp_ts_offset(layer, key),
 		.rcv = {.mss = APUS_TCP_MSS_DEFAULT,
 			.quick = APUS_TCP_QUICK_ACKS,
@@ -51,7 +53,7 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 	apus_waitq_init(&c->readers);
 	apus_waitq_init(&c->writers);
 	apus_rtt_init(&c->rtt);
-	apus_rcvq_init(&c->rcvq, &layer->ooo, 2 * APUS_TCP_RCV_BUFFER_BYTES);
+	apus_rcvq_init(&c->rcvq, &layer->ooo, 2 * apus_tcp_buffer_first(&layer->options));
 	apus_sndq_init(&c->sndq, layer->link->pool, APUS_TCP_SEND_QUEUE_BYTES);
 	return c;
 }
@@ -89,6 +91,8 @@ void apus_tcp_destroy(struct apus_tcp *c)
 	apus_tcp_recovery_close(c);
 	apus_tcp_tally_close(c);
 	apus_rcvq_fini(&c->rcvq);
+	if (c->drs)
+		apus_slab_put(&c->layer->drs, c->drs);
 	apus_sndq_fini(&c->sndq);
 	apus_slab_put(&c->layer->connections, c);
 }
@@ -186,7 +190,7 @@ void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer, int
 	/* RFC 7323 §2.2: only if both SYNs had the option; §2.3: 14 at most, seen to by the parser. */
 	if (peer->wscale >= 0) {
 		c->snd.wscale = (uint8_t)peer->wscale;
-		c->rcv.wscale = APUS_TCP_WINDOW_SCALE;
+		c->rcv.wscale = c->layer->wscale;
 	}
 }
 
@@ -235,7 +239,7 @@ static void check_synchronized(const struct apus_tcp *c)
 	apus_must(apus_seq_leq(c->snd.nxt, end + apus_tcp_fin_due(c)));
 	apus_must_op(c->cc.mss, >=, apus_tcp_path_mss(c, APUS_TCP_MSS_LEAST));
 	apus_must(apus_seq_leq(c->rcv.acked, c->rcv.nxt));
-	apus_must_op(c->rcvq.bytes, <=, APUS_TCP_RCV_BUFFER_BYTES + (1U << APUS_TCP_WINDOW_SCALE));
+	apus_must_op(c->rcvq.bytes, <=, c->rcv_buffer + (1U << c->rcv.wscale));
 	/* What is in flight, or waits, is watched by a timer; nothing else is. */
 	if (!c->is_marked)
 		apus_must_op(c->rexmit_at_ns != APUS_NEVER, ==,

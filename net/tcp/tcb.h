@@ -21,6 +21,7 @@
 #include "net/tcp/arrival.h"
 #include "net/tcp/cc.h"
 #include "net/tcp/demux.h"
+#include "net/tcp/drs.h"
 #include "net/tcp/ecn.h"
 #include "net/tcp/layer.h"
 #include "net/tcp/numbers.h"
@@ -76,7 +77,6 @@ struct apus_tcp {
 	bool has_ts : 1;          /* timestamps in every segment (Snd.TS.OK of RFC 7323) */
 	bool has_sack : 1;        /* the peer understands SACK (RFC 2018 §2) */
 	bool is_corked : 1;       /* a short segment waits for more, even with no Nagle */
-	bool is_lent : 1;         /* a peek lent what is in rcvq: it stays, whatever happens */
 	struct apus_tcp_layer *layer;
 	struct apus_list link; /* layer->marked, or layer->detached once it is CLOSED */
 
@@ -108,6 +108,7 @@ struct apus_tcp {
 	int64_t idle_at_ns;   /* keepalive; or the end of FIN-WAIT-2 */
 	struct apus_tcp_tally *tally;   /* NULL: no text yet, or no memory */
 	struct apus_recovery *recovery; /* records and all about loss; NULL: idle for an RTO */
+	uint32_t rcv_buffer;            /* bytes for the reader, at most */
 	uint32_t ts_offset;             /* TSval is the clock's milliseconds and this */
 	uint32_t heard_tick;            /* anything acceptable came */
 	uint32_t sent_tick;             /* text or FIN went out */
@@ -128,6 +129,7 @@ struct apus_tcp {
 	uint16_t linger_units;             /* option: how long a close waits; 0: not */
 	uint16_t
 		mss_most; /* text and options per segment as both SYNs allow, whatever the path does */
+	bool is_lent;     /* a peek lent what is in rcvq: it stays, whatever happens */
 	struct apus_timer timer;
 	struct apus_waitq readers;
 	struct apus_waitq writers; /* and who waits for the handshake */
@@ -135,6 +137,7 @@ struct apus_tcp {
 	struct apus_cc cc;
 	int64_t syn_at_ns;              /* when our SYN was sent; 0: twice, or nobody knows */
 	struct apus_recovery_kept kept; /* of `recovery`, while there is none */
+	struct apus_drs *drs; /* NULL while it has received little */
 	struct apus_rcvq rcvq;
 	struct apus_sndq sndq;
 };
@@ -225,8 +228,6 @@ void apus_tcp_send_reset(struct apus_tcp_layer *layer, const struct apus_segment
 /** apus_tcp_send_bare - a segment without text for a @key that has no TCB; seg's seq, ack, flags, options set */
 void apus_tcp_send_bare(struct apus_tcp_layer *layer, const struct apus_tcp_key *key,
 			struct apus_segment *seg, int64_t now_ns);
-/** apus_tcp_window_grow - the edge that could be offered now is so much further than what was offered */
-uint32_t apus_tcp_window_grow(const struct apus_tcp *c);
 
 /* ---- timers.c ---- */
 void apus_tcp_timer_fired(struct apus_work *work);

@@ -34,12 +34,17 @@ static inline bool apus_tcp_is_old(const struct apus_segment *seg, uint32_t ts_r
 {
 	return (int32_t)(seg->ts_val - ts_recent) < 0;
 }
+/** apus_tcp_ts_clock - milliseconds, without the offset */
+static inline uint32_t apus_tcp_ts_clock(int64_t now_ns)
+{
+	return (uint32_t)((uint64_t)now_ns / APUS_MS);
+}
 /** apus_tcp_stamp - put a timestamp into @seg (RFC 7323 §3.2): milliseconds, and what was last heard */
 static inline void apus_tcp_stamp(struct apus_segment *seg, uint32_t ts_offset, uint32_t ts_recent,
 				  int64_t now_ns)
 {
 	seg->has_ts = true;
-	seg->ts_val = (uint32_t)((uint64_t)now_ns / APUS_MS) + ts_offset;
+	seg->ts_val = apus_tcp_ts_clock(now_ns) + ts_offset;
 	seg->ts_ecr = ts_recent;
 }
 

@@ -14,6 +14,7 @@
 #include "net/ip/ipv4.h"
 #include "net/link/link.h"
 #include "net/tcp/port.h"
+#include "net/tcp/window.h"
 
 #include <errno.h>
 
@@ -157,10 +158,9 @@ int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *bytes, size_t co
 static void update_window(struct apus_tcp *c)
 {
 	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
-	uint32_t least = apus_min(APUS_TCP_RCV_BUFFER_BYTES / 2, 2 * c->cc.mss);
+	uint32_t least = apus_min(c->rcv_buffer / 2, 2 * c->cc.mss);
 
-	if (wnd >= APUS_TCP_RCV_BUFFER_BYTES / 2 || apus_tcp_window_grow(c) < least ||
-	    apus_tcp_fin_received(c))
+	if (wnd >= c->rcv_buffer / 2 || apus_tcp_window_grow(c) < least || apus_tcp_fin_received(c))
 		return;
 	c->want |= APUS_TCP_WANT_ACK_NOW;
 	apus_tcp_mark(c);

@@ -229,7 +229,7 @@ static void duplicate_acks_keep_the_window_that_was_told(void **state)
 	uint16_t told;
 
 	settle();
-	for (int i = 0; i < 160; i++) {
+	for (int i = 0; i < 65; i++) {
 		peer_forget(p);
 		text(MSS);
 	}

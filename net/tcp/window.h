@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/window.h: the window that we offer, and the buffer behind it; see window.c.
+ */
+#ifndef APUS_NET_TCP_WINDOW_H
+#define APUS_NET_TCP_WINDOW_H
+
+#include "net/tcp/tcb.h"
+
+/** apus_tcp_window_grow - the edge that could be offered now is so much further than what was offered */
+uint32_t apus_tcp_window_grow(const struct apus_tcp *c);
+/** apus_tcp_choose_window - the window field for a segment that acknowledges RCV.NXT */
+uint16_t apus_tcp_choose_window(struct apus_tcp *c);
+
+/** apus_tcp_buffer_first - bytes of a new connection's buffer */
+static inline uint32_t apus_tcp_buffer_first(const struct apus_tcp_options *options)
+{
+	return options->rcv_buffer_bytes ? options->rcv_buffer_bytes : APUS_TCP_RCV_BUFFER_BYTES;
+}
+/** apus_tcp_buffer_max - to which it may grow; @pool: of the link */
+uint32_t apus_tcp_buffer_max(const struct apus_tcp_options *options,
+			     const struct rte_mempool *pool);
+/** apus_tcp_buffer_scale - the window scale that such a buffer needs (RFC 7323 §2.3), 1 to 14 */
+uint8_t apus_tcp_buffer_scale(uint32_t buffer_max);
+/** apus_tcp_syn_window - what a SYN offers: never scaled (RFC 7323 §2.2) */
+static inline uint16_t apus_tcp_syn_window(const struct apus_tcp_layer *layer)
+{
+	return (uint16_t)apus_min(apus_tcp_buffer_first(&layer->options), (uint32_t)UINT16_MAX);
+}
+
+void apus_tcp_tune_slow(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
+/** apus_tcp_tune - text came in order: should the buffer grow? A connection that has received little is not measured */
+static inline void apus_tcp_tune(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
+{
+	if (c->drs || c->rcv.nxt - c->rcv.irs > c->rcv_buffer / 2)
+		apus_tcp_tune_slow(c, seg, now_ns);
+}
+
+#endif
