@@ -110,6 +110,11 @@ int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
 	return apus_tcp_connect_from((struct apus_endpoint){.port = 0}, remote, out);
 }
 
+uint32_t apus_tcp_urgent(struct apus_tcp *c)
+{
+	return apus_tcp_call_urgent(c);
+}
+
 int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
 {
 	int64_t rc;

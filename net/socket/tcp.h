@@ -69,6 +69,16 @@ APUS_MUST_CHECK int apus_tcp_connect_from(struct apus_endpoint local, struct apu
 					  struct apus_tcp **out);
 
 /**
+ * apus_tcp_urgent - how much urgent text is still to be read
+ *
+ * Urgent text stays in its place in the stream (RFC 6093 §5) and is read as all other; the peer has
+ * marked where it ends. There is no way to send any: new applications should not (SHLD-13).
+ *
+ * Context: any. Return: bytes from the next one read to the end of what is urgent; 0: nothing is.
+ * Source:  RFC 9293 §3.8.5 (MUST-31, MUST-33)
+ */
+uint32_t apus_tcp_urgent(struct apus_tcp *c);
+/**
  * apus_tcp_read - take bytes from the stream, in order
  * @c:   open connection; borrowed
  * @buf: destination of @len bytes, len > 0

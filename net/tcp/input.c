@@ -89,13 +89,23 @@ static void arrives_listen(struct apus_tcp_listener *l, struct apus_tcp_arrival 
 /* ---- shared by §3.10.7.3 and §3.10.7.4 ---- */
 
 /*
- * RFC 3168 §6.1.3; RFC 8257 §3.2: when the mark changes, what came before is acknowledged first, by
- * an ACK that tells of the mark as it was. For this one the end of the turn would be too late.
+ * Sixth, check the URG bit: RCV.UP <- max(RCV.UP, SEG.UP), behind the urgent text (MUST-62), which
+ * stays in line (RFC 6093 §5): how much of it is left can be asked (RFC 9293 §3.8.5, MUST-33).
  */
+static void sixth_check_urg(struct apus_tcp *c, const struct apus_segment *seg)
+{
+	uint32_t up = seg->seq + seg->syn + seg->up;
+
+	if (!seg->urg || !apus_tcp_takes_text(c->state) || apus_seq_leq(up, c->rcv.nxt) ||
+	    (c->rcv.has_urgent && apus_seq_leq(up, c->urgent_seq)))
+		return;
+	c->rcv.has_urgent = true;
+	c->urgent_seq = up;
+}
+
+/* RFC 8257 §3.2: what came before the mark changed is acknowledged first: now, not in the end. */
 static void note_ecn(struct apus_tcp *c, const struct apus_tcp_arrival *a)
 {
-	if (!c->snd.ecn.is_on)
-		return;
 	if (apus_ecn_took_text(&c->snd.ecn, &a->seg, c->rcv.nxt != c->rcv.acked)) {
 		(void)apus_tcp_ack_now(c, a->now_ns);
 		(void)!apus_ecn_took_text(&c->snd.ecn, &a->seg, false);
@@ -121,9 +131,8 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 		return NEXT;
 
 	uint32_t text_seq = seg->seq + seg->syn;
-	bool is_new = apus_seq_gt(text_seq + seg->text_bytes, c->rcv.nxt);
 
-	if (!is_new) {
+	if (apus_seq_leq(text_seq + seg->text_bytes, c->rcv.nxt)) {
 		apus_rcvq_report(&c->rcvq, text_seq, text_seq + seg->text_bytes);
 		want(c, APUS_TCP_WANT_ACK_NOW);
 		return NEXT;
@@ -136,7 +145,8 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 		return DONE;
 	}
 
-	note_ecn(c, a);
+	if (c->snd.ecn.is_on)
+		note_ecn(c, a);
 
 	struct apus_ooo_text text = {
 		.seq = text_seq,
@@ -166,8 +176,7 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	if (c->tally)
 		c->tally->bytes_received += (uint64_t)moved;
 	apus_tcp_tune(c, seg, a->now_ns);
-	c->rcv.duplicates =
-		0; /* what was missing came in the same burst: nothing to complain about */
+	c->rcv.duplicates = 0; /* what was missing came in the same burst */
 	if (had_gap)
 		c->rcv.acked = c->rcv.nxt; /* one ACK for all that the hole kept back */
 	want(c, had_gap || apus_seq_lt(text_seq, c->rcv.nxt - (uint32_t)moved)
@@ -296,6 +305,7 @@ static void syn_sent_check_syn(struct apus_tcp *c, struct apus_tcp_arrival *a)
 	want(c, APUS_TCP_WANT_ACK_NOW);
 	/* "continue processing at the sixth step" */
 	apus_tcp_trim(seg, c->rcv.adv);
+	sixth_check_urg(c, seg);
 	if (seventh_process_text(c, a) == NEXT)
 		eighth_check_fin(c, a);
 }
@@ -577,7 +587,7 @@ static void arrives_other(struct apus_tcp *c, struct apus_tcp_arrival *a)
 	if (fifth_check_ack(c, a) == DONE)
 		return;
 	apus_tcp_ts_note(c, &a->seg, a->now_ns);
-	/* Sixth, check the URG bit: urgent text stays in line, as RFC 6093 advises. */
+	sixth_check_urg(c, &a->seg);
 	if (seventh_process_text(c, a) == DONE)
 		return;
 	eighth_check_fin(c, a);

@@ -98,8 +98,9 @@ struct apus_tcp {
 		uint8_t wscale;     /* Rcv.Wind.Shift of RFC 7323 */
 		uint8_t quick;      /* ACKs still to be sent at once */
 		uint8_t duplicates; /* of this burst: segments that came out of order */
-		bool has_early_fin; /* a FIN came, at early_fin_seq, before all text did */
-		uint16_t ts_age;    /* when ts_recent was set, in units of 2^42 ns: 73 minutes */
+		bool has_early_fin : 1; /* a FIN came, at early_fin_seq, before all text did */
+		bool has_urgent : 1;    /* urgent_seq means something */
+		uint16_t ts_age; /* when ts_recent was set, in units of 2^42 ns: 73 minutes */
 	} rcv;
 
 	/* Deadlines; the timer is armed for the earliest, and late is found out when it fires. */
@@ -134,6 +135,7 @@ struct apus_tcp {
 	struct apus_waitq readers;
 	struct apus_waitq writers; /* and who waits for the handshake */
 	struct apus_rtt rtt;
+	uint32_t urgent_seq; /* RCV.UP: urgent text ends before it */
 	struct apus_cc cc;
 	int64_t syn_at_ns;              /* when our SYN was sent; 0: twice, or nobody knows */
 	struct apus_recovery_kept kept; /* of `recovery`, while there is none */

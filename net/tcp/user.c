@@ -222,6 +222,19 @@ void apus_tcp_call_consume(struct apus_tcp *c, size_t bytes)
 		update_window(c);
 }
 
+uint32_t apus_tcp_call_urgent(struct apus_tcp *c)
+{
+	uint32_t read_seq = c->rcv.nxt - c->rcvq.bytes - apus_tcp_fin_received(c);
+
+	if (!c->rcv.has_urgent)
+		return 0;
+	if (apus_seq_leq(c->urgent_seq, read_seq)) {
+		c->rcv.has_urgent = false; /* "normal mode" */
+		return 0;
+	}
+	return c->urgent_seq - read_seq;
+}
+
 /* ---- §3.10.4 CLOSE Call ---- */
 
 static int close_our_half(struct apus_tcp *c)

@@ -45,6 +45,8 @@ APUS_MUST_CHECK int apus_tcp_call_peek(struct apus_tcp *c, struct iovec *views, 
 /** apus_tcp_call_consume - the first @bytes of what was lent are done with; no view is valid any more */
 void apus_tcp_call_consume(struct apus_tcp *c, size_t bytes);
 
+/** apus_tcp_call_urgent - bytes to be read up to the end of the peer's urgent text (RFC 9293 §3.8.5, MUST-33); 0: none is pending */
+uint32_t apus_tcp_call_urgent(struct apus_tcp *c);
 /** apus_tcp_call_receive - RECEIVE: take what is there. Return: bytes; 0 at the end; -EAGAIN when none; -ECONNRESET, ... */
 APUS_MUST_CHECK int64_t apus_tcp_call_receive(struct apus_tcp *c, void *buf, size_t len);
 
