@@ -49,10 +49,8 @@ bool apus_ecn_took_text(struct apus_ecn *ecn, const struct apus_segment *seg, bo
 	return false;
 }
 
-void apus_ecn_dress(struct apus_ecn *ecn, struct apus_segment *seg, bool is_new_text)
+void apus_ecn_dress_slow(struct apus_ecn *ecn, struct apus_segment *seg, bool is_new_text)
 {
-	if (!ecn->is_on)
-		return;
 	seg->ece = ecn->is_echoing;
 	if (!ecn->may_mark)
 		return;

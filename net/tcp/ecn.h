@@ -55,7 +55,12 @@ void apus_ecn_agreed(struct apus_ecn *ecn);
 APUS_MUST_CHECK bool apus_ecn_took_text(struct apus_ecn *ecn, const struct apus_segment *seg,
 					bool owes_ack);
 /** apus_ecn_dress - ECE, CWR and ECT of a segment after the handshake; @is_new_text: first sent now */
-void apus_ecn_dress(struct apus_ecn *ecn, struct apus_segment *seg, bool is_new_text);
+void apus_ecn_dress_slow(struct apus_ecn *ecn, struct apus_segment *seg, bool is_new_text);
+static inline void apus_ecn_dress(struct apus_ecn *ecn, struct apus_segment *seg, bool is_new_text)
+{
+	if (ecn->is_on)
+		apus_ecn_dress_slow(ecn, seg, is_new_text);
+}
 
 APUS_END_DECLS
 

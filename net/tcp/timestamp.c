@@ -27,8 +27,8 @@ uint32_t apus_tcp_ts_offset(const struct apus_tcp_layer *layer, const struct apu
  * drop the segment". But a SYN is never more than challenged (RFC 5961 §4), and that of a peer that
  * restarted has to be.
  */
-enum apus_tcp_ts apus_tcp_ts_check(struct apus_tcp *c, const struct apus_segment *seg,
-				   int64_t now_ns)
+enum apus_tcp_ts apus_tcp_ts_check_slow(struct apus_tcp *c, const struct apus_segment *seg,
+					int64_t now_ns)
 {
 	if (!c->has_ts || seg->rst)
 		return APUS_TCP_TS_FINE;
@@ -40,17 +40,4 @@ enum apus_tcp_ts apus_tcp_ts_check(struct apus_tcp *c, const struct apus_segment
 		return APUS_TCP_TS_OLD;
 	c->rcv.ts_recent = seg->ts_val;
 	return APUS_TCP_TS_FINE;
-}
-
-/*
- * §4.3 (2), §5.3 (R3): of the segments that one ACK stands for the first is echoed, so that the
- * delay of the ACK counts into the round trip. RCV.ACKED is Last.ACK.sent.
- */
-void apus_tcp_ts_note(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
-{
-	if (!c->has_ts || !seg->has_ts || apus_tcp_is_old(seg, c->rcv.ts_recent) ||
-	    apus_seq_gt(seg->seq, c->rcv.acked))
-		return;
-	c->rcv.ts_recent = seg->ts_val;
-	c->rcv.ts_age = apus_tcp_ts_age(now_ns);
 }
