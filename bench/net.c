@@ -8,6 +8,7 @@
 #include "net/link/eal.h"
 #include "net/sim/world.h"
 #include "net/socket/tcp.h"
+#include "net/tcp/rcvq.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 
@@ -153,6 +154,55 @@ static int64_t tcp_request_response(uint64_t n, int64_t bytes)
 	return in_world(answer, ask, &job);
 }
 
+/* ------------------------------------------------------------------------------- reassembly */
+
+#define WORST_SEGMENTS 10000
+
+/*
+ * A batch of WORST_SEGMENTS single bytes from the far end, each behind a gap, or, when `fills`, in two
+ * passes of which the second one fills the gaps of the first. All are kept.
+ */
+static void ooo_batch(struct apus_rcvq *q, struct rte_mempool *mbufs, bool fills)
+{
+	for (uint32_t i = 0; i < WORST_SEGMENTS; i++) {
+		uint32_t at = 2 * (WORST_SEGMENTS - i) + 1;
+		struct rte_mbuf *m = rte_pktmbuf_alloc(mbufs);
+
+		apus_must(m != NULL);
+		*(uint8_t *)rte_pktmbuf_append(m, 1) = 0;
+		if (fills)
+			at = i < WORST_SEGMENTS / 2 ? at : at + WORST_SEGMENTS + 1;
+		apus_must(apus_rcvq_input(q, m, (struct apus_ooo_text){at, 0, 1}, 0) == 0);
+	}
+	apus_rcvq_drop_ooo(q);
+}
+
+/* @n segments. */
+static int64_t ooo_worst(uint64_t n, int64_t fills)
+{
+	struct rte_mempool *mbufs;
+	struct apus_ooo_pool pool;
+	struct apus_heap heap;
+	struct apus_rcvq q;
+	int64_t begin_ns;
+
+	apus_bench_start_dpdk();
+	mbufs = rte_pktmbuf_pool_create("ooo", 16383, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+					SOCKET_ID_ANY);
+	apus_must(mbufs && apus_heap_init(&heap) == 0);
+	apus_ooo_pool_init(&pool, &heap, 2 * WORST_SEGMENTS, 1);
+	apus_rcvq_init(&q, &pool, INT32_MAX);
+	begin_ns = apus_clock_host_ns();
+	for (uint64_t i = 0; i < n; i += WORST_SEGMENTS)
+		ooo_batch(&q, mbufs, fills);
+	begin_ns = apus_clock_host_ns() - begin_ns;
+	apus_rcvq_fini(&q);
+	apus_ooo_pool_fini(&pool);
+	apus_heap_fini(&heap);
+	rte_mempool_free(mbufs);
+	return begin_ns;
+}
+
 /* -------------------------------------------------------------------------------------- HTTP */
 
 static int64_t hello(struct apus_http_request *req, struct apus_http_response *res, void *arg)
@@ -183,6 +233,8 @@ static int64_t http_request_response(uint64_t n, int64_t arg)
 const struct apus_bench apus_bench_net[] = {
 	{"checksum/1460", checksum, 1460, 10000000, 100000},
 	{"tcp/request_response", tcp_request_response, 64, 200000, 10000},
+	{"tcp/ooo_worst/gaps", ooo_worst, 0, 1000000, 10000},
+	{"tcp/ooo_worst/fills", ooo_worst, 1, 1000000, 10000},
 	{"http/request_response", http_request_response, 0, 200000, 10000},
 	{NULL, NULL, 0, 0, 0},
 };

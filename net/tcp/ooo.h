@@ -16,10 +16,10 @@
 
 APUS_BEGIN_DECLS
 
-#define APUS_OOO_RUNS_MAX    4096 /* of one connection */
-#define APUS_OOO_SMALL_BYTES 512  /* a text up to this is packed beside its neighbour */
-#define APUS_OOO_OBJECT      128  /* bytes of one object of the pool: a run, or struct apus_ooo */
-#define APUS_OOO_REPORTS_MAX 4    /* duplicates that wait to be reported */
+#define APUS_OOO_RUNS_MAX    16384 /* of one connection */
+#define APUS_OOO_SMALL_BYTES 512   /* a text up to this is packed beside its neighbour */
+#define APUS_OOO_OBJECT      128   /* bytes of one object of the pool: a run, or struct apus_ooo */
+#define APUS_OOO_REPORTS_MAX 4     /* duplicates that wait to be reported */
 
 /* Of all connections of a shard. */
 struct apus_ooo_pool {
