@@ -38,7 +38,7 @@ static uint32_t urgent(void)
 
 static void read_bytes(uint32_t bytes)
 {
-	uint8_t got[4000];
+	static uint8_t got[4000];
 	uint32_t at = p->c->rcv.nxt - p->c->rcvq.bytes;
 
 	assert_int_equal(apus_tcp_call_receive(p->c, got, bytes), bytes);
