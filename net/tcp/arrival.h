@@ -6,6 +6,7 @@
 #ifndef APUS_NET_TCP_ARRIVAL_H
 #define APUS_NET_TCP_ARRIVAL_H
 
+#include "net/tcp/demux.h"
 #include "net/tcp/segment.h"
 #include "net/tcp/seq.h"
 
@@ -48,6 +49,17 @@ static inline void apus_tcp_trim(struct apus_segment *seg, uint32_t edge)
 	else
 		seg->text_bytes = apus_min(seg->text_bytes, edge - text_seq);
 	seg->len = seg->syn + seg->text_bytes;
+}
+
+/** apus_tcp_key_of - the four-tuple of a segment */
+static inline struct apus_tcp_key apus_tcp_key_of(const struct apus_segment *seg)
+{
+	return (struct apus_tcp_key){
+		.local = seg->local,
+		.remote = seg->remote,
+		.local_port = seg->local_port,
+		.remote_port = seg->remote_port,
+	};
 }
 
 #endif

@@ -85,7 +85,7 @@ static void add_windows(const struct apus_tcp *c, struct apus_tcp_info *info)
 	info->snd_ssthresh = c->cc.ssthresh_bytes;
 	info->snd_wnd = c->snd.wnd;
 	info->rcv_wnd = c->rcv.adv - c->rcv.nxt;
-	info->rcv_space = APUS_TCP_RCV_BUFFER_BYTES;
+	info->rcv_space = c->rcv_buffer;
 	info->notsent_bytes = apus_seq_lt(c->snd.nxt, end) ? end - c->snd.nxt : 0;
 }
 

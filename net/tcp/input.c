@@ -103,19 +103,6 @@ static void sixth_check_urg(struct apus_tcp *c, const struct apus_segment *seg)
 	c->urgent_seq = up;
 }
 
-/* RFC 8257 §3.2: what came before the mark changed is acknowledged first: now, not in the end. */
-static void note_ecn(struct apus_tcp *c, const struct apus_tcp_arrival *a)
-{
-	if (apus_ecn_took_text(&c->snd.ecn, &a->seg, c->rcv.nxt != c->rcv.acked)) {
-		(void)apus_tcp_ack_now(c, a->now_ns);
-		(void)!apus_ecn_took_text(&c->snd.ecn, &a->seg, false);
-	}
-	if (a->seg.ecn == APUS_SEGMENT_CE) {
-		drop(c, APUS_TCP_COUNT_ECN_CE);
-		c->rcv.quick = (uint8_t)apus_max(c->rcv.quick, 2); /* the peer is to know soon */
-	}
-}
-
 /*
  * Seventh, process the segment text (RFC 9293 §3.10.7.4).
  *
@@ -146,7 +133,7 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	}
 
 	if (c->snd.ecn.is_on)
-		note_ecn(c, a);
+		apus_tcp_note_ecn(c, seg, a->now_ns);
 
 	struct apus_ooo_text text = {
 		.seq = text_seq,

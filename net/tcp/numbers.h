@@ -10,8 +10,8 @@
 
 #define APUS_TCP_SEND_QUEUE_BYTES   (256U * 1024)
 #define APUS_TCP_SEND_QUEUE_MAX     (16U * 1024 * 1024) /* to which it grows with cwnd */
-#define APUS_TCP_RCV_BUFFER_BYTES   (128U * 1024) /* of a new connection */
-#define APUS_TCP_RCV_BUFFER_MAX     (15U << 20)   /* to which it may grow */
+#define APUS_TCP_RCV_BUFFER_BYTES   (128U * 1024)       /* of a new connection */
+#define APUS_TCP_RCV_BUFFER_MAX     (15U << 20)         /* to which it may grow */
 #define APUS_TCP_WINDOW_SCALE       8 /* from the largest receive buffer that tuning may give: 15 MB */
 #define APUS_TCP_MSS_DEFAULT        536U /* RFC 9293 §3.7.1 (MUST-15): no option received */
 #define APUS_TCP_MSS_LEAST          48U  /* of what a peer's option is believed (TCP.md §2) */

@@ -210,9 +210,17 @@ static int send_ack(struct apus_tcp *c, uint32_t seq, int64_t now_ns)
 	return 0;
 }
 
-int apus_tcp_ack_now(struct apus_tcp *c, int64_t now_ns)
+/* RFC 8257 §3.2: what came before the mark changed is acknowledged first: now, not in the end. */
+void apus_tcp_note_ecn(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
 {
-	return send_ack(c, c->snd.nxt, now_ns);
+	if (apus_ecn_took_text(&c->snd.ecn, seg, c->rcv.nxt != c->rcv.acked)) {
+		(void)send_ack(c, c->snd.nxt, now_ns);
+		(void)!apus_ecn_took_text(&c->snd.ecn, seg, false);
+	}
+	if (seg->ecn == APUS_SEGMENT_CE) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_ECN_CE);
+		c->rcv.quick = (uint8_t)apus_max(c->rcv.quick, 2); /* the peer is to know soon */
+	}
 }
 
 static void count_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes)

@@ -205,7 +205,6 @@ void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 	apus_cc_init(&c->cc, c->cc.type, c->cc.mss, c->snd.una);
 	if (c->syn_resent)
 		apus_cc_handshake_lost(&c->cc);
-	c->ecn_seq = c->snd.una;
 	c->snd.ecn.marks_all = c->snd.ecn.is_on && c->cc.type->flags & APUS_CC_NEEDS_ECN;
 	c->progress_tick = apus_tcp_tick(now_ns);
 	apus_tcp_start_idle(c, now_ns);

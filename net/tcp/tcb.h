@@ -139,7 +139,7 @@ struct apus_tcp {
 	struct apus_cc cc;
 	int64_t syn_at_ns;              /* when our SYN was sent; 0: twice, or nobody knows */
 	struct apus_recovery_kept kept; /* of `recovery`, while there is none */
-	struct apus_drs *drs; /* NULL while it has received little */
+	struct apus_drs *drs;           /* NULL while it has received little */
 	struct apus_rcvq rcvq;
 	struct apus_sndq sndq;
 };
@@ -220,8 +220,8 @@ void apus_tcp_take_window(struct apus_tcp *c, const struct apus_segment *seg);
 void apus_tcp_output(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_base_segment - at @seq: ACK, window, timestamp, ports, without SACK blocks */
 struct apus_segment apus_tcp_base_segment(struct apus_tcp *c, uint32_t seq, int64_t now_ns);
-/** apus_tcp_ack_now - an ACK of RCV.NXT, at once. Return: 0, -ENOBUFS */
-int apus_tcp_ack_now(struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_note_ecn - text came on a connection with ECN: its mark is to be echoed */
+void apus_tcp_note_ecn(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
 /** apus_tcp_send_abort - <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, at once */
 void apus_tcp_send_abort(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_send_reset - answer @seg with a reset in the right form (RFC 9293 §3.10.7.1) */
@@ -237,18 +237,5 @@ void apus_tcp_timer_fired(struct apus_work *work);
 void apus_tcp_arm(struct apus_tcp *c);
 /** apus_tcp_start_idle - keepalive, or the end of FIN-WAIT-2 */
 void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns);
-
-/* ---- layer.c ---- */
-
-/** apus_tcp_key_of - the four-tuple of a segment */
-static inline struct apus_tcp_key apus_tcp_key_of(const struct apus_segment *seg)
-{
-	return (struct apus_tcp_key){
-		.local = seg->local,
-		.remote = seg->remote,
-		.local_port = seg->local_port,
-		.remote_port = seg->remote_port,
-	};
-}
 
 #endif
