@@ -235,6 +235,23 @@ static int64_t set_one(struct drill_sockets *s, struct drill_socket *socket,
 	return 0;
 }
 
+struct choice {
+	struct drill_socket *socket;
+	char name[16];
+};
+
+/* Of a listener: for what it accepts from then on. */
+static int64_t do_choose(void *arg)
+{
+	const struct choice *choice = arg;
+
+	if (choice->socket->kind == DRILL_CONNECTION)
+		return apus_tcp_set_congestion(choice->socket->connection, choice->name);
+	if (choice->socket->kind == DRILL_LISTENER)
+		return apus_tcp_listener_set_congestion(choice->socket->listener, choice->name);
+	return -EINVAL;
+}
+
 /* setsockopt(fd, LEVEL, NAME, [VALUE], SIZE) */
 static int64_t call_setsockopt(struct drill_sockets *s, struct drill_socket *socket,
 			       const struct drill_call *call, char *error)
@@ -256,6 +273,13 @@ static int64_t call_setsockopt(struct drill_sockets *s, struct drill_socket *soc
 
 	if (!strcmp(name, "SO_REUSEADDR"))
 		return 0;
+	if (!strcmp(name, "TCP_CONGESTION")) {
+		struct choice choice = {.socket = socket};
+
+		if (sscanf(call->words[3], "\"%15[a-z]", choice.name) != 1)
+			return -EINVAL;
+		return apus_sim_call(s->host, do_choose, &choice);
+	}
 	if (!strcmp(name, "SO_LINGER") && linger && strstr(call->words[3], "onoff=1"))
 		return set_one(s, socket, APUS_TCP_LINGER_NS,
 			       strtoll(linger + strlen("linger="), NULL, 10) * APUS_SEC);
@@ -510,91 +534,4 @@ void drill_sockets_check(const struct drill_sockets *s)
 		if (s->sockets[i].kind == DRILL_CONNECTION)
 			apus_tcp_check(s->sockets[i].connection);
 	apus_shard_enter(before);
-}
-
-/* ---- assertions ------------------------------------------------------------------------------ */
-
-/* As Linux numbers them. */
-static int64_t linux_state(const struct apus_tcp *c)
-{
-	switch ((enum apus_tcp_state)c->state) {
-	case APUS_TCP_CLOSED:
-		return 7;
-	case APUS_TCP_LISTEN:
-		return 10;
-	case APUS_TCP_SYN_SENT:
-		return 2;
-	case APUS_TCP_SYN_RECEIVED:
-		return 3;
-	case APUS_TCP_ESTABLISHED:
-		return 1;
-	case APUS_TCP_FIN_WAIT_1:
-		return 4;
-	case APUS_TCP_FIN_WAIT_2:
-		return 5;
-	case APUS_TCP_CLOSE_WAIT:
-		return 8;
-	case APUS_TCP_CLOSING:
-		return 11;
-	case APUS_TCP_LAST_ACK:
-		return 9;
-	case APUS_TCP_TIME_WAIT:
-		return 6;
-	}
-	return 0;
-}
-
-struct lookup {
-	char area[24], name[32];
-	bool found;
-	uint64_t sum;
-};
-
-static void lookup_visit(void *arg, const char *area, const char *name, uint64_t value)
-{
-	struct lookup *l = arg;
-
-	if (strcmp(area, l->area) || strcmp(name, l->name))
-		return;
-	l->found = true;
-	l->sum += value;
-}
-
-/* AREA.NAME: a counter of the host's; one that does not exist is a mistake in the script. */
-static bool counter(const struct drill_sockets *s, const char *field, int64_t *out)
-{
-	struct lookup l = {0};
-
-	if (sscanf(field, "%23[^.].%31s", l.area, l.name) != 2)
-		return false;
-	apus_metrics_visit(apus_shard_metrics(apus_sim_host_shard(s->host)), lookup_visit, &l);
-	*out = (int64_t)l.sum;
-	return l.found;
-}
-
-bool drill_assert_field(const struct drill_sockets *s, const char *field, int64_t *out)
-{
-	const struct apus_tcp *c = s->last ? s->last->connection : NULL;
-
-	if (!strcmp(field, "host.connections"))
-		*out = (int64_t)apus_sim_host_connections(s->host);
-	else if (!strcmp(field, "host.time_waits"))
-		*out = (int64_t)apus_sim_host_time_waits(s->host);
-	else if (!strcmp(field, "host.mbufs_free"))
-		*out = apus_sim_host_mbufs_free(s->host);
-	else if (!strcmp(field, "host.buffers_out"))
-		*out = s->buffers_out;
-	else if (strncmp(field, "tcpi_", 5))
-		return counter(s, field, out);
-	else if (!c)
-		return false;
-	else if (!strcmp(field, "tcpi_state"))
-		*out = linux_state(c);
-	else if (!strcmp(field, "tcpi_snd_cwnd"))
-		*out = c->cc.cwnd_bytes / c->cc.mss;
-	else if (!strcmp(field, "tcpi_snd_mss"))
-		*out = c->cc.mss;
-	else
-		return false;
-	return true;
 }

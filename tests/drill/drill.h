@@ -161,11 +161,14 @@ bool drill_call_start(struct drill_sockets *s, struct drill_waiting *w, int64_t 
 		      char *error);
 /** drill_call_ended - the task returned @result: a new connection gets its number */
 void drill_call_ended(struct drill_sockets *s, struct drill_waiting *w, int64_t result);
-/** drill_assert_field - the value of @field. Return: false if there is no such field */
-bool drill_assert_field(const struct drill_sockets *s, const char *field, int64_t *out);
 /** drill_sockets_check - the invariants of every connection held */
 void drill_sockets_check(const struct drill_sockets *s);
 /** drill_sockets_close - reset what is left open */
 void drill_sockets_close(struct drill_sockets *s);
+
+/* ---- asserts.c ---- */
+
+/** drill_assert_field - the value of @field. Return: false if there is no such field */
+bool drill_assert_field(const struct drill_sockets *s, const char *field, int64_t *out);
 
 #endif

@@ -142,6 +142,7 @@ static const struct {
 	{"EINVAL", EINVAL},
 	{"ENOBUFS", ENOBUFS},
 	{"ENOMEM", ENOMEM},
+	{"ENOENT", ENOENT},
 	{"ENOPROTOOPT", ENOPROTOOPT},
 	{"ECONNABORTED", ECONNABORTED},
 	{"EMSGSIZE", EMSGSIZE},
@@ -398,6 +399,14 @@ static int parse_option_line(struct reader *r)
 		o->tcp.no_sack = value;
 	else if (!strcmp(name, "--cookies"))
 		o->tcp.cookies = (enum apus_tcp_cookies)value;
+	else if (!strcmp(name, "--rcvbuf"))
+		o->tcp.rcv_buffer_bytes = (uint32_t)value;
+	else if (!strcmp(name, "--rcvbuf_max"))
+		o->tcp.rcv_buffer_max = (uint32_t)value;
+	else if (!strcmp(name, "--pacing"))
+		o->tcp.pacing = value;
+	else if (!strcmp(name, "--no_mtu_probing"))
+		o->tcp.no_mtu_probing = value;
 	else if (!strcmp(name, "--ecn"))
 		o->tcp.ecn = (enum apus_tcp_ecn)value;
 	else if (!strcmp(name, "--requests_max"))
