@@ -199,16 +199,16 @@ static void acked(struct apus_cc *cc, const struct apus_cc_sample *s)
 	uint32_t left_bytes = s->acked_bytes;
 	bool is_first = cc->ssthresh_bytes == APUS_CC_SSTHRESH_NONE;
 
-	if (is_first && !s->in_recovery)
-		(void)apus_hystart_acked(&cubic_of(cc)->hystart, s);
 	if (!apus_cc_may_grow(cc, s)) {
 		stand_still(cc, s);
 		return;
 	}
-	if (is_first)
+	if (is_first) { /* a window that is not in use makes no queue: its rounds tell nothing */
+		(void)apus_hystart_acked(&cubic_of(cc)->hystart, s);
 		left_bytes = first_slow_start(cc, s);
-	else if (apus_cc_in_slow_start(cc))
+	} else if (apus_cc_in_slow_start(cc)) {
 		left_bytes = apus_cc_slow_start(cc, s);
+	}
 	if (left_bytes > 0)
 		avoid_congestion(cc, s, left_bytes);
 }

@@ -172,7 +172,9 @@ static void flow_alone_gets_the_links_rate(void **state)
 		{10 * MBIT, 10 * APUS_MS, 5 * APUS_SEC, 20 * APUS_SEC},
 		{10 * MBIT, 100 * APUS_MS, 10 * APUS_SEC, 20 * APUS_SEC},
 		{100 * MBIT, 10 * APUS_MS, 5 * APUS_SEC, 10 * APUS_SEC},
+		{100 * MBIT, 40 * APUS_MS, 10 * APUS_SEC, 5 * APUS_SEC},
 		{1000 * MBIT, APUS_MS, 2 * APUS_SEC, 2 * APUS_SEC},
+		{1000 * MBIT, 10 * APUS_MS, 5 * APUS_SEC, 3 * APUS_SEC},
 	};
 
 	for (size_t i = 0; i < apus_countof(types); i++) {
@@ -255,6 +257,7 @@ static void cubics_goodput_is_what_its_response_function_says(void **state)
 		{1000, 10 * APUS_MS, 60 * APUS_SEC},
 		{1000, 100 * APUS_MS, 300 * APUS_SEC},
 		{5000, 100 * APUS_MS, 300 * APUS_SEC},
+		{10000, 100 * APUS_MS, 300 * APUS_SEC},
 		{2000, 300 * APUS_MS, 600 * APUS_SEC},
 	};
 
