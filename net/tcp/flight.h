@@ -198,6 +198,16 @@ static inline struct apus_flight_record *apus_flight_next_sent(const struct apus
 	return r->next == f->mask + 1 ? NULL : &f->records[r->next];
 }
 
+/** apus_flight_pop_lone - the only record has arrived: it was sent once and is under way */
+static inline void apus_flight_pop_lone(struct apus_flight *f)
+{
+	uint32_t sentinel = f->mask + 1;
+
+	apus_assert(apus_flight_count(f) == 1);
+	f->records[sentinel].next = f->records[sentinel].prev = sentinel;
+	f->head++;
+}
+
 /** apus_flight_check - the invariants, for tests; O(n) */
 void apus_flight_check(const struct apus_flight *f);
 

@@ -15,21 +15,21 @@ static int64_t since_ns(int64_t now_ns, uint32_t units)
 }
 
 struct apus_rate_sample apus_rate_delivered(struct apus_rate *rate,
-					    const struct apus_flight_news *news, int64_t min_rtt_ns)
+					    const struct apus_flight_record *r, uint32_t bytes,
+					    int64_t min_rtt_ns, int64_t now_ns)
 {
-	const struct apus_flight_record *r = news->newest;
 	struct apus_rate_sample sample = {.prior_delivered_bytes = rate->delivered_bytes};
 
-	if (!news->delivered_bytes)
+	if (!bytes)
 		return sample;
-	rate->delivered_bytes += news->delivered_bytes;
-	rate->delivered_ns = news->now_ns;
+	rate->delivered_bytes += bytes;
+	rate->delivered_ns = now_ns;
 	if (rate->app_limited_end && rate->delivered_bytes > rate->app_limited_end)
 		rate->app_limited_end = 0;
 	if (!r)
 		return sample;
 
-	int64_t ack_ns = since_ns(news->now_ns, r->delivered_units);
+	int64_t ack_ns = since_ns(now_ns, r->delivered_units);
 	int64_t send_ns = since_ns(r->sent_ns, r->first_sent_units);
 
 	sample.bytes = (uint32_t)rate->delivered_bytes - r->delivered;

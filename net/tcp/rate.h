@@ -53,10 +53,10 @@ static inline void apus_rate_limited(struct apus_rate *rate, uint32_t pipe_bytes
 	rate->app_limited_end = apus_max(rate->delivered_bytes + pipe_bytes, UINT64_C(1));
 }
 
-/** apus_rate_delivered - @news says what arrived; @min_rtt_ns: no sample is shorter. Return: the sample */
+/** apus_rate_delivered - @bytes arrived, of which @newest (may be NULL) was sent last; @min_rtt_ns: no sample is shorter. Return: the sample */
 struct apus_rate_sample apus_rate_delivered(struct apus_rate *rate,
-					    const struct apus_flight_news *news,
-					    int64_t min_rtt_ns);
+					    const struct apus_flight_record *newest, uint32_t bytes,
+					    int64_t min_rtt_ns, int64_t now_ns);
 
 APUS_END_DECLS
 

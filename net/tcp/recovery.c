@@ -7,16 +7,13 @@
  *
  * The states are Linux's: OPEN; DISORDER, when something was SACKed or ACKs came twice; CWR and FAST,
  * while the window shrinks to ssthresh by PRR; LOSS, after a timeout. The last three end when all
- * that was in flight when they began is acknowledged (high_seq; for peers without SACK something
- * beyond it, RFC 6582 §3.2).
+ * that was in flight when they began is acknowledged (high_seq).
  *
  * Where we differ:
  * - RFC 2018 §8 has all SACK marks dropped at a timeout; they are dropped when the first record in
- *   flight is SACKed, which is what a peer that reneged looks like sooner or later. Others lose
- *   nothing by a timeout.
+ *   flight is SACKed, which is what a peer that reneged looks like sooner or later.
  * - RFC 5681 §3.2 inflates cwnd for each duplicate ACK; here each takes a segment off the pipe.
- * - RFC 3042 allows two new segments for the first two duplicates; what they take off the pipe
- *   allows the same, and goes on when the threshold has grown.
+ *   That is RFC 3042's limited transmit, too, which goes on when the threshold has grown.
  *
  * Invariants: apus_recovery_check().
  */
@@ -117,6 +114,8 @@ void apus_recovery_resent(struct apus_recovery *r, struct apus_flight_record *re
 	apus_rate_sent(&r->rate, record, false, now_ns);
 	r->is_forced = false;
 	r->resent_records++;
+	if (record == apus_flight_at(&r->flight, r->flight.head)) /* as in Linux */
+		r->rto_from_ns = now_ns;
 	if (!r->resent_at_ns)
 		r->resent_at_ns = now_ns;
 	r->undo_records = apus_max(r->undo_records, 0) + 1;
@@ -533,8 +532,8 @@ static void lose_rest(struct apus_recovery *r)
 		(void)apus_flight_lose(&r->flight, head);
 }
 
-unsigned int apus_recovery_acked(struct apus_recovery *r, struct apus_cc *cc, struct apus_rtt *rtt,
-				 const struct apus_recovery_ack *ack)
+unsigned int apus_recovery_acked_any(struct apus_recovery *r, struct apus_cc *cc,
+				     struct apus_rtt *rtt, const struct apus_recovery_ack *ack)
 {
 	bool was_reducing = is_reducing(r), was_in_loss = r->state == APUS_RECOVERY_LOSS;
 	struct apus_recovery_step s = {

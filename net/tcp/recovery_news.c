@@ -189,7 +189,8 @@ void apus_recovery_take_rate(struct apus_recovery_step *s)
 {
 	struct apus_recovery *r = s->r;
 	int64_t min_rtt_ns = apus_min_rtt_ns(&r->rack.min_rtt);
-	struct apus_rate_sample rate = apus_rate_delivered(&r->rate, &s->news, min_rtt_ns);
+	struct apus_rate_sample rate = apus_rate_delivered(
+		&r->rate, s->news.newest, s->news.delivered_bytes, min_rtt_ns, s->ack->now_ns);
 
 	s->sample.rate_bytes = rate.bytes;
 	s->sample.rate_interval_ns = rate.interval_ns;

@@ -40,4 +40,16 @@ static inline bool apus_recovery_is_hole(const struct apus_recovery_step *s)
 /** apus_recovery_bound_emulated - duplicates never stand for so much that nothing could be missing */
 void apus_recovery_bound_emulated(struct apus_flight *f, uint32_t mss);
 
+/* ---- recovery.c ---- */
+
+/** apus_recovery_acked_any - apus_recovery_acked(), for any ACK */
+unsigned int apus_recovery_acked_any(struct apus_recovery *r, struct apus_cc *cc,
+				     struct apus_rtt *rtt, const struct apus_recovery_ack *ack);
+
+/* ---- recovery_lone.c ---- */
+
+/** apus_recovery_acked_lone - the same, if it is the plainest there is. Return: it was */
+bool apus_recovery_acked_lone(struct apus_recovery *r, struct apus_cc *cc, struct apus_rtt *rtt,
+			      const struct apus_recovery_ack *ack);
+
 #endif
