@@ -35,6 +35,14 @@ static inline uint64_t apus_sum_add(uint64_t sum, uint64_t word)
 	return sum + (sum < word);
 }
 
+static inline uint64_t apus_sum_load(const uint8_t *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
 /**
  * apus_sum - of @bytes bytes at @data, not inverted, not folded
  *
@@ -44,16 +52,20 @@ static inline uint64_t apus_sum_add(uint64_t sum, uint64_t word)
 APUS_MUST_CHECK static inline uint64_t apus_sum(const void *data, size_t bytes)
 {
 	const uint8_t *at = (const uint8_t *)data;
-	uint64_t sum = 0, word;
+	uint64_t sum = 0;
 	uint32_t half;
 	uint16_t quarter;
 
 	if (bytes >= APUS_SUM_LONG_BYTES)
 		return rte_raw_cksum(data, bytes);
-	for (; bytes >= sizeof(word); bytes -= sizeof(word), at += sizeof(word)) {
-		memcpy(&word, at, sizeof(word));
-		sum = apus_sum_add(sum, word);
+	for (; bytes >= 32; bytes -= 32, at += 32) {
+		sum = apus_sum_add(sum, apus_sum_load(at));
+		sum = apus_sum_add(sum, apus_sum_load(at + 8));
+		sum = apus_sum_add(sum, apus_sum_load(at + 16));
+		sum = apus_sum_add(sum, apus_sum_load(at + 24));
 	}
+	for (; bytes >= 8; bytes -= 8, at += 8)
+		sum = apus_sum_add(sum, apus_sum_load(at));
 	if (bytes & sizeof(half)) {
 		memcpy(&half, at, sizeof(half));
 		sum = apus_sum_add(sum, half);

@@ -185,14 +185,7 @@ static void parse_header(const struct rte_tcp_hdr *tcp, struct apus_segment *out
 	out->ack = rte_be_to_cpu_32(tcp->recv_ack);
 	out->wnd = rte_be_to_cpu_16(tcp->rx_win);
 	out->up = rte_be_to_cpu_16(tcp->tcp_urp);
-	out->fin = tcp->tcp_flags & RTE_TCP_FIN_FLAG;
-	out->syn = tcp->tcp_flags & RTE_TCP_SYN_FLAG;
-	out->rst = tcp->tcp_flags & RTE_TCP_RST_FLAG;
-	out->psh = tcp->tcp_flags & RTE_TCP_PSH_FLAG;
-	out->has_ack = tcp->tcp_flags & RTE_TCP_ACK_FLAG;
-	out->urg = tcp->tcp_flags & RTE_TCP_URG_FLAG;
-	out->ece = tcp->tcp_flags & RTE_TCP_ECE_FLAG;
-	out->cwr = tcp->tcp_flags & RTE_TCP_CWR_FLAG;
+	out->flags = tcp->tcp_flags;
 }
 
 enum apus_segment_verdict apus_segment_parse(const struct rte_mbuf *m, struct apus_segment *out)
@@ -310,24 +303,23 @@ static bool is_plain(const struct apus_segment *seg)
 	return !seg->mss && seg->wscale < 0 && !seg->sack_permitted && !seg->sack_count;
 }
 
-static uint32_t put_plain(uint8_t *at, const struct apus_segment *seg)
+static uint32_t plain_bytes(const struct apus_segment *seg)
+{
+	return seg->has_ts ? APUS_SEGMENT_TS_BYTES : 0;
+}
+
+static void put_plain(uint8_t *at, const struct apus_segment *seg)
 {
 	if (!seg->has_ts)
-		return 0;
-	if (at) {
-		store_32(at, ONLY_TS);
-		store_32(at + 4, seg->ts_val);
-		store_32(at + 8, seg->ts_ecr);
-	}
-	return APUS_SEGMENT_TS_BYTES;
+		return;
+	store_32(at, ONLY_TS);
+	store_32(at + 4, seg->ts_val);
+	store_32(at + 8, seg->ts_ecr);
 }
 
 /* At most 40 bytes, a multiple of 4. */
 static uint32_t put_options(uint8_t *at, const struct apus_segment *seg)
 {
-	if (is_plain(seg))
-		return put_plain(at, seg);
-
 	struct option_writer w = {.at = at};
 
 	if (seg->mss) {
@@ -345,24 +337,15 @@ static uint32_t put_options(uint8_t *at, const struct apus_segment *seg)
 	return w.used;
 }
 
-static uint8_t build_flags(const struct apus_segment *seg)
-{
-	return (uint8_t)((seg->fin ? RTE_TCP_FIN_FLAG : 0) | (seg->syn ? RTE_TCP_SYN_FLAG : 0) |
-			 (seg->rst ? RTE_TCP_RST_FLAG : 0) | (seg->psh ? RTE_TCP_PSH_FLAG : 0) |
-			 (seg->has_ack ? RTE_TCP_ACK_FLAG : 0) | (seg->urg ? RTE_TCP_URG_FLAG : 0) |
-			 (seg->ece ? RTE_TCP_ECE_FLAG : 0) | (seg->cwr ? RTE_TCP_CWR_FLAG : 0));
-}
-
 uint32_t apus_segment_header_bytes(const struct apus_segment *seg)
 {
-	return APUS_SEGMENT_HEADER_MIN + put_options(NULL, seg);
+	return APUS_SEGMENT_HEADER_MIN +
+	       (is_plain(seg) ? plain_bytes(seg) : put_options(NULL, seg));
 }
 
 int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg, uint64_t tx_offloads)
 {
-	uint8_t options[OPTIONS_MAX];
-	uint32_t options_bytes = put_options(options, seg);
-	uint32_t header_bytes = APUS_SEGMENT_HEADER_MIN + options_bytes;
+	uint32_t header_bytes = apus_segment_header_bytes(seg);
 	struct rte_tcp_hdr *tcp;
 	uint64_t pseudo;
 	bool is_run;
@@ -377,12 +360,14 @@ int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg, uint6
 		.sent_seq = rte_cpu_to_be_32(seg->seq),
 		.recv_ack = rte_cpu_to_be_32(seg->ack),
 		.data_off = (uint8_t)(header_bytes / 4 << 4),
-		.tcp_flags = build_flags(seg),
+		.tcp_flags = seg->flags,
 		.rx_win = rte_cpu_to_be_16(seg->wnd),
 		.tcp_urp = rte_cpu_to_be_16(seg->up),
 	};
-	memcpy(tcp + 1, options, options_bytes);
-
+	if (is_plain(seg))
+		put_plain((uint8_t *)(tcp + 1), seg);
+	else
+		put_options((uint8_t *)(tcp + 1), seg);
 	m->l4_len = header_bytes;
 	/* Of a run each segment has a checksum of its own: who cuts it adds the length, and all else. */
 	is_run = m->ol_flags & RTE_MBUF_F_TX_TCP_SEG;

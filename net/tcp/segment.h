@@ -59,7 +59,14 @@ struct apus_segment {
 	uint16_t local_port, remote_port;
 	uint8_t ecn; /* the IP header's two bits (RFC 3168 §5); build leaves them to IP */
 
-	bool fin, syn, rst, psh, has_ack, urg, ece, cwr;
+	/* As they stand in the header: from the lowest bit on (RFC 9293 §3.1). */
+	union {
+		struct {
+			bool fin : 1, syn : 1, rst : 1, psh : 1;
+			bool has_ack : 1, urg : 1, ece : 1, cwr : 1;
+		};
+		uint8_t flags;
+	};
 
 	/* Options; a zeroed struct but for wscale = -1 has none. */
 	bool options_malformed; /* parsing ended early: what came before counts, the rest is absent */
