@@ -26,6 +26,10 @@ struct bulk {
 
 static char out[1 << 20], in[READ_BYTES];
 
+static void nothing(void *arg)
+{
+}
+
 static int64_t write_bulk(void *arg)
 {
 	struct bulk *b = arg;
@@ -36,6 +40,22 @@ static int64_t write_bulk(void *arg)
 	apus_must(apus_tcp_connect(server, &c) == 0);
 	for (uint64_t i = 0; i < b->writes; i++)
 		apus_must(apus_tcp_write(c, out, b->bytes) == (int64_t)b->bytes);
+	apus_tcp_close(c);
+	return 0;
+}
+
+/* The same, each buffer from where it lies; one out at a time would wait for every round trip. */
+static int64_t lend_bulk(void *arg)
+{
+	struct bulk *b = arg;
+	struct apus_endpoint server = {.port = PORT};
+	struct apus_tcp *c;
+
+	apus_must(apus_addr_parse("10.0.0.1", &server.addr) == 0);
+	apus_must(apus_tcp_connect(server, &c) == 0);
+	for (uint64_t i = 0; i < b->writes; i++)
+		apus_must(apus_tcp_send_buffer(c, out, b->bytes, nothing, NULL) ==
+			  (int64_t)b->bytes);
 	apus_tcp_close(c);
 	return 0;
 }
@@ -62,6 +82,30 @@ static int64_t read_bulk(void *arg)
 	apus_must(apus_tcp_accept(listener, &c) == 0);
 	while ((n = apus_tcp_read(c, in, sizeof(in))) > 0)
 		took(b, (uint64_t)n);
+	apus_must(n == 0);
+	apus_tcp_close(c);
+	apus_tcp_listener_close(listener);
+	return 0;
+}
+
+static int64_t view_bulk(void *arg)
+{
+	struct bulk *b = arg;
+	struct apus_tcp_listener *listener;
+	struct iovec views[64];
+	struct apus_tcp *c;
+	int n;
+
+	apus_must(apus_tcp_listen((struct apus_endpoint){.port = PORT}, 0, &listener) == 0);
+	apus_must(apus_tcp_accept(listener, &c) == 0);
+	while ((n = apus_tcp_peek(c, views, 64)) > 0) {
+		size_t bytes = 0;
+
+		for (int i = 0; i < n; i++)
+			bytes += views[i].iov_len;
+		apus_tcp_consume(c, bytes);
+		took(b, bytes);
+	}
 	apus_must(n == 0);
 	apus_tcp_close(c);
 	apus_tcp_listener_close(listener);
@@ -108,8 +152,14 @@ static int64_t tcp_bulk(uint64_t n, int64_t bytes)
 	return in_bulk_world(n, bytes, write_bulk, read_bulk);
 }
 
+static int64_t tcp_bulk_lent(uint64_t n, int64_t bytes)
+{
+	return in_bulk_world(n, bytes, lend_bulk, view_bulk);
+}
+
 const struct apus_bench apus_bench_bulk[] = {
 	{"tcp/bulk/65536", tcp_bulk, 65536, 10000, 500},
 	{"tcp/bulk/1024", tcp_bulk, 1024, 500000, 32000},
+	{"tcp/bulk_lent/65536", tcp_bulk_lent, 65536, 10000, 500},
 	{NULL, NULL, 0, 0, 0},
 };

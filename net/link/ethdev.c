@@ -58,7 +58,10 @@
 
 #define TX_WANTED                                                                               \
  (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | \
-  RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+  RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_TSO)
+/* A device that cuts makes the checksums of what it cuts, from a chain. */
+#define TSO_NEEDS \
+ (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 #define RX_WANTED RTE_ETH_RX_OFFLOAD_CHECKSUM
 
 enum wake {
@@ -75,6 +78,7 @@ struct ethdev {
 	int64_t stats_at_ns; /* when to ask the driver for its counters again */
 	uint16_t port;
 	uint16_t queue;
+	uint64_t offered; /* RTE_ETH_TX_OFFLOAD_* that the driver says it has */
 	bool is_tap;
 	bool gather;  /* the driver takes one segment only */
 	bool prepare; /* granted offloads need rte_eth_tx_prepare() */
@@ -361,6 +365,10 @@ static void choose_offloads(struct ethdev *d, const struct rte_eth_dev_info *inf
 		conf->txmode.offloads &= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 		conf->rxmode.offloads = 0;
 	}
+	if ((conf->txmode.offloads & TSO_NEEDS) != TSO_NEEDS)
+		conf->txmode.offloads &= ~RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	d->offered = info->tx_offload_capa;
+	d->link.tx_segs_max = info->tx_desc_lim.nb_seg_max;
 	d->gather = !(conf->txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
 	d->prepare = conf->txmode.offloads & ~RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	d->link.tx_offloads = conf->txmode.offloads | RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
@@ -512,6 +520,31 @@ uint16_t apus_ethdev_port(const struct apus_link *link)
 	return apus_container_of(link, const struct ethdev, link)->port;
 }
 
+/* Who makes what, and why not the device. */
+static const char *made_by(const struct ethdev *d, uint64_t offload)
+{
+	if (d->link.tx_offloads & offload)
+		return "device";
+	if (!(d->offered & offload))
+		return "software (not offered)";
+	return d->is_tap ? "software (the driver's is slower)" : "software (not with the others)";
+}
+
+static void report_offloads(const struct ethdev *d)
+{
+	apus_log(
+		INFO,
+		"link: offloads of %s: ipv4 checksum %s, tcp checksum %s, udp checksum %s, tcp "
+		"segmentation %s, scatter %s, rx checksum %s, rx merging software (not asked for), "
+		"zero-copy send of %s",
+		d->name, made_by(d, RTE_ETH_TX_OFFLOAD_IPV4_CKSUM),
+		made_by(d, RTE_ETH_TX_OFFLOAD_TCP_CKSUM), made_by(d, RTE_ETH_TX_OFFLOAD_UDP_CKSUM),
+		made_by(d, RTE_ETH_TX_OFFLOAD_TCP_TSO),
+		d->gather ? "software (gathered)" : "device",
+		d->link.rx_offloads == RX_WANTED ? "device" : "software",
+		d->link.reads_any_memory ? "any memory" : "memory that DPDK mapped");
+}
+
 void apus_ethdev_report(const struct apus_link *link)
 {
 	const struct ethdev *d = apus_container_of(link, const struct ethdev, link);
@@ -528,6 +561,7 @@ void apus_ethdev_report(const struct apus_link *link)
 
 	if (info.if_index && if_indextoname(info.if_index, name))
 		snprintf(interface, sizeof(interface), ", %s", name);
+	report_offloads(d);
 	apus_log(INFO,
 		 "link: %s (%s%s), mac %02x:%02x:%02x:%02x:%02x:%02x, mtu %u, checksums tx %s rx "
 		 "%s, segments %s, idle by %s",

@@ -33,6 +33,7 @@ void apus_link_wrap(struct apus_link *link, const struct apus_link_type *type,
 	link->tx_offloads = inner->tx_offloads;
 	link->rx_offloads = inner->rx_offloads;
 	link->pool = inner->pool;
+	link->tx_segs_max = inner->tx_segs_max;
 	link->reads_any_memory = inner->reads_any_memory;
 	link->wake_fd = inner->wake_fd;
 }

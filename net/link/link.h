@@ -63,6 +63,7 @@ struct apus_link {
 	uint64_t tx_offloads;     /* RTE_ETH_TX_OFFLOAD_*: granted; what is not, software does */
 	uint64_t rx_offloads;     /* RTE_ETH_RX_OFFLOAD_*: granted */
 	struct rte_mempool *pool; /* where frames to send come from */
+	uint16_t tx_segs_max;     /* mbufs of one frame that the device takes; 0: any number */
 	bool reads_any_memory; /* software that reads frames as we do; else only what DPDK maps */
 	int wake_fd;           /* readable when frames came while armed; < 0: none */
 	uint64_t counters[APUS_LINK_COUNTER_COUNT];

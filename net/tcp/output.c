@@ -249,15 +249,18 @@ static void count_text(struct apus_tcp *c, uint32_t seq, uint32_t bytes)
 
 /*
  * A run of full segments goes down as one frame, which the device cuts, or the Ethernet room. When
- * mbufs are short, a half of it may find them. Return: bytes of text in @m, 0 without mbufs.
+ * mbufs are short, or are more than the device takes, a half of it is tried. Return: bytes of text in
+ * @m, 0 without mbufs.
  */
 static uint32_t attach_text(struct apus_tcp *c, uint32_t offset, uint32_t bytes, struct rte_mbuf *m)
 {
+	const struct apus_link *link = c->layer->link;
 	uint32_t mss = bytes > c->cc.mss ? apus_tcp_text_max(c) : c->cc.mss;
-	bool spare = !(c->layer->link->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+	bool cut = !(link->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+	uint32_t segs_max = cut || !link->tx_segs_max ? UINT16_MAX : link->tx_segs_max;
 
 	while (bytes > mss) {
-		if (!apus_sndq_attach_run(&c->sndq, offset, bytes, mss, spare, m)) {
+		if (!apus_sndq_attach_run(&c->sndq, offset, bytes, mss, cut, segs_max, m)) {
 			m->tso_segsz = (uint16_t)mss;
 			m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
 			return bytes;

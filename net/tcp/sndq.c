@@ -345,7 +345,8 @@ int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint32_t bytes, struc
 }
 
 int apus_sndq_attach_run(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
-			 uint32_t segment_bytes, bool spare, struct rte_mbuf *head)
+			 uint32_t segment_bytes, bool spare, uint32_t segs_max,
+			 struct rte_mbuf *head)
 {
 	uint32_t position = q->front + offset;
 	struct chain chain = {.end = &chain.first};
@@ -357,7 +358,8 @@ int apus_sndq_attach_run(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
 	for (uint32_t left = bytes; left > 0;) {
 		uint32_t n = apus_min(left, segment_bytes);
 
-		if (!lend_slice(q, &at, position, n, &chain))
+		if (!lend_slice(q, &at, position, n, &chain) ||
+		    (uint32_t)head->nb_segs + chain.segs > segs_max)
 			goto err_chain;
 		position += n;
 		left -= n;

@@ -93,11 +93,13 @@ APUS_MUST_CHECK int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint3
  * @segment_bytes: of text in each but the last; > 0
  * @spare:         put an empty mbuf before each segment but the first: for headers, when software
  *                 will cut (net/ip/gso.h)
+ * @segs_max:      mbufs in the chain, at most; -ENOBUFS when it takes more
  *
  * As apus_sndq_attach(), but nothing is copied, and no mbuf of the chain is in two segments.
  */
 APUS_MUST_CHECK int apus_sndq_attach_run(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
-					 uint32_t segment_bytes, bool spare, struct rte_mbuf *head);
+					 uint32_t segment_bytes, bool spare, uint32_t segs_max,
+					 struct rte_mbuf *head);
 
 /** apus_sndq_check - the invariants, for tests; O(n) */
 void apus_sndq_check(const struct apus_sndq *q);

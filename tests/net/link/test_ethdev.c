@@ -280,6 +280,8 @@ static void chain_is_gathered_for_a_driver_of_one_segment(void **state)
 	if (status)
 		fail_msg("status %x, %s", status, said.text);
 	assert_non_null(strstr(said.text, "segments gathered"));
+	assert_non_null(strstr(said.text, "tcp segmentation software (not offered)"));
+	assert_non_null(strstr(said.text, "scatter software (gathered)"));
 	in = fopen(pcap_file, "r");
 	assert_non_null(in);
 	n = fread(bytes, 1, sizeof(bytes), in);

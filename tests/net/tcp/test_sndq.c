@@ -177,7 +177,8 @@ static void run_is_cut_where_segments_begin(void **state)
 		struct rte_mbuf *m = rte_pktmbuf_alloc(test_pool);
 		uint32_t at = 0, spares = 0;
 
-		assert_int_equal(apus_sndq_attach_run(&q, 777, bytes, mss, spare, m), 0);
+		assert_int_equal(apus_sndq_attach_run(&q, 777, bytes, mss, spare, UINT16_MAX, m),
+				 0);
 		for (struct rte_mbuf *piece = m->next; piece; piece = piece->next) {
 			if (spare && at && at % mss == 0 && !piece->data_len) {
 				assert_true(RTE_MBUF_DIRECT(piece));
@@ -198,6 +199,22 @@ static void run_is_cut_where_segments_begin(void **state)
 	apus_sndq_fini(&q);
 }
 
+static void run_of_more_mbufs_than_the_device_takes_is_refused(void **state)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(test_pool);
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, BYTES_MAX), BYTES_MAX);
+	assert_int_equal(apus_sndq_attach_run(&q, 0, 10 * ROOM, 1448, false, 11, m), -ENOBUFS);
+	assert_int_equal(m->nb_segs, 1);
+	assert_null(m->next);
+	assert_int_equal(apus_sndq_attach_run(&q, 0, 1448, 1448, false, 2, m), 0);
+	assert_int_equal(m->nb_segs, 2);
+	rte_pktmbuf_free(m);
+	apus_sndq_fini(&q);
+}
+
 static void run_that_finds_no_mbufs_leaves_the_header_alone(void **state)
 {
 	static struct rte_mbuf *taken[TEST_POOL_MBUFS];
@@ -209,8 +226,9 @@ static void run_that_finds_no_mbufs_leaves_the_header_alone(void **state)
 	while (n < apus_countof(taken) && (taken[n] = rte_pktmbuf_alloc(test_pool)))
 		n++;
 	for (unsigned int left = 0; left < 10; left++) {
-		assert_int_equal(apus_sndq_attach_run(&q, 0, 20000, 1448, true, taken[0]),
-				 -ENOBUFS);
+		assert_int_equal(
+			apus_sndq_attach_run(&q, 0, 20000, 1448, true, UINT16_MAX, taken[0]),
+			-ENOBUFS);
 		assert_int_equal(taken[0]->pkt_len, 0);
 		assert_int_equal(taken[0]->nb_segs, 1);
 		assert_null(taken[0]->next);
@@ -405,6 +423,7 @@ int main(int argc, char **argv)
 		test_with_pool(small_slice_is_copied_and_large_one_lent),
 		test_with_pool(slice_joins_what_the_segment_holds_already),
 		test_with_pool(run_is_cut_where_segments_begin),
+		test_with_pool(run_of_more_mbufs_than_the_device_takes_is_refused),
 		test_with_pool(run_that_finds_no_mbufs_leaves_the_header_alone),
 		test_with_pool(acknowledged_buffer_lives_until_the_driver_lets_go),
 		test_with_pool(append_behind_a_lent_slice_does_not_change_it),
