@@ -12,6 +12,7 @@
  * Invariant: a poll takes at most 4 bursts, so a flood cannot keep the tasks from running.
  */
 #include "net/stack.h"
+#include "net/ip/gro.h"
 #include "net/stack_internal.h"
 #include "runtime/base/check.h"
 
@@ -112,6 +113,33 @@ static void rx_act(struct apus_stack *s, struct rte_mbuf *m, enum door door, int
 	rte_pktmbuf_free(m);
 }
 
+/* The run that has gathered goes up. */
+static void rx_run(struct apus_stack *s, struct apus_gro *gro, int64_t now_ns)
+{
+	struct rte_mbuf *m = apus_gro_end(gro);
+
+	if (m)
+		apus_tcp_input(&s->tcp, m, now_ns);
+}
+
+/* In the order in which they came; TCP segments that follow each other go up as one. */
+static void rx_act_burst(struct apus_stack *s, struct rte_mbuf **frames, const enum door *doors,
+			 uint16_t count, int64_t now_ns)
+{
+	struct apus_gro gro;
+
+	apus_gro_init(&gro);
+	for (uint16_t i = 0; i < count; i++) {
+		if (doors[i] == DOOR_TCP && apus_gro_join(&gro, frames[i]))
+			continue;
+		rx_run(s, &gro, now_ns);
+		if (doors[i] != DOOR_TCP || s->tcp.options.no_gro ||
+		    !apus_gro_begin(&gro, frames[i]))
+			rx_act(s, frames[i], doors[i], now_ns);
+	}
+	rx_run(s, &gro, now_ns);
+}
+
 static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t count, int64_t now_ns)
 {
 	enum door doors[APUS_LINK_BURST_MAX];
@@ -120,8 +148,10 @@ static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t co
 		rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void *));
 	for (uint16_t i = 0; i < count; i++)
 		doors[i] = rx_parse(s, frames[i]);
-	for (uint16_t i = 0; i < count; i++)
-		rx_act(s, frames[i], doors[i], now_ns);
+	if (count == 1)
+		rx_act(s, frames[0], doors[0], now_ns);
+	else
+		rx_act_burst(s, frames, doors, count, now_ns);
 }
 
 /* --- the shard's hook ----------------------------------------------------------------------- */

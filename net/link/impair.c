@@ -350,7 +350,7 @@ static bool options_valid(const struct apus_impair_options *o)
 	       !(o->directions & ~(unsigned int)(APUS_IMPAIR_RX | APUS_IMPAIR_TX));
 }
 
-/* Checksums by software while frames may be damaged: see the top. */
+/* Checksums by software while frames may be damaged: see the top. And nobody below cuts runs. */
 static void apply(struct impair *im, const struct apus_impair_options *o)
 {
 	unsigned int directions = o->directions ? o->directions : APUS_IMPAIR_RX | APUS_IMPAIR_TX;
@@ -360,10 +360,14 @@ static void apply(struct impair *im, const struct apus_impair_options *o)
 	im->tx.on = directions & APUS_IMPAIR_TX;
 	im->link.tx_offloads = im->inner->tx_offloads;
 	im->link.rx_offloads = im->inner->rx_offloads;
+	/* What befalls a frame befalls one of those on the wire, not a run of them. */
+	if (o->loss_ppm || o->duplicate_ppm || o->corrupt_ppm || o->reorder_ppm || o->delay_ns ||
+	    o->jitter_ns || o->rate_bps)
+		im->link.tx_offloads &= ~RTE_ETH_TX_OFFLOAD_TCP_TSO;
 	if (o->corrupt_ppm) {
 		im->link.tx_offloads &=
 			~(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
-			  RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO);
+			  RTE_ETH_TX_OFFLOAD_UDP_CKSUM);
 		im->link.rx_offloads &= ~RTE_ETH_RX_OFFLOAD_CHECKSUM;
 	}
 }

@@ -141,6 +141,7 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 		.bytes = seg->text_bytes,
 	};
 	bool had_gap = apus_rcvq_has_gap(&c->rcvq);
+	uint32_t full = seg->segment_bytes ? seg->segment_bytes : seg->text_bytes;
 
 	if (!c->tally) {
 		apus_tcp_tally_open(c);
@@ -150,11 +151,12 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	int64_t moved = apus_rcvq_input(&c->rcvq, a->m, text, c->rcv.nxt);
 
 	a->m = NULL;
-	c->rcv.mss = (uint16_t)apus_max(c->rcv.mss, apus_min(seg->text_bytes, c->layer->mss));
+	c->rcv.mss = (uint16_t)apus_max(c->rcv.mss, apus_min(full, c->layer->mss));
 	if (moved <= 0) {
 		apus_tcp_count(c->layer, moved < 0 ? APUS_TCP_COUNT_DROP_RCV_FULL
 						   : APUS_TCP_COUNT_OUT_OF_ORDER);
-		c->rcv.duplicates += c->rcv.duplicates < UINT8_MAX;
+		c->rcv.duplicates = (uint8_t)apus_min(
+			c->rcv.duplicates + (seg->text_bytes + full - 1) / full, UINT8_MAX);
 		want(c, APUS_TCP_WANT_ACK_NOW);
 		return NEXT;
 	}
@@ -684,6 +686,9 @@ void apus_tcp_input(struct apus_tcp_layer *layer, struct rte_mbuf *m, int64_t no
 	a.now_ns = now_ns;
 	a.reopens = false;
 	apus_tcp_count(layer, APUS_TCP_COUNT_SEGMENTS_IN);
+	if (verdict == APUS_SEGMENT_OK && a.seg.segment_bytes && a.seg.text_bytes)
+		layer->counters[APUS_TCP_COUNT_SEGMENTS_IN] +=
+			(a.seg.text_bytes - 1) / a.seg.segment_bytes;
 	if (verdict != APUS_SEGMENT_OK) {
 		apus_tcp_count(layer, drop_counter(verdict));
 	} else {

@@ -213,6 +213,7 @@ enum apus_segment_verdict apus_segment_parse(const struct rte_mbuf *m, struct ap
 		.text_offset = (uint16_t)(m->l3_len + header_bytes),
 		.text_bytes = tcp_bytes - header_bytes,
 		.ecn = ip->type_of_service & APUS_SEGMENT_CE,
+		.segment_bytes = m->ol_flags & RTE_MBUF_F_RX_LRO ? m->tso_segsz : 0,
 		.remote = apus_addr_v4(ip->src_addr),
 		.local = apus_addr_v4(ip->dst_addr),
 	};

@@ -49,10 +49,12 @@ struct apus_segment_sack {
 
 /* Host order throughout. */
 struct apus_segment {
-	uint32_t seq;         /* SEG.SEQ */
-	uint32_t ack;         /* SEG.ACK; as sent, whether or not has_ack */
-	uint32_t len;         /* SEG.LEN: text_bytes, + 1 for SYN, + 1 for FIN; not read by build */
-	uint32_t text_bytes;  /* of payload; not read by build */
+	uint32_t seq;        /* SEG.SEQ */
+	uint32_t ack;        /* SEG.ACK; as sent, whether or not has_ack */
+	uint32_t len;        /* SEG.LEN: text_bytes, + 1 for SYN, + 1 for FIN; not read by build */
+	uint32_t text_bytes; /* of payload; not read by build */
+	uint16_t
+		segment_bytes; /* of text in each of those that came as one (LRO); 0: it came alone */
 	uint16_t text_offset; /* of the payload from the start of the mbuf; not read by build */
 	uint16_t wnd;         /* SEG.WND as on the wire, not scaled */
 	uint16_t up;          /* SEG.UP */

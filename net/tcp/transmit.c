@@ -158,7 +158,7 @@ static uint32_t allow_run(const struct apus_tcp *c, uint32_t left, uint32_t usab
 	uint32_t bytes = apus_min(apus_min(left, usable), paced);
 
 	/* CWR is said by one segment, not by each of a run. */
-	if (bytes < 2 * full || c->snd.ecn.owes_cwr)
+	if (bytes < 2 * full || c->snd.ecn.owes_cwr || c->layer->options.no_gso)
 		return 0;
 	bytes = apus_min(bytes, cwnd_room(c));
 	if (bytes < 2 * full)

@@ -98,25 +98,38 @@ static inline struct apus_tcp_options sim_tcp_options(uint64_t seed, uint64_t si
 	};
 }
 
-/* @own_mbufs: > 0: in a pool of each host's own; @draws: options as sim_tcp_options() says. */
-static inline void sim_pair_open_with(struct sim_pair *p, uint64_t seed,
-				      const struct apus_sim_link_options *link, uint32_t own_mbufs,
-				      bool draws)
+/* With these options, but for the address. */
+static inline void sim_pair_open_as(struct sim_pair *p, uint64_t seed,
+				    const struct apus_sim_link_options *link,
+				    struct apus_sim_host_options server,
+				    struct apus_sim_host_options client)
 {
-	struct apus_sim_host_options server = {.ip = SERVER_IP "/24", .mbufs = own_mbufs};
-	struct apus_sim_host_options client = {.ip = CLIENT_IP "/24", .mbufs = own_mbufs};
 	struct apus_sim_world_options world = {0};
 
-	if (draws) {
-		server.tcp = sim_tcp_options(seed, 0);
-		client.tcp = sim_tcp_options(seed, 1);
-	}
+	server.ip = SERVER_IP "/24";
+	client.ip = CLIENT_IP "/24";
+
 	apus_test_eal();
 	world.pool = sim_pool();
 	apus_must(apus_sim_world_open(seed, &world, &p->world) == 0);
 	apus_must(apus_sim_host_open(p->world, "server", &server, &p->server) == 0);
 	apus_must(apus_sim_host_open(p->world, "client", &client, &p->client) == 0);
 	apus_must(apus_sim_link(p->world, p->server, p->client, link) == 0);
+}
+
+/* @own_mbufs: > 0: in a pool of each host's own; @draws: options as sim_tcp_options() says. */
+static inline void sim_pair_open_with(struct sim_pair *p, uint64_t seed,
+				      const struct apus_sim_link_options *link, uint32_t own_mbufs,
+				      bool draws)
+{
+	struct apus_sim_host_options server = {.mbufs = own_mbufs};
+	struct apus_sim_host_options client = {.mbufs = own_mbufs};
+
+	if (draws) {
+		server.tcp = sim_tcp_options(seed, 0);
+		client.tcp = sim_tcp_options(seed, 1);
+	}
+	sim_pair_open_as(p, seed, link, server, client);
 }
 
 static inline void sim_pair_open(struct sim_pair *p, uint64_t seed,

@@ -3,7 +3,8 @@
  * tests/net/sim/test_lossy.c: a connection through bad networks, over many seeds.
  *
  * In every run a client connects, and both sides send a megabyte to each other at the same time, in
- * pieces of random sizes, over a wire of random delay, rate and queue; some readers are slow. Then
+ * pieces of random sizes, over a wire of random delay, rate, queue and offloads; some readers are slow,
+ * some hosts send no runs or join none, some sides lend their buffers or borrow views. Then
  * every byte must have come, in order; both ends must have closed; after TIME-WAIT nothing may be
  * left of the connection, and after the world every mbuf and every object must be back. The seed
  * chooses the scenario and all chance in it.
@@ -21,6 +22,8 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <rte_ethdev.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define EACH_WAY_BYTES (1024 * 1024)
@@ -150,6 +153,7 @@ struct side {
 	uint32_t out_key, in_key;
 	int64_t lazy_ns; /* the reader sleeps up to this now and then; 0: never */
 	bool nodelay;
+	bool lends, peeks; /* instead of write and read */
 	uint8_t out[PIECE_BYTES], in[PIECE_BYTES];
 };
 
@@ -179,6 +183,47 @@ static size_t piece(struct side *s, uint64_t left)
 	return apus_min(bytes, left);
 }
 
+/* A buffer of the heap that is sent from where it lies, with its own free() as the end of it. */
+static int64_t write_lent(struct side *s, size_t bytes)
+{
+	uint8_t *lent = malloc(bytes);
+
+	apus_must(lent);
+	memcpy(lent, s->out, bytes);
+	return apus_tcp_send_buffer(s->c, lent, bytes, free, lent);
+}
+
+static int64_t write_piece(struct side *s, size_t bytes)
+{
+	if (!s->c)
+		return -EPIPE;
+	return s->lends ? write_lent(s, bytes) : apus_tcp_write(s->c, s->out, bytes);
+}
+
+static int64_t read_views(struct side *s)
+{
+	struct iovec views[4];
+	int64_t bytes = 0;
+	int n = apus_tcp_peek(s->c, views, 4);
+
+	if (n <= 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		apus_must_op(bytes + (int64_t)views[i].iov_len, <=, (int64_t)sizeof(s->in));
+		memcpy(s->in + bytes, views[i].iov_base, views[i].iov_len);
+		bytes += (int64_t)views[i].iov_len;
+	}
+	apus_tcp_consume(s->c, (size_t)bytes);
+	return bytes;
+}
+
+static int64_t read_piece(struct side *s)
+{
+	if (!s->c)
+		return -EPIPE;
+	return s->peeks ? read_views(s) : apus_tcp_read(s->c, s->in, piece(s, PIECE_BYTES));
+}
+
 static int64_t write_all(void *arg)
 {
 	struct side *s = arg;
@@ -188,7 +233,7 @@ static int64_t write_all(void *arg)
 		int64_t rc;
 
 		sim_fill(s->out, bytes, s->sent, s->out_key);
-		rc = s->c ? apus_tcp_write(s->c, s->out, bytes) : -EPIPE;
+		rc = write_piece(s, bytes);
 		if (rc < 0)
 			return rc;
 		sim_check_equal(rc, bytes);
@@ -200,7 +245,7 @@ static int64_t write_all(void *arg)
 static int64_t read_all(struct side *s)
 {
 	for (;;) {
-		int64_t n = s->c ? apus_tcp_read(s->c, s->in, piece(s, PIECE_BYTES)) : -EPIPE;
+		int64_t n = read_piece(s);
 
 		if (n < 0)
 			return n;
@@ -297,6 +342,24 @@ static void side_init(struct side *s, const struct scenario *scenario, uint64_t 
 	s->in_key = in_key;
 	s->nodelay = apus_random_chance(&s->random, 500000);
 	s->lazy_ns = apus_random_chance(&s->random, 250000) ? 200 * APUS_MS : 0;
+	s->lends = apus_random_chance(&s->random, 500000);
+	s->peeks = apus_random_chance(&s->random, 500000);
+}
+
+/* One of four has no segmentation of runs, one of four joins nothing. */
+static struct apus_sim_host_options host_of(const struct scenario *scenario, uint64_t seed,
+					    uint64_t side)
+{
+	struct apus_sim_host_options o = {
+		.mbufs = scenario->chaos & STARVE ? OWN_MBUFS : 0,
+		.tcp = sim_tcp_options(seed, side),
+	};
+	struct apus_random random;
+
+	apus_random_init_seed(&random, (2 * seed + side) ^ UINT64_C(0x686f7374));
+	o.tcp.no_gso = apus_random_chance(&random, 250000);
+	o.tcp.no_gro = apus_random_chance(&random, 250000);
+	return o;
 }
 
 static struct apus_sim_link_options link_of(const struct scenario *scenario, uint64_t seed)
@@ -304,6 +367,10 @@ static struct apus_sim_link_options link_of(const struct scenario *scenario, uin
 	static const uint64_t rates_bps[] = {0, 10000000, 100000000, 1000000000};
 	static const int64_t delays_ns[] = {0, 50 * APUS_US, APUS_MS, 10 * APUS_MS, 50 * APUS_MS};
 	static const uint32_t queues[] = {64, 256, 1024};
+	static const uint64_t checksums =
+		RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	static const uint64_t offloads[] = {0, 0, checksums,
+					    checksums | RTE_ETH_TX_OFFLOAD_TCP_TSO};
 	struct apus_random random;
 
 	apus_random_init_seed(&random, seed ^ UINT64_C(0x6c696e6b));
@@ -311,6 +378,8 @@ static struct apus_sim_link_options link_of(const struct scenario *scenario, uin
 		.wire = {.rate_bps = rates_bps[apus_random_below(&random, 4)],
 			 .delay_ns = delays_ns[apus_random_below(&random, 5)],
 			 .queue_frames = queues[apus_random_below(&random, 3)],
+			 .offloads = offloads[apus_random_below(&random, 4)],
+			 .lend = apus_random_chance(&random, 500000),
 			 .mtu = scenario->mtu},
 		.impair = scenario->impair,
 	};
@@ -457,7 +526,8 @@ static const char *run_seed(const struct scenario *scenario, uint64_t seed, stru
 	memset(&run, 0, sizeof(run));
 	side_init(&run.server, scenario, seed * 2, (uint32_t)seed, (uint32_t)~seed);
 	side_init(&run.client, scenario, seed * 2 + 1, (uint32_t)~seed, (uint32_t)seed);
-	sim_pair_open_with(&run.pair, seed, &link, scenario->chaos & STARVE ? OWN_MBUFS : 0, true);
+	sim_pair_open_as(&run.pair, seed, &link, host_of(scenario, seed, 0),
+			 host_of(scenario, seed, 1));
 	if (scenario->one_bad_way)
 		apus_must(apus_sim_host_impair(run.pair.server, NULL) == 0);
 	wrong = watch(&run, scenario, seed, tally);
