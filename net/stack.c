@@ -170,6 +170,8 @@ static bool stack_poll(struct apus_poller *p, int64_t now_ns)
 
 	for (int i = 0; i < BURSTS_PER_POLL && count == APUS_LINK_BURST_MAX; i++) {
 		count = apus_link_rx(s->link, frames, APUS_LINK_BURST_MAX, now_ns);
+		if (!i && (count || apus_unlikely(s->tcp.memory.level)))
+			apus_tcp_turn_begins(&s->tcp);
 		rx_burst(s, frames, count, now_ns);
 		any |= count > 0;
 	}

@@ -182,6 +182,15 @@ struct apus_tcp_found apus_tcp_demux_next(const struct apus_tcp_demux *d, uint32
 	return slot_found(&d->slots[*cursor]);
 }
 
+struct apus_tcp_found apus_tcp_demux_at(const struct apus_tcp_demux *d, uint32_t i)
+{
+	const struct apus_tcp_slot *slot = &d->slots[i & d->mask];
+
+	if (!slot->tagged)
+		return (struct apus_tcp_found){.kind = APUS_TCP_KIND_NONE};
+	return slot_found(slot);
+}
+
 void apus_tcp_demux_check(const struct apus_tcp_demux *d)
 {
 	uint32_t used = 0;

@@ -72,6 +72,9 @@ void apus_tcp_demux_remove(struct apus_tcp_demux *d, const void *entry);
 /** apus_tcp_demux_next - to empty the table by: an entry at or behind @cursor (0 at first), to be removed before the next call; NONE when it is empty */
 struct apus_tcp_found apus_tcp_demux_next(const struct apus_tcp_demux *d, uint32_t *cursor);
 
+/** apus_tcp_demux_at - what slot @i holds, modulo the table's size; NONE if nothing. To look at all, a few at a time */
+struct apus_tcp_found apus_tcp_demux_at(const struct apus_tcp_demux *d, uint32_t i);
+
 /** apus_tcp_demux_check - every entry is found where it is, and the count is right */
 void apus_tcp_demux_check(const struct apus_tcp_demux *d);
 

@@ -132,6 +132,11 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 		return DONE;
 	}
 
+	if (!apus_tcp_memory_may_keep(c, apus_seq_leq(text_seq, c->rcv.nxt), a->m->nb_segs)) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_DROP_RCV_PRUNED);
+		want(c, APUS_TCP_WANT_ACK_NOW); /* as if it had been lost on the way */
+		return DONE;
+	}
 	if (c->snd.ecn.is_on)
 		apus_tcp_note_ecn(c, seg, a->now_ns);
 

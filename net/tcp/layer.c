@@ -65,6 +65,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 
 	if (rc)
 		return rc;
+	apus_tcp_memory_init(&layer->memory, layer->link->pool);
 	layer->lender = apus_tcp_lender_open(heap);
 	if (!layer->lender) {
 		apus_tcp_demux_fini(&layer->demux);
@@ -188,11 +189,6 @@ void apus_tcp_flush(struct apus_tcp_layer *layer, int64_t now_ns)
 	}
 	if (apus_unlikely(apus_tcp_lender_has_back(layer->lender)))
 		apus_tcp_lender_flush(layer->lender);
-}
-
-bool apus_tcp_has_to_flush(const struct apus_tcp_layer *layer)
-{
-	return !apus_list_empty(&layer->marked) || apus_tcp_lender_has_back(layer->lender);
 }
 
 size_t apus_tcp_layer_open(const struct apus_tcp_layer *layer)

@@ -14,6 +14,8 @@
 #include "net/ip/addr.h"
 #include "net/tcp/cookie.h"
 #include "net/tcp/demux.h"
+#include "net/tcp/lent.h"
+#include "net/tcp/memory.h"
 #include "net/tcp/ooo.h"
 #include "net/tcp/options.h"
 #include "runtime/base/alloc.h"
@@ -29,7 +31,6 @@ struct apus_ipv4;
 struct apus_link;
 struct apus_shard;
 struct apus_tcp;
-struct apus_tcp_lender;
 struct apus_tcp_time_wait;
 struct rte_mbuf;
 
@@ -107,6 +108,9 @@ struct rte_mbuf;
  X(DROP_NO_ACK, "drop_no_ack")                       \
  X(DROP_BAD_ACK, "drop_bad_ack")                     \
  X(DROP_AFTER_CLOSE, "drop_after_close")             \
+ X(MEMORY_PRESSURES, "memory_pressures")             \
+ X(OOO_PRUNED, "ooo_pruned")                         \
+ X(DROP_RCV_PRUNED, "drop_rcv_pruned")               \
  X(DROP_RCV_FULL, "drop_rcv_full")                   \
  X(DROP_NO_TIMESTAMP, "drop_no_timestamp")           \
  X(PAWS_REJECTED, "paws_rejected")                   \
@@ -157,6 +161,7 @@ struct apus_tcp_layer {
 	struct apus_tcp_time_wait *time_wait_oldest; /* a FIFO: all wait equally long */
 	struct apus_tcp_time_wait *time_wait_newest;
 	struct apus_timer time_wait_timer;
+	struct apus_tcp_memory memory;  /* is the pool short of mbufs? */
 	struct apus_tcp_lender *lender; /* buffers of users that are being sent (lent.h) */
 	struct apus_ooo_pool ooo;       /* out-of-order text, of all connections */
 	struct apus_siphash_key isn_key;
@@ -196,8 +201,18 @@ void apus_tcp_input(struct apus_tcp_layer *layer, struct rte_mbuf *m, int64_t no
 
 /** apus_tcp_flush - run output once for each marked connection, tell who lent what came back. Context: the loop, end of turn */
 void apus_tcp_flush(struct apus_tcp_layer *layer, int64_t now_ns);
+/** apus_tcp_turn_begins - look how much memory there is. Context: the loop, before the first burst of a turn, if frames came or there was pressure */
+static inline void apus_tcp_turn_begins(struct apus_tcp_layer *layer)
+{
+	apus_tcp_memory_look(layer);
+	if (apus_unlikely(layer->memory.level))
+		apus_tcp_memory_reclaim(layer);
+}
 /** apus_tcp_has_to_flush - would it do anything? */
-bool apus_tcp_has_to_flush(const struct apus_tcp_layer *layer);
+static inline bool apus_tcp_has_to_flush(const struct apus_tcp_layer *layer)
+{
+	return !apus_list_empty(&layer->marked) || apus_tcp_lender_has_back(layer->lender);
+}
 
 /** apus_tcp_icmp_error - ICMP told of trouble with a segment of ours. Source: RFC 5927, RFC 9293 §3.9.2.2 */
 void apus_tcp_icmp_error(struct apus_tcp_layer *layer, const struct apus_icmp_error *error,

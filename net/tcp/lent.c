@@ -15,13 +15,6 @@
 
 #include "runtime/base/check.h"
 
-struct apus_tcp_lender {
-	struct apus_heap *heap;
-	struct apus_slab slab; /* struct apus_tcp_lent */
-	struct apus_list back; /* struct apus_tcp_lent.link: to be told */
-	bool is_closed;        /* its layer is gone */
-};
-
 struct apus_tcp_lender *apus_tcp_lender_open(struct apus_heap *heap)
 {
 	struct apus_tcp_lender *lender = apus_heap_zalloc(heap, sizeof(*lender));
@@ -103,11 +96,6 @@ void apus_tcp_lender_flush(struct apus_tcp_lender *lender)
 
 	while ((node = apus_list_pop_front(&lender->back)))
 		tell(apus_list_entry(node, struct apus_tcp_lent, link));
-}
-
-bool apus_tcp_lender_has_back(const struct apus_tcp_lender *lender)
-{
-	return !apus_list_empty(&lender->back);
 }
 
 uint32_t apus_tcp_lender_out(const struct apus_tcp_lender *lender)

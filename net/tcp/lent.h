@@ -19,7 +19,13 @@ APUS_BEGIN_DECLS
 
 #define APUS_TCP_LENT_MAX 65536 /* buffers at a time; more are copied */
 
-struct apus_tcp_lender; /* one per layer; outlives it while buffers are out */
+/* One per layer; outlives it while buffers are out. */
+struct apus_tcp_lender {
+	struct apus_list back; /* struct apus_tcp_lent.link: to be told */
+	struct apus_heap *heap;
+	struct apus_slab slab; /* struct apus_tcp_lent */
+	bool is_closed;        /* its layer is gone */
+};
 
 /* One buffer. */
 struct apus_tcp_lent {
@@ -44,7 +50,10 @@ void apus_tcp_lent_put(struct apus_tcp_lent *lent);
 /** apus_tcp_lender_flush - tell the owners of what came back. Context: the loop, end of turn */
 void apus_tcp_lender_flush(struct apus_tcp_lender *lender);
 /** apus_tcp_lender_has_back - is there any to be told? */
-bool apus_tcp_lender_has_back(const struct apus_tcp_lender *lender);
+static inline bool apus_tcp_lender_has_back(const struct apus_tcp_lender *lender)
+{
+	return !apus_list_empty(&lender->back);
+}
 /** apus_tcp_lender_out - buffers that are out. Context: any */
 uint32_t apus_tcp_lender_out(const struct apus_tcp_lender *lender);
 

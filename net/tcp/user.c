@@ -119,32 +119,52 @@ static int may_send(const struct apus_tcp *c)
 static int64_t queued(struct apus_tcp *c, size_t taken, size_t least, int64_t now_ns)
 {
 	if (!taken && apus_sndq_space(&c->sndq) >= least) {
-		/* No mbuf, and perhaps no ACK that will come. */
+		/* No mbuf, or few, and perhaps no ACK that will come. */
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MBUF);
 		c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
 	}
+	apus_tcp_memory_queued(c->layer, taken);
 	apus_tcp_mark(c);
 	return taken ? (int64_t)taken : -EAGAIN;
 }
 
+/* For one call: the queue takes no more than there is memory for. */
+static void limit_to_memory(struct apus_tcp *c)
+{
+	uint32_t space = apus_sndq_space(&c->sndq);
+
+	if (apus_unlikely(!apus_tcp_memory_plenty(&c->layer->memory, space)))
+		apus_sndq_set_limit(&c->sndq, c->sndq.bytes + apus_tcp_memory_room(c, space));
+}
+
 int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n, int64_t now_ns)
 {
+	uint32_t limit_bytes = c->sndq.limit_bytes;
 	int rc = may_send(c);
+	size_t taken;
 
-	return rc ? rc : queued(c, apus_sndq_append(&c->sndq, iov, (int)n), 1, now_ns);
+	if (rc)
+		return rc;
+	limit_to_memory(c);
+	taken = apus_sndq_append(&c->sndq, iov, (int)n);
+	apus_sndq_set_limit(&c->sndq, limit_bytes);
+	return queued(c, taken, 1, now_ns);
 }
 
 int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *bytes, size_t count,
 				struct apus_tcp_lent *lent, int64_t now_ns)
 {
 	size_t least = apus_min(count, (size_t)APUS_SNDQ_LENT_LEAST), taken;
+	uint32_t limit_bytes = c->sndq.limit_bytes;
 	rte_iova_t iova;
 	int rc = may_send(c);
 
 	if (rc)
 		return rc;
 	apus_must(apus_link_can_send(c->layer->link, bytes, count, &iova));
+	limit_to_memory(c);
 	taken = apus_sndq_append_lent(&c->sndq, bytes, count, iova, &lent->shinfo);
+	apus_sndq_set_limit(&c->sndq, limit_bytes);
 	return queued(c, taken, least, now_ns);
 }
 

@@ -19,8 +19,8 @@
 /* The edge that the buffer allows now. */
 static uint32_t buffer_edge(const struct apus_tcp *c)
 {
-	uint32_t used = apus_min(c->rcvq.bytes, c->rcv_buffer);
-	uint32_t room = c->rcv_buffer - used;
+	uint32_t limit = apus_tcp_memory_receive_limit(c, c->rcv_buffer);
+	uint32_t room = limit - apus_min(c->rcvq.bytes, limit);
 
 	return c->rcv.nxt + apus_min(room, (uint32_t)UINT16_MAX << c->rcv.wscale);
 }
