@@ -84,7 +84,7 @@ static inline uint32_t apus_mchain_held(const struct rte_mbuf *m)
 	uint32_t held = 0;
 
 	for (; m; m = m->next)
-		held += m->buf_len + (uint32_t)sizeof(*m);
+		held += (RTE_MBUF_HAS_EXTBUF(m) ? m->data_len : m->buf_len) + (uint32_t)sizeof(*m);
 	return held;
 }
 

@@ -485,7 +485,9 @@ int apus_ooo_add(struct apus_ooo **o, struct apus_ooo_pool *pool, struct rte_mbu
 	}
 	m = apus_mchain_carve(m, text.offset, text.bytes);
 	/* At most: the buffers that it came in, a run, and a buffer for one that grew out of its text[]. */
-	if ((*o)->held + apus_mchain_held(m) + sizeof(*run) + sizeof(*m) + m->buf_len <= held_max)
+	if ((*o)->held + apus_mchain_held(m) + sizeof(*run) + sizeof(*m) +
+		    rte_pktmbuf_data_room_size(m->pool) <=
+	    held_max)
 		run = insert(*o, pool, run, m, &text);
 	else
 		run = NULL;

@@ -342,8 +342,8 @@ static void side_init(struct side *s, const struct scenario *scenario, uint64_t 
 	s->in_key = in_key;
 	s->nodelay = apus_random_chance(&s->random, 500000);
 	s->lazy_ns = apus_random_chance(&s->random, 250000) ? 200 * APUS_MS : 0;
-	s->lends = apus_random_chance(&s->random, 500000);
-	s->peeks = apus_random_chance(&s->random, 500000);
+	s->lends = seed >> 2 & 1;
+	s->peeks = seed >> 3 & 1;
 }
 
 /* One of four has no segmentation of runs, one of four joins nothing. */
@@ -378,8 +378,8 @@ static struct apus_sim_link_options link_of(const struct scenario *scenario, uin
 		.wire = {.rate_bps = rates_bps[apus_random_below(&random, 4)],
 			 .delay_ns = delays_ns[apus_random_below(&random, 5)],
 			 .queue_frames = queues[apus_random_below(&random, 3)],
-			 .offloads = offloads[apus_random_below(&random, 4)],
-			 .lend = apus_random_chance(&random, 500000),
+			 .offloads = offloads[seed >> 1 & 3],
+			 .lend = seed >> 3 & 1,
 			 .mtu = scenario->mtu},
 		.impair = scenario->impair,
 	};
