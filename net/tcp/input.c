@@ -133,25 +133,20 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	}
 
 	if (!apus_tcp_memory_may_keep(c, apus_seq_leq(text_seq, c->rcv.nxt), a->m->nb_segs)) {
-		apus_tcp_count(c->layer, APUS_TCP_COUNT_DROP_RCV_PRUNED);
 		want(c, APUS_TCP_WANT_ACK_NOW); /* as if it had been lost on the way */
 		return DONE;
 	}
 	if (c->snd.ecn.is_on)
 		apus_tcp_note_ecn(c, seg, a->now_ns);
 
-	struct apus_ooo_text text = {
-		.seq = text_seq,
-		.offset = seg->text_offset,
-		.bytes = seg->text_bytes,
-	};
+	struct apus_ooo_text text = {text_seq, seg->text_offset, seg->text_bytes};
 	bool had_gap = apus_rcvq_has_gap(&c->rcvq);
-	uint32_t full = seg->segment_bytes ? seg->segment_bytes : seg->text_bytes;
+	uint32_t full = apus_segment_full(seg);
 
 	if (!c->tally) {
 		apus_tcp_tally_open(c);
 		if (c->tally)
-			c->tally->segs_in++; /* this one */
+			c->tally->segs_in += apus_segment_count(seg); /* this one */
 	}
 	int64_t moved = apus_rcvq_input(&c->rcvq, a->m, text, c->rcv.nxt);
 
@@ -160,8 +155,8 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	if (moved <= 0) {
 		apus_tcp_count(c->layer, moved < 0 ? APUS_TCP_COUNT_DROP_RCV_FULL
 						   : APUS_TCP_COUNT_OUT_OF_ORDER);
-		c->rcv.duplicates = (uint8_t)apus_min(
-			c->rcv.duplicates + (seg->text_bytes + full - 1) / full, UINT8_MAX);
+		c->rcv.duplicates = (uint8_t)apus_min(c->rcv.duplicates + apus_segment_count(seg),
+						      (uint32_t)UINT8_MAX);
 		want(c, APUS_TCP_WANT_ACK_NOW);
 		return NEXT;
 	}
@@ -590,7 +585,7 @@ static void arrives_other(struct apus_tcp *c, struct apus_tcp_arrival *a)
 void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a)
 {
 	if (c->tally)
-		c->tally->segs_in++;
+		c->tally->segs_in += apus_segment_count(&a->seg);
 	switch (c->state) {
 	case APUS_TCP_SYN_SENT:
 		arrives_syn_sent(c, a);
@@ -690,13 +685,11 @@ void apus_tcp_input(struct apus_tcp_layer *layer, struct rte_mbuf *m, int64_t no
 	a.m = m;
 	a.now_ns = now_ns;
 	a.reopens = false;
-	apus_tcp_count(layer, APUS_TCP_COUNT_SEGMENTS_IN);
-	if (verdict == APUS_SEGMENT_OK && a.seg.segment_bytes && a.seg.text_bytes)
-		layer->counters[APUS_TCP_COUNT_SEGMENTS_IN] +=
-			(a.seg.text_bytes - 1) / a.seg.segment_bytes;
 	if (verdict != APUS_SEGMENT_OK) {
+		apus_tcp_count(layer, APUS_TCP_COUNT_SEGMENTS_IN);
 		apus_tcp_count(layer, drop_counter(verdict));
 	} else {
+		layer->counters[APUS_TCP_COUNT_SEGMENTS_IN] += apus_segment_count(&a.seg);
 		if (a.seg.options_malformed)
 			apus_tcp_count(layer, APUS_TCP_COUNT_OPTIONS_MALFORMED);
 		if (check_addresses(layer, &a.seg))

@@ -145,8 +145,11 @@ bool apus_tcp_memory_may_keep(struct apus_tcp *c, bool in_order, uint32_t mbufs)
 {
 	struct apus_tcp_memory *memory = &c->layer->memory;
 
-	if (apus_unlikely(memory->free < memory->pool->size / 8 * 3) && !may_keep_slow(c, in_order))
+	if (apus_unlikely(memory->free < memory->pool->size / 8 * 3) &&
+	    !may_keep_slow(c, in_order)) {
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_DROP_RCV_PRUNED);
 		return false;
+	}
 	memory->free -= apus_min(memory->free, mbufs);
 	return true;
 }

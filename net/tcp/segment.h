@@ -122,6 +122,22 @@ uint32_t apus_segment_header_bytes(const struct apus_segment *seg);
 APUS_MUST_CHECK int apus_segment_build(struct rte_mbuf *m, const struct apus_segment *seg,
 				       uint64_t tx_offloads);
 
+/* inline definitions */
+
+/* Bytes of text in each, but perhaps the last, of the segments that came as this one. */
+static inline uint32_t apus_segment_full(const struct apus_segment *seg)
+{
+	return seg->segment_bytes ? seg->segment_bytes : seg->text_bytes;
+}
+
+/* How many came as this one. */
+static inline uint32_t apus_segment_count(const struct apus_segment *seg)
+{
+	if (!seg->segment_bytes || !seg->text_bytes)
+		return 1;
+	return (seg->text_bytes + seg->segment_bytes - 1) / seg->segment_bytes;
+}
+
 APUS_END_DECLS
 
 #endif

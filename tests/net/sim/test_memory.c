@@ -31,7 +31,7 @@ static void open_world(const struct apus_impair_options *impair)
 	done = 0;
 	fast_took_ns = 0;
 	free_least = UINT32_MAX;
-	sim_pair_open_with(&pair, 1, &link, MBUFS);
+	sim_pair_open_with(&pair, 1, &link, MBUFS, false);
 }
 
 static int setup(void **state)
