@@ -14,7 +14,7 @@
  * connections are aborted, the bytes that came must be right and nothing may be left.
  *
  *
- *	test_lossy                       APUS_SEEDS seeds (2000; 700 under ASan), from 1 on
+ *	test_lossy                       APUS_SEEDS seeds (10,000; 700 under ASan), from 1 on
  *	test_lossy --seed N              that one, with what it did
  *	test_lossy --scenario loss20     seeds of that scenario only
  */
@@ -33,7 +33,7 @@
 #define LIMIT_NS       (3600 * APUS_SEC)
 #define AFTER_NS       (300 * APUS_SEC) /* longer than TIME-WAIT and FIN-WAIT-2 */
 #define RUNS_MANY      20               /* enough for an average to say something */
-#define SEEDS_DEFAULT  (APUS_ASAN ? 700 : 2000)
+#define SEEDS_DEFAULT  (APUS_ASAN ? 700 : 10000)
 
 enum chaos {
 	UNPLUG = 1 << 0,
