@@ -113,7 +113,7 @@ for name in LINKS:
 
 class Small(LiveTest):
     def test_small_requests_over_a_lossy_link_never_stall_beyond_the_rto_schedule(self):
-        """A lost lone segment costs a probe or a timeout of 0.2 to 0.4 s, two in a row the double."""
+        """A lost lone segment costs a probe or a timeout of 0.2 to 0.4 s, the next the double."""
         def echo(sock):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while part := sock.recv(4096):

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tests/net/ip/test_sum.c: sums against DPDK's and against the definition, of any length and place. */
+/*
+ * tests/net/ip/test_sum.c: sums against the definition, of any length and at any place.
+ */
 #include "net/ip/sum.h"
 #include "runtime/base/random.h"
 

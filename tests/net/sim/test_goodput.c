@@ -254,10 +254,8 @@ static void cubics_goodput_is_what_its_response_function_says(void **state)
 		uint32_t lose_every;
 		int64_t rtt_ns, span_ns;
 	} cases[] = {
-		{1000, 10 * APUS_MS, 60 * APUS_SEC},
-		{1000, 100 * APUS_MS, 300 * APUS_SEC},
-		{5000, 100 * APUS_MS, 300 * APUS_SEC},
-		{10000, 100 * APUS_MS, 300 * APUS_SEC},
+		{1000, 10 * APUS_MS, 60 * APUS_SEC},   {1000, 100 * APUS_MS, 300 * APUS_SEC},
+		{5000, 100 * APUS_MS, 300 * APUS_SEC}, {10000, 100 * APUS_MS, 300 * APUS_SEC},
 		{2000, 300 * APUS_MS, 600 * APUS_SEC},
 	};
 
