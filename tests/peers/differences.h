@@ -63,6 +63,7 @@ struct trial {
 	struct answer o, k; /* ours, the kernel's */
 	bool has_ts;        /* timestamps were agreed on */
 	bool is_embryo;     /* a SYN opened another: SYN-RECEIVED, or nobody accepted it */
+	bool is_reopened;   /* that SYN came after both FINs */
 	bool is_closed;     /* by the user */
 	bool is_fin_taken;  /* the peer's */
 	uint32_t fin_end;   /* of the peer's last FIN */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tests/peers/kernel.c: a namespace, a TUN device, a listener. */
+/*
+ * tests/peers/kernel.c: a namespace, a TUN device, a listener; see kernel.h.
+ */
 #include "tests/peers/kernel.h"
 
 #include "runtime/base/check.h"

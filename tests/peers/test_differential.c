@@ -158,6 +158,7 @@ static void hear(struct peer *p, const struct packet *packet)
 	if (tcp->tcp_flags & SYN && (!p->has_isn || seq != p->isn)) { /* a new connection */
 		p->has_isn = true;
 		p->isn = seq;
+		test.t.is_reopened |= a->has_fin && test.t.is_fin_taken;
 		a->ack = ntohl(tcp->recv_ack) - test.iss;
 		a->end = 0;
 		a->has_fin = false;
