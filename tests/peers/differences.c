@@ -123,7 +123,7 @@ static bool is_outside_with_bad_ack(const struct trial *t)
 
 static bool is_syn_after_close(const struct trial *t)
 {
-	return is_after_close(t) && is_segment(t, SYN) && t->k.has_rst && !t->o.has_rst &&
+	return is_after_close(t) && is_segment(t, SYN) && !t->k.has_ack && !t->o.has_rst &&
 	       (t->o.has_ack || t->was_held_back);
 }
 
