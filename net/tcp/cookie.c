@@ -123,10 +123,10 @@ uint32_t apus_tcp_cookie_ts(uint32_t ts, const struct apus_tcp_cookie_options *o
 
 struct apus_tcp_cookie_options apus_tcp_cookie_ts_options(uint32_t ts)
 {
-	uint32_t wscale = ts & TS_WSCALE;
+	int8_t wscale = (int8_t)(ts & TS_WSCALE);
 
 	return (struct apus_tcp_cookie_options){
-		.wscale = wscale == WSCALE_NONE ? -1 : (int8_t)wscale,
+		.wscale = (int8_t)(wscale == (int8_t)WSCALE_NONE ? -1 : wscale),
 		.sack_permitted = ts & TS_SACK,
 		.ecn = ts & TS_ECN,
 	};

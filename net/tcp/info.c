@@ -53,7 +53,7 @@ static void add_tally(const struct apus_tcp_tally *t, struct apus_tcp_info *info
 static void add_recovery(const struct apus_tcp *c, struct apus_tcp_info *info)
 {
 	const struct apus_recovery *r = c->recovery;
-	uint32_t mss = c->cc.mss;
+	uint32_t mss = apus_max(c->cc.mss, 1U); /* it is set before there is a recovery */
 
 	info->ca_state = r->state;
 	info->min_rtt_ns = apus_min_rtt_ns(&r->rack.min_rtt);

@@ -56,6 +56,7 @@ struct apus_ooo_taken {
 /** apus_ooo_pool_init - @seed: any random number, unknown to peers; @objects_max: of all connections */
 void apus_ooo_pool_init(struct apus_ooo_pool *pool, struct apus_heap *heap, uint32_t objects_max,
 			uint32_t seed);
+/** apus_ooo_pool_fini - nothing may be held in it any more */
 void apus_ooo_pool_fini(struct apus_ooo_pool *pool);
 
 /**

@@ -15,7 +15,7 @@ static int64_t since_ns(int64_t now_ns, uint32_t units)
 }
 
 struct apus_rate_sample apus_rate_delivered(struct apus_rate *rate,
-					    const struct apus_flight_record *r, uint32_t bytes,
+					    const struct apus_flight_record *newest, uint32_t bytes,
 					    int64_t min_rtt_ns, int64_t now_ns)
 {
 	struct apus_rate_sample sample = {.prior_delivered_bytes = rate->delivered_bytes};
@@ -26,17 +26,17 @@ struct apus_rate_sample apus_rate_delivered(struct apus_rate *rate,
 	rate->delivered_ns = now_ns;
 	if (rate->app_limited_end && rate->delivered_bytes > rate->app_limited_end)
 		rate->app_limited_end = 0;
-	if (!r)
+	if (!newest)
 		return sample;
 
-	int64_t ack_ns = since_ns(now_ns, r->delivered_units);
-	int64_t send_ns = since_ns(r->sent_ns, r->first_sent_units);
+	int64_t ack_ns = since_ns(now_ns, newest->delivered_units);
+	int64_t send_ns = since_ns(newest->sent_ns, newest->first_sent_units);
 
-	sample.bytes = (uint32_t)rate->delivered_bytes - r->delivered;
+	sample.bytes = (uint32_t)rate->delivered_bytes - newest->delivered;
 	sample.prior_delivered_bytes = rate->delivered_bytes - sample.bytes;
 	sample.interval_ns = apus_max(ack_ns, send_ns);
-	sample.is_app_limited = r->marks & APUS_FLIGHT_APP_LIMITED;
-	rate->first_sent_ns = r->sent_ns;
+	sample.is_app_limited = newest->marks & APUS_FLIGHT_APP_LIMITED;
+	rate->first_sent_ns = newest->sent_ns;
 	if (sample.interval_ns < min_rtt_ns)
 		sample.interval_ns = 0;
 	if (sample.interval_ns && !sample.is_app_limited) {

@@ -266,11 +266,12 @@ static bool try_undo_loss(struct apus_recovery_step *s, bool by_frto)
 static void take_probe(struct apus_recovery_step *s)
 {
 	struct apus_recovery *r = s->r;
+	bool is_bare = !s->is_advanced && s->ack->is_duplicate && !s->news.sacked_records;
 
 	if (!r->has_probe || apus_seq_lt(s->ack->una, r->probe_seq))
 		return;
-	if (!r->probe_is_again || s->dsacks_probe) {
-		r->has_probe = false;
+	if (!r->probe_is_again || s->dsacks_probe || is_bare) {
+		r->has_probe = false; /* it was new, or both came */
 	} else if (apus_seq_gt(s->ack->una, r->probe_seq)) {
 		/* No DSACK came, so the peer got it once: congestion, and the probe repaired it. */
 		s->events |= APUS_RECOVERY_PROBE_REPAIRED;
@@ -281,8 +282,6 @@ static void take_probe(struct apus_recovery_step *s)
 		end_reduction(r, s->cc, &s->sample);
 		r->high_seq = s->ack->nxt;
 		r->has_undo = r->has_prior = false;
-	} else if (!s->is_advanced && s->ack->is_duplicate && !s->news.sacked_records) {
-		r->has_probe = false; /* a bare duplicate: both came */
 	}
 }
 

@@ -124,13 +124,13 @@ APUS_MUST_CHECK int apus_segment_build(struct rte_mbuf *m, const struct apus_seg
 
 /* inline definitions */
 
-/* Bytes of text in each, but perhaps the last, of the segments that came as this one. */
+/** apus_segment_full - bytes of text in each, but perhaps the last, of the segments that came as this one. Context: any */
 static inline uint32_t apus_segment_full(const struct apus_segment *seg)
 {
 	return seg->segment_bytes ? seg->segment_bytes : seg->text_bytes;
 }
 
-/* How many came as this one. */
+/** apus_segment_count - how many came as this one. Context: any */
 static inline uint32_t apus_segment_count(const struct apus_segment *seg)
 {
 	if (!seg->segment_bytes || !seg->text_bytes)

@@ -182,6 +182,7 @@ static inline int64_t apus_park_here(struct apus_wait *wait)
 		apus_wait_cancel(wait);
 	}
 	apus_suspend(s, t);
+	/* Who wakes writes it. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.UndefReturn) */
 	return apus_unlikely(apus_take_cancel(t)) ? -ECANCELED : wait->rc;
 }
 
