@@ -219,13 +219,15 @@ static enum apus_ipv4_counter check(struct apus_ipv4 *ip, struct rte_mbuf *m)
 static bool is_ordinary(const struct apus_ipv4 *ip, struct rte_mbuf *m)
 {
 	const struct rte_ipv4_hdr *h = apus_ipv4_header(m);
-	uint8_t first = first_byte(h->src_addr);
 
 	if (m->data_len < sizeof(*h) || h->version_ihl != RTE_IPV4_VHL_DEF ||
 	    h->total_length != rte_cpu_to_be_16((uint16_t)m->pkt_len) || m->pkt_len > UINT16_MAX ||
 	    h->fragment_offset & rte_cpu_to_be_16(FRAGMENT_FIELDS) || h->dst_addr != ip->addr ||
 	    apus_eth_is_group(m))
 		return false;
+
+	uint8_t first = first_byte(h->src_addr);
+
 	if (first == 0 || first == IN_LOOPBACKNET || first >= 0xe0 || h->src_addr == ip->addr ||
 	    h->src_addr == ip->broadcast)
 		return false;
