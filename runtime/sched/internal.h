@@ -152,9 +152,9 @@ static inline struct apus_vars *apus_vars_snapshot(const struct apus_shard *s)
 	return apus_vars_get(s->current ? s->current->vars : s->work_vars);
 }
 
-static inline void apus_task_ready(struct apus_shard *s, struct apus_task *t)
+static inline int apus_task_ready(struct apus_shard *s, struct apus_task *t)
 {
-	apus_ready_push(&s->ready, &t->step, APUS_READY_TASK);
+	return apus_ready_push(&s->ready, &t->step, APUS_READY_TASK);
 }
 
 /* task.c: what a task's memory holds beyond itself; NULL: nothing. */

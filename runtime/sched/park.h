@@ -216,15 +216,15 @@ APUS_MUST_CHECK static inline int apus_wait_join(struct apus_wait *wait,
 APUS_NOINLINE void apus_wake_callback(struct apus_wait *wait, int64_t rc);
 APUS_COLD void apus_wake_elsewhere(struct apus_wait *wait, int64_t rc);
 
-static inline void apus_wake_task(struct apus_shard *s, struct apus_task *t, struct apus_wait *wait,
-				  int64_t rc)
+static inline int apus_wake_task(struct apus_shard *s, struct apus_task *t, struct apus_wait *wait,
+				 int64_t rc)
 {
 	apus_assert(t->state == APUS_TASK_PARKED && t->wait == wait);
 	apus_list_unlink(&wait->link);
 	wait->rc = rc;
 	t->wait = NULL;
 	t->state = APUS_TASK_READY;
-	apus_task_ready(s, t);
+	return apus_task_ready(s, t);
 }
 
 /** apus_wake_here - apus_wake() */

@@ -59,13 +59,12 @@ static void overflow_push(struct apus_ready *r, struct apus_work *work, uintptr_
 	r->room = 0;
 }
 
-void apus_ready_push_slow(struct apus_ready *r, struct apus_work *work, uintptr_t tag)
+int apus_ready_push_slow(struct apus_ready *r, struct apus_work *work, uintptr_t tag)
 {
-	if (r->overflow || !grow(r)) {
-		overflow_push(r, work, tag);
-		return;
-	}
-	apus_ready_push(r, work, tag);
+	if (!r->overflow && grow(r))
+		return apus_ready_push(r, work, tag);
+	overflow_push(r, work, tag);
+	return 0;
 }
 
 void apus_ready_refill(struct apus_ready *r)

@@ -36,8 +36,8 @@ struct apus_ready {
 
 APUS_MUST_CHECK int apus_ready_init(struct apus_ready *r, struct apus_heap *heap);
 void apus_ready_fini(struct apus_ready *r);
-/** apus_ready_push_slow - when the ring is full, or has overflowed before */
-APUS_COLD void apus_ready_push_slow(struct apus_ready *r, struct apus_work *work, uintptr_t tag);
+/** apus_ready_push_slow - when the ring is full, or has overflowed before. Return: 0 */
+APUS_COLD int apus_ready_push_slow(struct apus_ready *r, struct apus_work *work, uintptr_t tag);
 /** apus_ready_refill - move overflowed entries into the ring */
 APUS_COLD void apus_ready_refill(struct apus_ready *r);
 /** apus_ready_remove - take @work out. Return: false if it was not there */
@@ -48,15 +48,15 @@ static inline bool apus_ready_empty(const struct apus_ready *r)
 	return r->head == r->tail && !r->overflow;
 }
 
-static inline void apus_ready_push(struct apus_ready *r, struct apus_work *work, uintptr_t tag)
+/* Return: 0, always, so that who ends in it, as what wakes does, needs no frame for the slow way. */
+static inline int apus_ready_push(struct apus_ready *r, struct apus_work *work, uintptr_t tag)
 {
-	if (apus_unlikely(r->tail - r->head >= r->room)) {
-		apus_ready_push_slow(r, work, tag);
-		return;
-	}
+	if (apus_unlikely(r->tail - r->head >= r->room))
+		return apus_ready_push_slow(r, work, tag);
 	work->where = APUS_READY_RING;
 	work->position = r->tail;
 	r->ring[r->tail++ & r->mask] = (uintptr_t)work + tag;
+	return 0;
 }
 
 #endif

@@ -26,11 +26,42 @@ static inline bool apus_waitq_wake_one_here(struct apus_waitq *q, int64_t rc)
 	return true;
 }
 
+/*
+ * The two below wake a task of this shard inline and leave the rest to a function that is called
+ * last, so that the caller needs no frame of its own.
+ */
+
 /** apus_waitq_wake_all_here - apus_waitq_wake_all(), mostly of one */
 static inline void apus_waitq_wake_all_here(struct apus_waitq *q, int64_t rc)
 {
-	if (apus_waitq_wake_one_here(q, rc) && apus_unlikely(!apus_waitq_empty(q)))
+	struct apus_shard *s = apus_shard_current;
+	struct apus_list *first = q->waiters.next;
+	struct apus_wait *wait = apus_list_entry(first, struct apus_wait, link);
+
+	if (first == &q->waiters)
+		return;
+	if (apus_unlikely(first->next != &q->waiters || !wait->task || wait->task->shard != s)) {
 		apus_waitq_wake_all(q, rc);
+		return;
+	}
+	apus_wake_task(s, wait->task, wait, rc);
+}
+
+/* apus_waitq_wake_one(q, 0). Return: 0 */
+APUS_NOINLINE int apus_waitq_wake_one_then_0(struct apus_waitq *q);
+
+/** apus_waitq_wake_one_last - apus_waitq_wake_one(q, 0), and nothing after it. Return: 0 */
+static inline int apus_waitq_wake_one_last(struct apus_waitq *q)
+{
+	struct apus_shard *s = apus_shard_current;
+	struct apus_list *first = q->waiters.next;
+	struct apus_wait *wait = apus_list_entry(first, struct apus_wait, link);
+
+	if (first == &q->waiters)
+		return 0;
+	if (apus_unlikely(!wait->task || wait->task->shard != s))
+		return apus_waitq_wake_one_then_0(q);
+	return apus_wake_task(s, wait->task, wait, 0);
 }
 
 /**

@@ -192,8 +192,7 @@ static inline int put_now(struct apus_queue *q, void *item)
 	if (apus_likely(q->count < q->limit)) {
 		ring_push(q, item);
 		q->unfinished++;
-		apus_waitq_wake_one_here(&q->getters, 0);
-		return 0;
+		return apus_waitq_wake_one_last(&q->getters);
 	}
 	if (!apus_queue_is_full(q) || q->is_shut_down)
 		return put_other(q, item);
@@ -260,10 +259,15 @@ static APUS_SUSPENDS int put_slow(struct apus_queue *q, void *item)
 	return rc;
 }
 
-static APUS_COLD int put_checked(struct apus_queue *q, void *item, const void *place)
+/* There was no free place that is allocated. @place: of the put, for whom that is told. */
+static APUS_NOINLINE int put_late(struct apus_queue *q, void *item, const void *place)
 {
-	int rc = apus_home_check_at(q, "queue put", place);
+	int rc = put_now(q, item);
 
+	if (rc == -EAGAIN)
+		rc = apus_home_check_at(q, "queue put", place);
+	else
+		return rc;
 	return rc ? rc : put_slow(q, item);
 }
 
@@ -279,13 +283,9 @@ int apus_queue_put(struct apus_queue *q, void *item)
 	if (apus_unlikely(--apus_task_budget <= 0))
 		return put_after_lap(q, item);
 
-	int rc = put_now(q, item);
-
-	if (rc != -EAGAIN)
-		return rc;
-	if (apus_unlikely(!apus_home_is_here(q)))
-		return put_checked(q, item, __builtin_return_address(0));
-	return put_slow(q, item);
+	if (apus_likely(q->count < q->limit))
+		return put_now(q, item);
+	return put_late(q, item, __builtin_return_address(0));
 }
 
 static APUS_SUSPENDS int get_slow(struct apus_queue *q, void **item)

@@ -26,3 +26,9 @@ size_t apus_waitq_wake_all(struct apus_waitq *q, int64_t rc)
 		woken++;
 	return woken;
 }
+
+int apus_waitq_wake_one_then_0(struct apus_waitq *q)
+{
+	apus_waitq_wake_one(q, 0);
+	return 0;
+}
