@@ -115,7 +115,22 @@ uint32_t apus_tcp_urgent(struct apus_tcp *c)
 	return apus_tcp_call_urgent(c);
 }
 
-int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
+/* What a reader wants: text, or views of it. */
+struct wanted {
+	void *buf;           /* takes at most n bytes; or else */
+	struct iovec *views; /* takes at most n */
+	size_t n;
+};
+
+static int64_t take(struct apus_tcp *c, const struct wanted *w)
+{
+	if (c->is_released)
+		return -EPIPE;
+	return w->views ? apus_tcp_call_peek(c, w->views, (int)w->n)
+			: apus_tcp_call_receive(c, w->buf, w->n);
+}
+
+static int64_t receive(struct apus_tcp *c, struct wanted w, const char *what)
 {
 	int64_t rc;
 
@@ -125,34 +140,24 @@ int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
 	apus_tcp_hold(c);
 	rc = apus_checkpoint();
 	while (!rc) {
-		rc = c->is_released ? -EPIPE : apus_tcp_call_receive(c, buf, len);
+		rc = take(c, &w);
 		if (rc != -EAGAIN)
 			break;
-		rc = apus_waitq_wait(&c->readers, "tcp read");
+		rc = apus_waitq_wait(&c->readers, what);
 	}
 	c->is_reading = false;
 	apus_tcp_unhold(c);
 	return rc;
 }
 
+int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
+{
+	return receive(c, (struct wanted){.buf = buf, .n = len}, "tcp read");
+}
+
 int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
 {
-	int64_t rc;
-
-	if (c->is_reading)
-		return -EBUSY;
-	c->is_reading = true;
-	apus_tcp_hold(c);
-	rc = apus_checkpoint();
-	while (!rc) {
-		rc = c->is_released ? -EPIPE : apus_tcp_call_peek(c, views, n);
-		if (rc != -EAGAIN)
-			break;
-		rc = apus_waitq_wait(&c->readers, "tcp peek");
-	}
-	c->is_reading = false;
-	apus_tcp_unhold(c);
-	return (int)rc;
+	return (int)receive(c, (struct wanted){.views = views, .n = (size_t)n}, "tcp peek");
 }
 
 void apus_tcp_consume(struct apus_tcp *c, size_t bytes)

@@ -264,10 +264,9 @@ static APUS_NOINLINE int put_late(struct apus_queue *q, void *item, const void *
 {
 	int rc = put_now(q, item);
 
-	if (rc == -EAGAIN)
-		rc = apus_home_check_at(q, "queue put", place);
-	else
+	if (rc != -EAGAIN)
 		return rc;
+	rc = apus_home_check_at(q, "queue put", place);
 	return rc ? rc : put_slow(q, item);
 }
 
