@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * apps/load/datagram.c: UDP echo: datagrams with a number in front, and the same number back.
+ *
+ * One task and one socket per connection. What is not back in time is lost and counted, never a
+ * latency; one that comes after that, or twice, is nobody's.
+ */
+#include "apps/load/load.h"
+#include "net/socket/udp.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sync/timeout.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DATAGRAM_MAX 65507
+
+struct flow {
+	struct apus_udp *u;
+	uint32_t index;
+	uint64_t next, oldest; /* numbers: of the next one to be sent, of the oldest that is out */
+	uint32_t out;
+	int64_t since_ns[]; /* by number modulo depth; 0: it is back, or lost */
+};
+
+static char payload[DATAGRAM_MAX];
+
+static int64_t *since_of(struct flow *f, uint64_t number)
+{
+	return &f->since_ns[number % load_options.depth];
+}
+
+static int64_t due_ns(const struct flow *f)
+{
+	if (!load_options.rate)
+		return apus_now();
+	return load_due_ns(load_run.start_ns, load_options.rate, f->next, f->index,
+			   load_run.active);
+}
+
+/* The oldest ones that are back make room. */
+static void move_on(struct flow *f)
+{
+	while (f->oldest < f->next && !*since_of(f, f->oldest))
+		f->oldest++;
+}
+
+static int64_t send_due(struct flow *f)
+{
+	int64_t since_ns;
+
+	while (f->next - f->oldest < load_options.depth && (since_ns = due_ns(f)) <= apus_now()) {
+		uint64_t number = f->next;
+		int64_t n;
+
+		memcpy(payload, &number, sizeof(number));
+		n = apus_udp_send(f->u, payload, load_options.bytes, NULL);
+		load_stats.requests++;
+		if (n < 0)
+			return n;
+		*since_of(f, number) = since_ns;
+		f->next++;
+		f->out++;
+		load_stats.bytes_out += (uint64_t)n;
+	}
+	return 0;
+}
+
+static void take(struct flow *f, const char *bytes, int64_t n)
+{
+	uint64_t number;
+
+	load_stats.bytes_in += (uint64_t)n;
+	if (n != load_options.bytes) {
+		load_stats.errors[LOAD_BAD]++;
+		return;
+	}
+	memcpy(&number, bytes, sizeof(number));
+	if (number < f->oldest || number >= f->next || !*since_of(f, number))
+		return;
+	if (*since_of(f, number) >= load_run.since_ns)
+		apus_histogram_record(&load_stats.latency, apus_now() - *since_of(f, number));
+	*since_of(f, number) = 0;
+	f->out--;
+	move_on(f);
+}
+
+static void give_up_late(struct flow *f)
+{
+	int64_t late_ns = apus_now() - load_options.timeout_ns;
+
+	for (uint64_t i = f->oldest; i < f->next && *since_of(f, i) <= late_ns; i++) {
+		if (!*since_of(f, i))
+			continue;
+		load_stats.errors[LOAD_TIMEOUT]++;
+		*since_of(f, i) = 0;
+		f->out--;
+	}
+	move_on(f);
+}
+
+static int64_t receive(struct flow *f, char *buf)
+{
+	bool has_room = f->next - f->oldest < load_options.depth;
+	int64_t late_ns = f->out ? *since_of(f, f->oldest) + load_options.timeout_ns : APUS_NEVER;
+	int64_t until_ns = has_room ? apus_min(late_ns, due_ns(f)) : late_ns;
+	struct apus_timeout limit;
+	int64_t n;
+
+	apus_timeout_begin(&limit, until_ns == APUS_NEVER ? APUS_NEVER : until_ns - apus_now());
+	n = apus_timeout_end(&limit, apus_udp_recv(f->u, buf, DATAGRAM_MAX, NULL));
+	if (n == -ETIMEDOUT) {
+		give_up_late(f);
+		return 0;
+	}
+	if (n >= 0)
+		take(f, buf, n);
+	return apus_min(n, INT64_C(0));
+}
+
+static int64_t live_once(struct flow *f, char *buf)
+{
+	struct apus_endpoint any = {0};
+	int64_t rc = apus_udp_open(any, &load_options.to, &f->u);
+
+	if (rc)
+		return load_failed(rc, true);
+	load_run.open++;
+	memset(f->since_ns, 0, load_options.depth * sizeof(f->since_ns[0]));
+	f->oldest = f->next;
+	f->out = 0;
+	while (!rc) {
+		rc = send_due(f);
+		if (!rc)
+			rc = receive(f, buf);
+	}
+	apus_udp_close(f->u);
+	load_run.open--;
+	return rc == -ECANCELED ? rc : load_failed(rc, false);
+}
+
+int64_t load_run_datagram(void *arg)
+{
+	struct flow *f = calloc(1, sizeof(*f) + load_options.depth * sizeof(f->since_ns[0]));
+	char *buf = malloc(DATAGRAM_MAX);
+	int64_t rc = f && buf ? 0 : -ENOMEM;
+
+	if (!rc)
+		f->index = (uint32_t)(uintptr_t)arg;
+	while (!rc)
+		rc = live_once(f, buf);
+	free(buf);
+	free(f);
+	return rc;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * apps/load/stream.c: connections that ask and wait for answers.
+ *
+ * One task per active connection. It keeps up to `depth` requests out, remembers of each when it was
+ * to be sent, and takes answers in order. In a closed loop the next request leaves when there is
+ * room for it; in an open loop when the schedule says so, and its latency counts from that moment
+ * also when the connection was not ready then.
+ *
+ * A moment is apus_now(): the turn in which something was sent or polled, so answers of one burst
+ * share it.
+ */
+#include "apps/load/load.h"
+#include "net/socket/tcp.h"
+#include "runtime/sched/shard.h"
+#include "runtime/sync/timeout.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define OPENING_MAX 256 /* connections at a time: fewer than any server's backlog */
+#define VIEWS       8
+
+static const int64_t retry_ns = 100 * APUS_MS;
+
+struct load_run load_run;
+
+struct connection {
+	struct apus_tcp *c;
+	struct load_stream stream;
+	uint32_t index;
+	uint32_t first, out; /* in the ring: the oldest request, and how many */
+	uint32_t asked;      /* requests on this connection */
+	uint64_t next;       /* number of the next request in the schedule */
+	int64_t sent_ns;     /* the last one */
+	int64_t since_ns[];  /* ring: when each request that is out was to be sent */
+};
+
+/* --- Opening ------------------------------------------------------------------------------- */
+
+int load_open(struct apus_tcp **out)
+{
+	struct apus_timeout limit;
+	int rc;
+
+	if (!load_run.is_ready)
+		apus_semaphore_init(&load_run.opening, OPENING_MAX, OPENING_MAX);
+	load_run.is_ready = true;
+	rc = apus_semaphore_acquire(&load_run.opening, 1);
+	if (rc)
+		return rc;
+	apus_timeout_begin(&limit, load_options.timeout_ns);
+	rc = (int)apus_timeout_end(&limit, apus_tcp_connect(load_options.to, out));
+	apus_semaphore_release(&load_run.opening, 1);
+	if (!rc) {
+		load_stats.connects++;
+		load_run.open++;
+	}
+	return rc;
+}
+
+static void close_one(struct apus_tcp *c, bool reset)
+{
+	load_run.open--;
+	if (reset || load_options.reset)
+		apus_tcp_abort(c);
+	else
+		apus_tcp_close(c);
+}
+
+int load_failed(int64_t rc, bool opening)
+{
+	load_stats.errors[load_error_of(rc, opening)]++;
+	return apus_sleep(retry_ns);
+}
+
+/* --- Asking -------------------------------------------------------------------------------- */
+
+static int64_t due_ns(const struct connection *k)
+{
+	if (!load_options.rate)
+		return apus_now();
+	return load_due_ns(load_run.start_ns, load_options.rate, k->next, k->index,
+			   load_run.active);
+}
+
+/* May it send one more now? */
+static bool has_room(const struct connection *k)
+{
+	return k->out < load_options.depth &&
+	       !(load_options.reconnect && k->asked == load_options.depth);
+}
+
+static int64_t ask(struct connection *k, int64_t since_ns)
+{
+	struct iovec pieces[LOAD_PIECES_MAX];
+	int n = load_options.workload->protocol->request(&k->stream, pieces);
+	int64_t rc = apus_tcp_writev(k->c, pieces, (size_t)n, NULL);
+
+	if (rc < 0)
+		return rc;
+	k->since_ns[(k->first + k->out++) % load_options.depth] = since_ns;
+	k->next++;
+	k->asked++;
+	load_stats.requests++;
+	load_stats.bytes_out += (uint64_t)rc;
+	return 0;
+}
+
+static int64_t ask_all(struct connection *k)
+{
+	int64_t rc = 0;
+
+	while (!rc && has_room(k)) {
+		int64_t since_ns = due_ns(k);
+
+		if (since_ns > apus_now())
+			break;
+		rc = ask(k, since_ns);
+		k->sent_ns = apus_now();
+	}
+	return rc;
+}
+
+/* --- Answers ------------------------------------------------------------------------------- */
+
+static void answered(struct connection *k)
+{
+	int64_t since_ns = k->since_ns[k->first];
+
+	k->first = (k->first + 1) % load_options.depth;
+	k->out--;
+	if (k->stream.is_bad)
+		load_stats.errors[LOAD_BAD]++;
+	else if (since_ns >= load_run.since_ns)
+		apus_histogram_record(&load_stats.latency, apus_now() - since_ns);
+	k->stream.is_bad = false;
+}
+
+/* All answers that are in @view. Return: 0, -EBADMSG */
+static int64_t take(struct connection *k, const char *bytes, size_t len)
+{
+	while (len) {
+		bool whole = false;
+		int64_t n = -EBADMSG; /* said without being asked */
+
+		if (k->out)
+			n = load_options.workload->protocol->answer(&k->stream, bytes, len, &whole);
+		if (n < 0)
+			return n;
+		bytes += n;
+		len -= (size_t)n;
+		if (whole)
+			answered(k);
+	}
+	return 0;
+}
+
+/* When to stop waiting for bytes: the answer is late, or the next request due. */
+static int64_t wait_until_ns(const struct connection *k, bool *for_next)
+{
+	int64_t late_ns = k->out ? k->sent_ns + load_options.timeout_ns : APUS_NEVER;
+	int64_t next_ns = has_room(k) ? due_ns(k) : APUS_NEVER;
+
+	*for_next = next_ns < late_ns;
+	return *for_next ? next_ns : late_ns;
+}
+
+static int64_t receive(struct connection *k)
+{
+	struct iovec views[VIEWS];
+	struct apus_timeout limit;
+	bool for_next;
+	int64_t until_ns = wait_until_ns(k, &for_next);
+	size_t bytes = 0;
+	int64_t n, rc = 0;
+
+	apus_timeout_begin(&limit, until_ns == APUS_NEVER ? APUS_NEVER : until_ns - apus_now());
+	n = apus_timeout_end(&limit, apus_tcp_peek(k->c, views, VIEWS));
+	if (n == -ETIMEDOUT && for_next && apus_timeout_expired(&limit))
+		return 0;
+	if (n == 0)
+		return -ENODATA;
+	for (int64_t i = 0; !rc && i < n; i++) {
+		rc = take(k, views[i].iov_base, views[i].iov_len);
+		bytes += views[i].iov_len;
+	}
+	if (n > 0)
+		apus_tcp_consume(k->c, bytes);
+	load_stats.bytes_in += bytes;
+	return n < 0 ? n : rc;
+}
+
+static bool is_over(const struct connection *k)
+{
+	return load_options.reconnect && !k->out && k->asked == load_options.depth;
+}
+
+/* Until an error, or all that this connection was for. */
+static int64_t exchange(struct connection *k)
+{
+	int64_t rc = 0;
+
+	while (!rc && !is_over(k)) {
+		rc = ask_all(k);
+		if (!rc)
+			rc = receive(k);
+	}
+	return rc;
+}
+
+/* --- A connection's life ------------------------------------------------------------------- */
+
+/*
+ * With a connection per request the wait for the connection belongs to the request. A connection
+ * that fails before is no latency, but an error.
+ */
+static int64_t live_once(struct connection *k)
+{
+	const struct load_protocol *protocol = load_options.workload->protocol;
+	int64_t since_ns = due_ns(k), rc = 0;
+
+	if (load_options.reconnect && since_ns > apus_now())
+		rc = apus_sleep_until(since_ns);
+	if (!rc)
+		rc = load_open(&k->c);
+	if (rc)
+		return rc == -ECANCELED ? rc : load_failed(rc, true);
+	k->first = k->out = k->asked = 0;
+	rc = protocol->begin(&k->stream);
+	if (!rc && load_options.reconnect)
+		rc = ask(k, since_ns);
+	k->sent_ns = apus_now();
+	if (!rc)
+		rc = exchange(k);
+	protocol->end(&k->stream);
+	close_one(k->c, rc && rc != -ECANCELED);
+	return rc && rc != -ECANCELED ? load_failed(rc, false) : rc;
+}
+
+int64_t load_run_stream(void *arg)
+{
+	struct connection *k = calloc(1, sizeof(*k) + load_options.depth * sizeof(k->since_ns[0]));
+	int64_t rc = 0;
+
+	if (!k)
+		return -ENOMEM;
+	k->index = (uint32_t)(uintptr_t)arg;
+	k->stream.random = apus_shard_random(apus_shard_self());
+	while (!rc)
+		rc = live_once(k);
+	free(k);
+	return rc;
+}
+
+/* Connect and close, nothing said. */
+int64_t load_run_connect(void *arg)
+{
+	struct connection k = {.index = (uint32_t)(uintptr_t)arg};
+	int64_t rc = 0;
+
+	while (!rc) {
+		struct apus_tcp *c;
+		int64_t since_ns = due_ns(&k);
+
+		if (since_ns > apus_now())
+			rc = apus_sleep_until(since_ns);
+		if (!rc) {
+			load_stats.requests++;
+			rc = load_open(&c);
+			k.next++;
+		}
+		if (rc) {
+			rc = rc == -ECANCELED ? rc : load_failed(rc, true);
+			continue;
+		}
+		if (since_ns >= load_run.since_ns)
+			apus_histogram_record(&load_stats.latency, apus_now() - since_ns);
+		close_one(c, false);
+		rc = apus_checkpoint();
+	}
+	return rc;
+}
