@@ -5,12 +5,12 @@
  *	echo                   TCP and UDP on port 7 (RFC 862); the stack answers pings by itself
  *	echo --l2              no stack: every frame goes back with its addresses swapped
  *
- * One task accepts, and starts one task per connection; one more serves all datagrams. Each is
- * written as if it blocked. Ctrl-C cancels the main task: its call returns -ECANCELED, it cleans up
- * and returns, and so do the others.
+ * A server has one task per connection; one more serves all datagrams. Each is written as if it
+ * blocked. Ctrl-C cancels the main task: its call returns -ECANCELED, it stops the server, which lets
+ * the others finish what they have begun, cleans up and returns.
  */
 #include "net/main.h"
-#include "net/socket/tcp.h"
+#include "net/socket/server.h"
 #include "net/socket/udp.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sync/event.h"
@@ -33,52 +33,21 @@ static struct {
 
 /* --- TCP and UDP --------------------------------------------------------------------------- */
 
-struct server {
-	struct apus_tcp_listener *listener;
-	uint32_t connections;    /* open */
-	struct apus_event leave; /* set when one was closed */
-};
-
-static struct server server;
-
 /* async def serve_connection(reader, writer): */
-static int64_t serve_connection(void *arg)
+static int64_t serve_connection(struct apus_tcp *c, void *arg)
 {
-	struct apus_tcp *c = arg;
+	struct apus_server_connection *self = apus_server_connection_self();
 	char *buf = malloc(BUFFER_BYTES); /* not on the stack, which is small */
-	int64_t n;
+	int64_t n = buf ? 0 : -ENOMEM;
 
-	while (buf && (n = apus_tcp_read(c, buf, BUFFER_BYTES)) > 0)
-		if (apus_tcp_write(c, buf, (size_t)n) < 0)
-			break;
-	free(buf);
-	apus_tcp_close(c);
-	server.connections--;
-	apus_event_set(&server.leave);
-	return 0; /* how a peer leaves is no error of ours */
-}
-
-static int64_t serve_tcp(void *arg)
-{
-	const struct apus_spawn_options as = {.name = "connection"};
-	struct apus_tcp *c;
-	int rc = 0;
-
-	while (!rc) {
-		apus_event_clear(&server.leave);
-		if (server.connections == options.connections_max) {
-			rc = apus_event_wait(&server.leave);
-			continue;
-		}
-		rc = apus_tcp_accept(server.listener, &c);
-		if (rc)
-			break;
-		if (apus_spawn_detached(&as, serve_connection, c, 0))
-			apus_tcp_abort(c); /* no memory for it now */
-		else
-			server.connections++;
+	/* Nothing is half done while it waits to read: there a stop may end it. */
+	while (n >= 0 && (n = apus_server_idle(self)) == 0 &&
+	       (n = apus_tcp_read(c, buf, BUFFER_BYTES)) > 0) {
+		apus_server_busy(self);
+		n = apus_tcp_write(c, buf, (size_t)n);
 	}
-	return rc;
+	free(buf);
+	return n;
 }
 
 static int64_t serve_udp(void *arg)
@@ -97,31 +66,35 @@ static int64_t serve_udp(void *arg)
 static int64_t serve(void)
 {
 	const struct apus_endpoint any = {.port = options.port};
-	struct apus_task *tcp, *udp;
-	struct apus_udp *u;
+	const struct apus_server_options tcp = {
+		.local = any,
+		.handler = serve_connection,
+		.connections_max = options.connections_max,
+	};
+	struct apus_server *server;
+	struct apus_task *task;
+	struct apus_udp *udp;
 	int64_t rc;
 
-	apus_event_init(&server.leave);
-	rc = apus_tcp_listen(any, 0, &server.listener);
+	rc = apus_server_open(&tcp, &server);
 	if (rc)
 		return rc;
-	rc = apus_udp_open(any, NULL, &u);
+	rc = apus_udp_open(any, NULL, &udp);
 	if (rc)
-		goto err_listener;
+		goto err_server;
 	printf("echo: TCP and UDP on port %u\n", options.port);
 	fflush(stdout);
 
-	tcp = apus_spawn(serve_tcp, NULL);
-	udp = apus_spawn(serve_udp, u);
-	rc = apus_await(tcp); /* a cancel of this task is one of that */
-	if (udp)
-		apus_task_cancel(udp);
-	if (apus_await(udp) == -ENOMEM)
+	task = apus_spawn(serve_udp, udp);
+	rc = apus_server_wait(server);
+	if (task)
+		apus_task_cancel(task);
+	if (apus_await(task) == -ENOMEM)
 		rc = -ENOMEM;
 
-	apus_udp_close(u);
-err_listener:
-	apus_tcp_listener_close(server.listener);
+	apus_udp_close(udp);
+err_server:
+	apus_server_stop(server, APUS_SEC);
 	return rc;
 }
 

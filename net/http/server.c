@@ -2,10 +2,9 @@
 /*
  * net/http/server.c: an HTTP/1.1 server on one shard (RFC 9112 §9).
  *
- * A connection is a struct of its own and its task only borrows it: between two requests the task
- * holds nothing but the struct, so that a later change can let it end there and park the bare
- * connection. Its life is a loop of receive(), which waits until a whole request is in the stream's
- * buffer, and answer(), which calls the handler. Answers gather in the stream and are drained when
+ * Listening, limits and the stop in phases are apus_server's; this is its handler. A connection's
+ * life is a loop of receive(), which waits until a whole request is in the stream's buffer, and
+ * answer(), which calls the user's handler. Answers gather in the stream and are drained when
  * receive() has to wait, which is when no further whole request is there: pipelined requests are
  * answered by one write.
  *
@@ -13,20 +12,17 @@
  * end says FIN, reads on for a moment and then closes (RFC 9112 §9.6), because a reset would
  * destroy the answer on its way.
  *
- * Invariants: at most connections_max + REFUSALS_MAX connections; `buffered` is the sum of what
+ * Invariants: at most REFUSALS_MAX connections are refusals; `buffered` is the sum of what
  * connections hold of unfinished requests beyond one small buffer each, at most buffered_max.
  */
 #include "net/http/server.h"
 
 #include "net/http/parser.h"
 #include "net/http/response_internal.h"
+#include "net/socket/server.h"
 #include "net/socket/stream.h"
 #include "runtime/base/check.h"
-#include "runtime/base/list.h"
-#include "runtime/base/log.h"
 #include "runtime/sched/shard.h"
-#include "runtime/sync/timeout.h"
-#include "runtime/sync/waitq.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,7 +32,6 @@
 #define BUFFERED_DEFAULT    (UINT64_C(64) << 20)
 #define LINGER_NS           (2 * APUS_SEC)
 #define LINGER_BYTES_MAX    (UINT64_C(4) << 20) /* what a client may still send, unread */
-#define ACCEPT_RETRY_NS     (10 * APUS_MS)
 
 #define COUNTERS(X)                            \
  X(CONNECTIONS, "connections")                 \
@@ -47,7 +42,6 @@
  X(RESPONSES_5XX, "responses_5xx")             \
  X(REQUESTS_REJECTED, "requests_rejected")     \
  X(CONNECTIONS_REFUSED, "connections_refused") \
- X(CONNECTIONS_DROPPED, "connections_dropped") \
  X(TIMEOUTS_IDLE, "timeouts_idle")             \
  X(TIMEOUTS_REQUEST, "timeouts_request")       \
  X(TIMEOUTS_WRITE, "timeouts_write")           \
@@ -64,12 +58,6 @@ enum counter {
 
 static const char *const counter_names[COUNTS] = {COUNTERS(APUS_COUNTER_NAME)};
 
-enum phase {
-	RUNNING,
-	STOPPING, /* no new requests */
-	ABORTING, /* no more answers */
-};
-
 /* What becomes of a connection. */
 enum end {
 	KEEP,   /* another request may come */
@@ -78,29 +66,22 @@ enum end {
 	ABORT,  /* its bytes can no longer be understood */
 };
 
+/* On its task's stack. */
 struct connection {
-	struct apus_list link; /* in the server's connections */
 	struct apus_http_server *server;
+	struct apus_server_connection *base;
 	struct apus_stream *stream;
-	struct apus_task *task; /* NULL before it has begun */
 	struct apus_http_watchdog watchdog;
 	size_t charged; /* part of the server's `buffered` */
 	int64_t served; /* requests */
-	bool idle;      /* waits for a request's first byte */
 	bool reset;     /* by the client */
-	bool refused;   /* one too many: answered with 503 */
 };
 
 struct apus_http_server {
 	struct apus_heap *heap;
 	struct apus_http_server_options options;
-	struct apus_tcp_listener *listener;
-	struct apus_task *acceptor; /* handle */
-	struct apus_list connections;
-	struct apus_slab slab; /* of connections */
-	struct apus_waitq emptied;
-	uint32_t refusals; /* connections with `refused` */
-	enum phase phase;
+	struct apus_server *base;
+	uint32_t refusals; /* connections that are answered with 503: one too many */
 	uint64_t buffered;
 	struct apus_http_response_common common;
 	uint64_t counts[COUNTS];
@@ -193,9 +174,7 @@ static enum end not_received(struct connection *c, const struct apus_http_reques
 	if (rc == 0) /* RFC 9112 §8: a client may close between requests, not within */
 		return have && !r->complete ? answer_plain(c, 400) : CLOSE;
 	c->reset = rc == -ECONNRESET;
-	if (rc == -ECANCELED)
-		return have || c->server->phase == ABORTING ? ABORT : CLOSE;
-	return ABORT;
+	return rc == -ECANCELED && have == 0 ? CLOSE : ABORT;
 }
 
 /* Wait until a whole request is in the buffer. Return: KEEP with it in `r`. */
@@ -224,7 +203,7 @@ static enum end receive(struct connection *c, struct apus_http_request *r)
 		if (dead)
 			apus_stream_cut(c->stream, at, dead);
 		have -= dead;
-		if (have == 0 && c->server->phase != RUNNING)
+		if (have == 0 && apus_server_is_stopping(c->base))
 			return LINGER;
 		if (!charge(c, have))
 			return answer_plain(c, 503);
@@ -236,13 +215,14 @@ static enum end receive(struct connection *c, struct apus_http_request *r)
 		if (drain(c) < 0)
 			return ABORT;
 
-		c->idle = have == 0;
+		if (have == 0 && apus_server_idle(c->base) < 0)
+			return LINGER;
 		apus_http_watchdog_begin(&c->watchdog, deadline_of(c, r, have, &head_ns, &body_ns));
 
 		int64_t rc = apus_stream_peek(c->stream, have, &bytes);
 
 		rc = apus_http_watchdog_end(&c->watchdog, rc);
-		c->idle = false;
+		apus_server_busy(c->base);
 		if (rc <= 0)
 			return not_received(c, r, rc, have);
 	}
@@ -257,7 +237,7 @@ static bool settle(struct connection *c, struct apus_http_response *res, int64_t
 		count(c, COUNT_TIMEOUTS_WRITE);
 	else
 		count(c, COUNT_HANDLER_ERRORS);
-	if (apus_task_cancelling(c->task) > 0 || !apus_http_response_discard(res))
+	if (apus_task_cancelling(c->base->task) > 0 || !apus_http_response_discard(res))
 		return false;
 	return apus_http_respond(res, 500, "text/plain", "500 Internal Server Error\n", 26) == 0;
 }
@@ -296,7 +276,7 @@ static enum end serve(struct connection *c)
 		if (end == KEEP)
 			end = answer(c, &r);
 		if (end == KEEP && apus_checkpoint() < 0)
-			end = c->server->phase == ABORTING ? ABORT : LINGER;
+			end = LINGER;
 	} while (end == KEEP);
 	return end;
 }
@@ -326,177 +306,76 @@ static enum end linger(struct connection *c)
 	return CLOSE;
 }
 
-static void connection_free(struct connection *c)
+/* Ends the stream. */
+static void converse(struct connection *c, bool is_refused)
 {
-	struct apus_http_server *s = c->server;
+	enum end end = is_refused ? answer_plain(c, 503) : serve(c);
 
-	charge(c, 0);
-	s->refusals -= c->refused;
-	apus_list_remove(&c->link);
-	apus_slab_put(&s->slab, c);
-	if (apus_list_empty(&s->connections))
-		apus_waitq_wake_all(&s->emptied, 0);
-}
-
-static int64_t connection_main(void *arg)
-{
-	struct connection *c = arg;
-	enum end end;
-
-	c->task = apus_task_self();
-	apus_http_watchdog_init(&c->watchdog, c->task);
-	if (c->server->phase == ABORTING)
-		end = ABORT;
-	else
-		end = c->refused ? answer_plain(c, 503) : serve(c);
 	if (end == LINGER)
 		end = linger(c);
 	if (end == CLOSE) {
 		apus_stream_close(c->stream);
-	} else {
-		count(c, c->reset ? COUNT_CLIENT_RESETS : COUNT_ABORTS);
-		apus_stream_abort(c->stream);
-	}
-	apus_http_watchdog_fini(&c->watchdog);
-	connection_free(c);
-	return 0;
-}
-
-/* Consumes @tcp. */
-static void admit(struct apus_http_server *s, struct apus_tcp *tcp)
-{
-	static const struct apus_spawn_options options = {.name = "http connection"};
-	const struct apus_http_limits *l = &s->options.limits;
-	bool refused = s->slab.used - s->refusals >= s->options.connections_max;
-	struct connection *c;
-
-	if (refused && s->refusals == REFUSALS_MAX)
-		goto err_drop;
-	c = apus_slab_get(&s->slab);
-	if (!c)
-		goto err_drop;
-	*c = (struct connection){.server = s, .refused = refused};
-	/* A whole request must fit, and a read must always have room. */
-	if (apus_stream_open(tcp, l->head_bytes + l->body_bytes + APUS_STREAM_BUFFER_BYTES,
-			     &c->stream) < 0) {
-		s->counts[COUNT_CONNECTIONS_DROPPED]++;
-		apus_slab_put(&s->slab, c);
 		return;
 	}
-	apus_list_push_back(&s->connections, &c->link);
-	s->refusals += refused;
-	s->counts[refused ? COUNT_CONNECTIONS_REFUSED : COUNT_CONNECTIONS]++;
-	if (apus_spawn_detached(&options, connection_main, c, 0) < 0) {
-		s->counts[COUNT_CONNECTIONS_DROPPED]++;
-		apus_stream_abort(c->stream);
-		connection_free(c);
-	}
-	return;
-
-err_drop:
-	s->counts[COUNT_CONNECTIONS_DROPPED]++;
-	apus_tcp_abort(tcp);
+	count(c, c->reset ? COUNT_CLIENT_RESETS : COUNT_ABORTS);
+	apus_stream_abort(c->stream);
 }
 
-static int64_t acceptor_main(void *arg)
+static int64_t serve_connection(struct apus_tcp *tcp, void *arg)
 {
 	struct apus_http_server *s = arg;
+	const struct apus_http_limits *l = &s->options.limits;
+	struct connection c = {.server = s, .base = apus_server_connection_self()};
+	uint32_t others = apus_server_connections(s->base) - 1 - s->refusals;
+	bool is_refused = others >= s->options.connections_max;
 
-	/* Once we are stopping the listener is gone. */
-	while (s->phase == RUNNING) {
-		struct apus_tcp *tcp;
-		int rc = apus_tcp_accept(s->listener, &tcp);
-
-		if (rc == 0) {
-			admit(s, tcp);
-			continue;
-		}
-		if (rc == -EPIPE || rc == -ECANCELED)
-			return rc == -EPIPE ? 0 : rc;
-		apus_log(WARN, "http: accept: %s", strerrordesc_np(-rc));
-		rc = apus_sleep(ACCEPT_RETRY_NS);
-		if (rc < 0)
-			return rc;
+	/* A whole request must fit, and a read must always have room. */
+	if (apus_stream_open(tcp, l->head_bytes + l->body_bytes + APUS_STREAM_BUFFER_BYTES,
+			     &c.stream) < 0) {
+		count(&c, COUNT_ABORTS);
+		return 0;
 	}
+	s->refusals += is_refused;
+	count(&c, is_refused ? COUNT_CONNECTIONS_REFUSED : COUNT_CONNECTIONS);
+	apus_http_watchdog_init(&c.watchdog, c.base->task);
+	converse(&c, is_refused);
+	apus_http_watchdog_fini(&c.watchdog);
+	charge(&c, 0);
+	s->refusals -= is_refused;
 	return 0;
 }
 
 /* ------------------------------------------------------------------------------ open and close */
 
-static void cancel_connections(struct apus_http_server *s, bool only_idle)
-{
-	struct apus_list *it;
-
-	apus_list_for_each(it, &s->connections) {
-		struct connection *c = apus_list_entry(it, struct connection, link);
-
-		if (c->task && (c->idle || !only_idle))
-			apus_task_cancel(c->task);
-	}
-}
-
-/* Wait until there are no connections, at most `ns`. Return: 0, -ETIMEDOUT, -ECANCELED. */
-static int wait_empty(struct apus_http_server *s, int64_t ns)
-{
-	struct apus_timeout limit;
-	int64_t rc = 0;
-
-	apus_timeout_begin(&limit, ns);
-	while (!apus_list_empty(&s->connections) && rc == 0)
-		rc = apus_waitq_wait(&s->emptied, "http connections to end");
-	return (int)apus_timeout_end(&limit, rc);
-}
-
 static void server_free(struct apus_http_server *s)
 {
-	apus_slab_fini(&s->slab);
 	apus_metrics_unregister(&s->metrics);
 	apus_heap_free(s->heap, s);
 }
 
 int64_t apus_http_server_wait(struct apus_http_server *server)
 {
-	return apus_await(apus_task_get(server->acceptor));
+	return apus_server_wait(server->base);
 }
 
 int apus_http_server_close(struct apus_http_server *server, int64_t grace_ns)
 {
-	struct apus_http_server *s = server;
+	server->common.closing = true;
 
-	s->phase = STOPPING;
-	s->common.closing = true;
-	apus_tcp_listener_close(s->listener);
-	cancel_connections(s, true);
+	int rc = apus_server_stop(server->base, grace_ns);
 
-	int rc = wait_empty(s, grace_ns);
-
-	if (rc == -ETIMEDOUT && apus_list_empty(&s->connections))
-		rc = 0; /* just in time */
-	if (!apus_list_empty(&s->connections)) {
-		s->phase = ABORTING;
-		cancel_connections(s, false);
-		/* They end at their next wait; a second cancel of ours must not leave them behind. */
-		while (!apus_list_empty(&s->connections))
-			if (wait_empty(s, APUS_NEVER) < 0)
-				rc = -ECANCELED;
-	}
-
-	int64_t accepted = apus_await(s->acceptor);
-
-	if (rc == 0 && accepted < 0 && accepted != -ECANCELED)
-		rc = (int)accepted;
-	server_free(s);
+	server_free(server);
 	return rc;
 }
 
 struct apus_endpoint apus_http_server_local(const struct apus_http_server *server)
 {
-	return apus_tcp_listener_local(server->listener);
+	return apus_server_local(server->base);
 }
 
 uint32_t apus_http_server_connections(const struct apus_http_server *server)
 {
-	return server->slab.used;
+	return apus_server_connections(server->base);
 }
 
 /* Options with their defaults, and what is made of them once. */
@@ -535,32 +414,27 @@ int apus_http_server_open(const struct apus_http_server_options *options,
 	if (!s)
 		return -ENOMEM;
 	s->heap = heap;
-	apus_list_init(&s->connections);
-	apus_waitq_init(&s->emptied);
 	apus_metrics_register(apus_shard_metrics(shard), &s->metrics, "http", counter_names,
 			      s->counts, COUNTS);
 
 	int rc = configure(s, options);
 
-	apus_slab_init(&s->slab, heap, sizeof(struct connection),
-		       s->options.connections_max + REFUSALS_MAX);
 	if (rc == 0)
-		rc = apus_tcp_listen(options->local, options->backlog, &s->listener);
-	if (rc < 0)
-		goto err_free;
-
-	s->acceptor = apus_spawn_with(&(struct apus_spawn_options){.name = "http accept"},
-				      acceptor_main, s, 0);
-	if (!s->acceptor) {
-		rc = -ENOMEM;
-		goto err_listener;
+		rc = apus_server_open(
+			&(struct apus_server_options){
+				.local = options->local,
+				.handler = serve_connection,
+				.arg = s,
+				.name = "http connection",
+				.connections_max = s->options.connections_max + REFUSALS_MAX,
+				.full = APUS_SERVER_RESET,
+				.backlog = options->backlog,
+			},
+			&s->base);
+	if (rc < 0) {
+		server_free(s);
+		return rc;
 	}
 	*out = s;
 	return 0;
-
-err_listener:
-	apus_tcp_listener_close(s->listener);
-err_free:
-	server_free(s);
-	return rc;
 }

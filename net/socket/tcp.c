@@ -336,6 +336,35 @@ void apus_tcp_abort(struct apus_tcp *c)
 	apus_tcp_call_abort(c, apus_now());
 }
 
+void apus_tcp_get(struct apus_tcp *c)
+{
+	apus_tcp_hold(c);
+}
+
+void apus_tcp_put(struct apus_tcp *c)
+{
+	apus_tcp_unhold(c);
+}
+
+void apus_tcp_reset(struct apus_tcp *c)
+{
+	bool is_released = c->is_released;
+
+	apus_tcp_hold(c);
+	apus_tcp_call_abort(c, apus_now());
+	c->is_released = is_released;
+}
+
+bool apus_tcp_is_closed(const struct apus_tcp *c)
+{
+	return c->is_released;
+}
+
+int apus_tcp_error(const struct apus_tcp *c)
+{
+	return c->error;
+}
+
 struct apus_endpoint apus_tcp_local(const struct apus_tcp *c)
 {
 	return (struct apus_endpoint){.addr = c->key.local, .port = c->key.local_port};

@@ -159,6 +159,21 @@ void apus_tcp_close(struct apus_tcp *c);
 /** apus_tcp_abort - reset; consumes @c. Context: any, on the shard. Source: RFC 9293 §3.9.1.6 */
 void apus_tcp_abort(struct apus_tcp *c);
 
+/**
+ * apus_tcp_get, apus_tcp_put - a second handle, for who watches a connection that another uses
+ *
+ * With it the calls below it may be made, also after the other has closed the connection. Each get is
+ * followed by one put. Context: any, on the shard.
+ */
+void apus_tcp_get(struct apus_tcp *c);
+void apus_tcp_put(struct apus_tcp *c);
+/** apus_tcp_reset - as apus_tcp_abort(), but for another: @c stays his to close; his calls fail with -ECONNABORTED. Nothing when it is over. Context: any, on the shard */
+void apus_tcp_reset(struct apus_tcp *c);
+/** apus_tcp_is_closed - was it given up, by close or abort? Context: any */
+bool apus_tcp_is_closed(const struct apus_tcp *c);
+/** apus_tcp_error - what it ended in: -ECONNRESET, -ETIMEDOUT, ...; 0: nothing so far. Context: any */
+int apus_tcp_error(const struct apus_tcp *c);
+
 /** apus_tcp_local - its own end. Context: any */
 struct apus_endpoint apus_tcp_local(const struct apus_tcp *c);
 /** apus_tcp_remote - the other end. Context: any */

@@ -32,8 +32,9 @@ struct apus_tcp {
 	char *in; /* from the test to the reader */
 	size_t in_at, in_bytes;
 	bool in_ended;
-	bool unread; /* bytes were left when it was closed: a real one would reset */
-	int error;   /* of reads and writes from now on */
+	bool is_reset; /* by apus_tcp_reset() */
+	bool unread;   /* bytes were left when it was closed: a real one would reset */
+	int error;     /* of reads and writes from now on */
 	struct apus_waitq readers;
 	char *out; /* what was written */
 	size_t out_bytes;
@@ -255,7 +256,7 @@ void apus_tcp_close(struct apus_tcp *c)
 {
 	apus_must(c->end <= FAKE_SHUTDOWN);
 	c->unread = c->in_bytes > 0;
-	c->end = FAKE_CLOSED;
+	c->end = c->is_reset ? FAKE_ABORTED : FAKE_CLOSED;
 	c->ended_ns = apus_now();
 }
 
@@ -264,6 +265,37 @@ void apus_tcp_abort(struct apus_tcp *c)
 	apus_must(c->end <= FAKE_SHUTDOWN);
 	c->end = FAKE_ABORTED;
 	c->ended_ns = apus_now();
+}
+
+void apus_tcp_get(struct apus_tcp *c)
+{
+}
+
+void apus_tcp_put(struct apus_tcp *c)
+{
+}
+
+void apus_tcp_reset(struct apus_tcp *c)
+{
+	c->is_reset = true;
+	c->error = -ECONNABORTED;
+	apus_waitq_wake_all(&c->readers, 0);
+	apus_waitq_wake_all(&c->writers, 0);
+}
+
+bool apus_tcp_is_closed(const struct apus_tcp *c)
+{
+	return c->end > FAKE_SHUTDOWN;
+}
+
+int apus_tcp_error(const struct apus_tcp *c)
+{
+	return c->error;
+}
+
+struct apus_endpoint apus_tcp_remote(const struct apus_tcp *c)
+{
+	return (struct apus_endpoint){.port = 1024};
 }
 
 #endif

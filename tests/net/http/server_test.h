@@ -201,7 +201,7 @@ APUS_UNUSED static const char *counter_name;
 
 APUS_UNUSED static void add_counter(void *arg, const char *area, const char *name, uint64_t value)
 {
-	if (!strcmp(area, "http") && !strcmp(name, counter_name))
+	if ((!strcmp(area, "http") || !strcmp(area, "server")) && !strcmp(name, counter_name))
 		counter_sum += value;
 }
 

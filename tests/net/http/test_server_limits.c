@@ -130,7 +130,7 @@ static int64_t too_many(void *arg)
 		assert_int_equal(c[i]->end, FAKE_ABORTED);
 	assert_contains(exchange(c[1], HELLO), "hello\n");
 	assert_int_equal(counter("connections_refused"), 64);
-	assert_int_equal(counter("connections_dropped"), 4);
+	assert_int_equal(counter("dropped"), 4);
 
 	/* One leaves, another may come. */
 	fake_send_end(c[0]);
