@@ -28,6 +28,8 @@ struct apus_log_site {
 
 /** apus_log_set_level - say lines up to @level from now on. Context: thread, before there are shards */
 void apus_log_set_level(enum apus_log_level level);
+/** apus_log_set_shard - lines of this thread name shard @number from now on; < 0: none. Context: any */
+void apus_log_set_shard(int number);
 /** apus_log_write - what apus_log() calls: a line to stderr, at most 10 in a second per site. Context: any */
 void apus_log_write(struct apus_log_site *site, enum apus_log_level level, const char *fmt, ...)
 	APUS_PRINTF(3, 4);

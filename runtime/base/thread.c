@@ -8,12 +8,12 @@
 #include <sched.h>
 #include <signal.h>
 
-int apus_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg, const char *name)
+static int start(pthread_t *thread, void *(*fn)(void *arg), void *arg, const char *name,
+		 const sigset_t *blocked)
 {
-	sigset_t all, old;
+	sigset_t old;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_sigmask(SIG_SETMASK, blocked, &old);
 
 	int rc = pthread_create(thread, NULL, fn, arg);
 
@@ -22,6 +22,27 @@ int apus_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg, cons
 		return -EAGAIN;
 	pthread_setname_np(*thread, name);
 	return 0;
+}
+
+int apus_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg, const char *name)
+{
+	sigset_t blocked;
+
+	sigfillset(&blocked);
+	return start(thread, fn, arg, name, &blocked);
+}
+
+/* A fault that is blocked would end the process without a word; the other two are asked for. */
+int apus_thread_start_shard(pthread_t *thread, void *(*fn)(void *arg), void *arg, const char *name)
+{
+	static const int taken[] = {SIGABRT, SIGBUS,  SIGFPE,  SIGILL, SIGSEGV,
+				    SIGSYS,  SIGTRAP, SIGPROF, SIGURG};
+	sigset_t blocked;
+
+	sigfillset(&blocked);
+	for (size_t i = 0; i < apus_countof(taken); i++)
+		sigdelset(&blocked, taken[i]);
+	return start(thread, fn, arg, name, &blocked);
 }
 
 void apus_thread_leave_core(void)

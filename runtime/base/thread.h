@@ -21,6 +21,10 @@
 APUS_MUST_CHECK int apus_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg,
 				      const char *name);
 
+/** apus_thread_start_shard - as apus_thread_start(), for a shard's: it takes faults, SIGPROF and SIGURG (the watchdog's) */
+APUS_MUST_CHECK int apus_thread_start_shard(pthread_t *thread, void *(*fn)(void *arg), void *arg,
+					    const char *name);
+
 /** apus_thread_leave_core - let the calling thread run on any core: it inherited a pinned shard's */
 void apus_thread_leave_core(void);
 

@@ -9,8 +9,10 @@
 #include "runtime/sched/internal.h"
 
 #include "runtime/base/log.h"
+#include "runtime/sched/dump.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ----------------------------------------------------------------------------- errors unhandled */
@@ -133,8 +135,31 @@ bool apus_shard_is_late(struct apus_shard *s)
 void apus_shard_abandon(struct apus_shard *s)
 {
 	s->is_abandoned = true;
+	if (s->outside) {
+		apus_log(ERROR,
+			 "run: %u calls on threads have not returned in time after the main task "
+			 "ended; they are abandoned, and with them %zu tasks and their memory",
+			 s->outside, s->tasks_live);
+		return;
+	}
 	apus_log(ERROR,
-		 "run: %u calls on threads have not returned in time after the main task ended; "
-		 "they are abandoned, and with them %zu tasks and their memory",
-		 s->outside, s->tasks_live);
+		 "run: tasks have not ended in time after they were cancelled; they are abandoned, "
+		 "and with them their shard's memory:");
+	apus_shard_dump_tree(s, stderr, 0);
+}
+
+/* Of a thread that stands still in a task: what it shows does not change. */
+__attribute__((no_sanitize("thread"))) void apus_shard_say_stuck(const struct apus_shard *s)
+{
+	const struct apus_task *t = *(struct apus_task *const volatile *)&s->current;
+	char name[APUS_TASK_NAME_BYTES] = "the loop";
+
+	if (t && *t->name)
+		memcpy(name, t->name, sizeof(name));
+	else if (t)
+		snprintf(name, sizeof(name), "task-%llu", (unsigned long long)t->id);
+	apus_log(ERROR,
+		 "run: shard %u does not answer: %s does not suspend (--debug says where it is); "
+		 "its thread cannot be stopped, so nothing that it may use is given back",
+		 s->index, name);
 }

@@ -41,6 +41,23 @@ static void say(const char *text)
 	(void)!write(STDERR_FILENO, text, strlen(text));
 }
 
+static void say_shard(const struct apus_shard *s)
+{
+	char digits[12];
+	char *at = digits + sizeof(digits) - 1;
+	unsigned int n = s->index;
+
+	if (s->count <= 1)
+		return;
+	*at = '\0';
+	do {
+		*--at = (char)('0' + n % 10);
+	} while (n /= 10);
+	say("shard ");
+	say(at);
+	say(": ");
+}
+
 static const struct apus_task *overflowed_task(const void *address)
 {
 	const struct apus_shard *s = apus_shard_current;
@@ -66,7 +83,9 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	if (t) {
 		void *frames[FRAMES_MAX];
 
-		say("apus: stack overflow in task ");
+		say("apus: ");
+		say_shard(t->shard);
+		say("stack overflow in task ");
 		say(apus_task_name(t));
 		say("; give it more with apus_spawn_options.stack_bytes. It got there by:\n");
 		backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);

@@ -13,6 +13,12 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
+void apus_shard_ring(struct apus_shard *shard)
+{
+	if (atomic_load(&shard->asleep))
+		(void)eventfd_write(shard->event_fd, 1);
+}
+
 void apus_call_from_thread(struct apus_shard *shard, struct apus_work *work)
 {
 	int saved_errno = errno; /* of the code that a signal handler interrupted */
@@ -21,8 +27,7 @@ void apus_call_from_thread(struct apus_shard *shard, struct apus_work *work)
 	do {
 		work->next = head;
 	} while (!atomic_compare_exchange_weak(&shard->inbox, &head, work));
-	if (atomic_load(&shard->asleep))
-		(void)eventfd_write(shard->event_fd, 1);
+	apus_shard_ring(shard);
 	errno = saved_errno;
 }
 

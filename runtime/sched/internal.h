@@ -122,6 +122,8 @@ struct apus_shard {
 	int epoll_fd;
 	int event_fd;       /* the inbox's bell */
 	atomic_bool asleep; /* other threads must ring the bell */
+	unsigned int index; /* of several that run together, for the log */
+	unsigned int count; /* so many; 0 or 1: it is alone */
 	void *signal_stack; /* of the fault handler */
 	bool reports_faults;
 	void *tsan_fiber;       /* the loop's own */
@@ -177,6 +179,8 @@ APUS_COLD void apus_report_unhandled(struct apus_shard *s, const struct apus_unh
 /* end.c: has an answer from outside been waited for too long? Then the shard is left as it is. */
 bool apus_shard_is_late(struct apus_shard *s);
 void apus_shard_abandon(struct apus_shard *s);
+/* end.c: another shard's thread does not answer: says which task holds it. */
+APUS_COLD void apus_shard_say_stuck(const struct apus_shard *s);
 
 /* misuse.c: the task ends inside of scopes that it began; their memory goes: ends the process. */
 APUS_COLD void apus_scopes_left(struct apus_task *t);

@@ -7,12 +7,14 @@
 #include "runtime/sched/internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
 /* Only one run in a process answers to signals: the one that began first. */
 static struct {
 	struct apus_shard *_Atomic shard;
+	atomic_uint handlers; /* that look at it now, in whichever thread */
 	struct apus_task *main;
 	struct apus_work cancel;
 	volatile sig_atomic_t asked;
@@ -27,14 +29,17 @@ static void cancel_main(struct apus_work *work)
 
 static void on_signal(int number)
 {
+	atomic_fetch_add(&interrupt.handlers, 1);
+
 	struct apus_shard *shard = atomic_load(&interrupt.shard);
 
 	if (!shard || interrupt.asked++) {
 		signal(number, SIG_DFL);
 		raise(number);
-		return;
+	} else {
+		apus_call_from_thread(shard, &interrupt.cancel);
 	}
-	apus_call_from_thread(shard, &interrupt.cancel);
+	atomic_fetch_sub(&interrupt.handlers, 1);
 }
 
 static bool listen_for_signals(struct apus_shard *shard, struct apus_task *main,
@@ -58,6 +63,8 @@ static void unlisten(struct apus_shard *shard, const struct sigaction old[])
 	for (size_t i = 0; i < apus_countof(interrupt_signals); i++)
 		apus_must(sigaction(interrupt_signals[i], &old[i], NULL) == 0);
 	atomic_store(&interrupt.shard, NULL);
+	while (atomic_load(&interrupt.handlers)) /* one began before, in another thread */
+		sched_yield();
 	apus_inbox_poll(shard); /* the node is ours: nothing may point at it later */
 	apus_call_cancel(&interrupt.cancel);
 }
@@ -88,12 +95,14 @@ static int64_t run_to_end(struct apus_shard *shard, struct apus_task *t)
 	return result;
 }
 
-/* A call on a thread can be neither cancelled nor waited for without end. */
-static void end_left_over_tasks(struct apus_shard *shard)
+int apus_shard_drain(struct apus_shard *shard, int64_t ns)
 {
 	bool sweeps = false;
+	int64_t now_ns = apus_clock_host_ns();
+	int64_t until_ns = ns == APUS_NEVER ? APUS_NEVER : now_ns + ns;
 
-	shard->outside_until_ns = apus_clock_host_ns() + shard->executor_wait_ns;
+	/* A call on a thread can be neither cancelled nor waited for without end. */
+	shard->outside_until_ns = now_ns + shard->executor_wait_ns;
 	while (apus_shard_tasks(shard)) {
 		if (!sweeps)
 			sweeps = apus_spawn_detached(NULL, sweep, shard, 0) == 0;
@@ -101,14 +110,20 @@ static void end_left_over_tasks(struct apus_shard *shard)
 			apus_shard_cancel_all(shard);
 		if (!apus_shard_turn(shard))
 			apus_shard_idle(shard);
-		if (apus_shard_is_late(shard)) {
-			apus_shard_abandon(shard);
-			break;
-		}
+		if (shard->outside ? apus_shard_is_late(shard) : apus_clock_host_ns() >= until_ns)
+			return -ETIMEDOUT;
 	}
+	return 0;
 }
 
-int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg)
+static void end_left_over_tasks(struct apus_shard *shard, void *arg)
+{
+	if (apus_shard_drain(shard, APUS_NEVER))
+		apus_shard_abandon(shard);
+}
+
+int64_t apus_run_task_then(struct apus_shard *shard, apus_task_fn fn, void *arg,
+			   void (*then)(struct apus_shard *shard, void *arg), void *then_arg)
 {
 	struct sigaction old[apus_countof(interrupt_signals)];
 	struct apus_task *main =
@@ -120,12 +135,16 @@ int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg)
 	bool listening = listen_for_signals(shard, main, old);
 	int64_t result = run_to_end(shard, apus_task_get(main));
 
-	if (apus_shard_tasks(shard))
-		end_left_over_tasks(shard);
+	then(shard, then_arg);
 	if (listening)
 		unlisten(shard, old);
 	apus_detach(main); /* until here a signal may look at it */
 	return result;
+}
+
+int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg)
+{
+	return apus_run_task_then(shard, fn, arg, end_left_over_tasks, NULL);
 }
 
 int64_t apus_run(const struct apus_shard_options *options, apus_task_fn fn, void *arg)

@@ -23,6 +23,26 @@ APUS_BEGIN_DECLS
  */
 APUS_MUST_CHECK int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn, void *arg);
 
+/**
+ * apus_run_task_then - as apus_run_task(), but what follows the main task is the caller's
+ * @then: runs on the loop's stack when the main task has ended, and must end the tasks that are left:
+ *        apus_shard_drain() does
+ *
+ * The first signal still cancels nothing then, the second ends the process. Context: thread, @shard
+ * entered. Return: what @fn returned; -ENOMEM.
+ */
+APUS_MUST_CHECK int64_t apus_run_task_then(struct apus_shard *shard, apus_task_fn fn, void *arg,
+					   void (*then)(struct apus_shard *shard, void *arg),
+					   void *then_arg);
+
+/**
+ * apus_shard_drain - cancel every task, and turn until none is left
+ * @ns: how long at most; calls on threads are waited for up to apus_shard_options.executor_wait_ns
+ *
+ * Context: thread, @shard entered, not in a task. Return: 0; -ETIMEDOUT, tasks are left.
+ */
+APUS_MUST_CHECK int apus_shard_drain(struct apus_shard *shard, int64_t ns);
+
 /** apus_run - open a shard, apus_run_task(), close it. NULL options: defaults */
 APUS_MUST_CHECK int64_t apus_run(const struct apus_shard_options *options, apus_task_fn fn,
 				 void *arg);

@@ -141,23 +141,34 @@ bool apus_shard_turn(struct apus_shard *s)
 	return any;
 }
 
+/* A turn, or a while of sleep. */
+static inline void turn_or_idle(struct apus_shard *s)
+{
+	bool quiet = apus_list_empty(&s->pollers) && !s->wheel.armed;
+
+	s->laps_in_place = quiet ? laps_in_place_max : 0;
+
+	bool any = apus_shard_turn(s);
+
+	s->laps_in_place = 0;
+	if (any)
+		s->busy_at_ns = s->now_known ? s->now_ns : s->busy_at_ns;
+	else
+		apus_shard_idle(s);
+}
+
 void apus_shard_run(struct apus_shard *s, const struct apus_task *t)
 {
 	s->until = t;
-	while (t->state != APUS_TASK_DONE) {
-		bool quiet = apus_list_empty(&s->pollers) && !s->wheel.armed;
-
-		s->laps_in_place = quiet ? laps_in_place_max : 0;
-
-		bool any = apus_shard_turn(s);
-
-		s->laps_in_place = 0;
-		if (any)
-			s->busy_at_ns = s->now_known ? s->now_ns : s->busy_at_ns;
-		else
-			apus_shard_idle(s);
-	}
+	while (t->state != APUS_TASK_DONE)
+		turn_or_idle(s);
 	s->until = NULL;
+}
+
+void apus_shard_serve(struct apus_shard *s, const bool *until)
+{
+	while (!*until)
+		turn_or_idle(s);
 }
 
 /* ------------------------------------------------------------------------------- open and close */
@@ -228,6 +239,8 @@ int apus_shard_open(const struct apus_shard_options *options, struct apus_shard 
 	if (!s)
 		return -ENOMEM;
 	memset(s, 0, sizeof(*s));
+	s->index = o->index;
+	s->count = o->count;
 	s->spin = o->spin;
 	s->tasks_max = o->tasks_max ? o->tasks_max : tasks_max_default;
 	apus_list_init(&s->tasks);
@@ -331,8 +344,9 @@ struct apus_shard *apus_shard_enter(struct apus_shard *shard)
 
 	apus_must(!before || !before->current);
 	apus_shard_current = shard;
-	if (shard)
-		shard->thread = pthread_self();
+	if (shard && !pthread_equal(shard->thread, pthread_self()))
+		shard->thread = pthread_self(); /* else it stays unwritten: a watchdog reads it */
+	apus_log_set_shard(shard && shard->count > 1 ? (int)shard->index : -1);
 	return before;
 }
 

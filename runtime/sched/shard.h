@@ -32,6 +32,8 @@ struct apus_shard_options {
 	size_t stack_bytes;       /* default address space of a task's stack; 0: 64 KiB */
 	bool debug;               /* debug mode: look for mistakes; also by APUS_DEBUG=1 */
 	int64_t slow_ns;          /* in debug mode: report a step that runs longer; 0: 25 ms */
+	unsigned int index;       /* which of several that run together, so that the log names it */
+	unsigned int count;       /* of how many; 0 or 1: it is alone */
 	int64_t executor_wait_ns; /* after main ended, for calls on threads to return; 0: 5 minutes */
 };
 
@@ -64,6 +66,9 @@ int64_t apus_shard_next_ns(struct apus_shard *shard);
 
 /** apus_shard_run - turn until @t has ended, sleeping when idle. Borrows @t. Context: thread, entered */
 void apus_shard_run(struct apus_shard *shard, const struct apus_task *t);
+
+/** apus_shard_serve - turn until *@until is true, which the shard itself sets; sleeping when idle. Context: thread, entered */
+void apus_shard_serve(struct apus_shard *shard, const bool *until);
 
 /**
  * apus_shard_cancel_all - ask every other task to stop that was not asked yet
@@ -134,6 +139,9 @@ void apus_shard_unwatch(struct apus_shard *shard, int fd);
  * Context: any thread. Source: asyncio loop.call_soon_threadsafe
  */
 void apus_call_from_thread(struct apus_shard *shard, struct apus_work *work);
+
+/** apus_shard_ring - if it sleeps, wake it: after something was put where its pollers look. Context: any thread */
+void apus_shard_ring(struct apus_shard *shard);
 
 /** apus_now - this turn's time in ns: read once per turn, the same for all that runs in it. Context: any, on a shard */
 int64_t apus_now(void);
