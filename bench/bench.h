@@ -30,6 +30,7 @@ extern const struct apus_bench apus_bench_net[];
 extern const struct apus_bench apus_bench_bulk[];
 extern const struct apus_bench apus_bench_connections[];
 extern const struct apus_bench apus_bench_stack[];
+extern const struct apus_bench apus_bench_steer[];
 
 /** apus_bench_at - all tables as one: the @index-th benchmark; NULL after the last */
 const struct apus_bench *apus_bench_at(size_t index);
