@@ -3,8 +3,8 @@
  * net/main.c: from main() to a task with a network, and back.
  *
  * The options that all applications share become a plain struct first, by argp; nothing is opened
- * while they are parsed. Then everything is opened in floor order, and closed in the opposite one:
- * shard, DPDK, device, impairments, capture, stack.
+ * while they are parsed. Then everything is opened in order, and closed in the opposite one: DPDK,
+ * the shards with their threads, and on each shard its link, impairments, capture and stack.
  */
 #include "net/main.h"
 
@@ -12,23 +12,23 @@
 #include "net/link/eal.h"
 #include "net/link/ethdev.h"
 #include "net/link/impair.h"
+#include "net/main_cores.h"
 #include "net/stack.h"
 #include "net/tcp/cc.h"
 #include "net/telemetry.h"
 #include "runtime/base/log.h"
-#include "runtime/sched/run.h"
-#include "runtime/sched/shard.h"
+#include "runtime/cross/shards.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WHY_BYTES     APUS_EAL_WHY_BYTES
 #define LINGER_NS     APUS_SEC
@@ -57,26 +57,32 @@ enum key {
 struct options {
 	struct apus_stack_options stack;
 	struct apus_impair_options impair;
-	const char *vdev; /* NULL: none is made */
-	const char *pcap; /* NULL: no capture */
-	const char *eal;  /* NULL: nothing more for EAL */
-	uint64_t seed;    /* 0: from the system */
-	uint32_t mbufs;   /* 0: the default */
-	int core;
+	const char *vdev;           /* NULL: none is made */
+	const char *pcap;           /* NULL: no capture */
+	const char *eal;            /* NULL: nothing more for EAL */
+	uint64_t seed;              /* 0: from the system */
+	uint32_t mbufs;             /* 0: the default */
+	int cores[APUS_SHARDS_MAX]; /* a CPU for each shard */
+	unsigned int count;         /* of them */
 	bool impaired;
 	bool spin;
 	bool debug;
 	const struct apus_app *app;
 };
 
-/* What is open. */
+/* What is open on one shard. */
 struct room {
-	const struct options *options;
-	struct apus_shard *shard;
-	struct apus_link *device; /* a port of DPDK */
+	struct apus_link *device; /* a port of DPDK; NULL: this shard has none */
 	struct apus_link *link;   /* the outermost around it */
 	struct apus_stack *stack; /* NULL when the application wants the link itself */
-	char why[WHY_BYTES];      /* what went wrong */
+};
+
+/* What is open. */
+struct house {
+	const struct options *options;
+	struct apus_shards *shards;
+	struct room rooms[APUS_SHARDS_MAX];
+	char why[WHY_BYTES]; /* what went wrong */
 };
 
 /* --- Options ------------------------------------------------------------------------------- */
@@ -99,7 +105,8 @@ static const struct argp_option common_options[] = {
 	 "bound to vfio-pci instead of making a device",
 	 0},
 	{NULL, 0, NULL, 0, "Scheduling:", 2},
-	{"cores", KEY_CORES, "LIST", 0, "the CPU to run on (the first that is allowed)", 0},
+	{"cores", KEY_CORES, "LIST", 0,
+	 "CPUs to run on, a shard on each: 0-3, or 0,2, or all (the first that is allowed)", 0},
 	{"idle", KEY_IDLE, "HOW", 0,
 	 "adaptive: sleep when there is nothing to do (default); spin: never", 0},
 	{NULL, 0, NULL, 0, "Looking and testing:", 3},
@@ -192,32 +199,15 @@ static void parse_gateway(struct options *o, const char *text)
 				 text);
 }
 
-/* Is @cpu one that this process may run on? @cpu < 0: the first of them. Return: it, or -1. */
-static int allowed_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set))
-		return -1;
-	for (int i = 0; i < CPU_SETSIZE; i++)
-		if (CPU_ISSET(i, &set) && (cpu < 0 || cpu == i))
-			return i;
-	return -1;
-}
-
 static void parse_cores(struct options *o, const char *text)
 {
-	if (strpbrk(text, ",-"))
-		apus_main_refuse(
-			"--cores %s: more than one core is not there yet; give one CPU, such "
-			"as --cores 0",
-			text);
-	o->core = allowed_cpu((int)apus_main_number("cores", text, 0, CPU_SETSIZE - 1));
-	if (o->core < 0)
-		apus_main_refuse(
-			"--cores %s: this process may not run on that CPU; `taskset -pc $$` "
-			"lists those it may",
-			text);
+	unsigned int max = apus_min(APUS_SHARDS_MAX, RTE_MAX_LCORE);
+	struct apus_cpus cpus;
+	char why[WHY_BYTES];
+
+	apus_cpus_look(&cpus);
+	if (apus_cores_parse(text, &cpus, max, o->cores, &o->count, why, sizeof(why)))
+		apus_main_refuse("%s", why);
 }
 
 static void parse_net(const char *text)
@@ -395,73 +385,124 @@ static void parse(struct options *o, int argc, char **argv)
 
 /* --- Opening ------------------------------------------------------------------------------- */
 
-static int open_shard(struct room *r)
+static int open_eal(struct house *h)
 {
-	const struct options *o = r->options;
-	struct apus_shard_options options = {
-		.core = -1, /* DPDK pins the thread */
-		.seed = o->seed,
-		.spin = o->spin,
-		.stack_report = true,
-		.debug = o->debug,
-	};
-	int rc = apus_shard_open(&options, &r->shard);
-
-	if (rc)
-		snprintf(r->why, sizeof(r->why), "the scheduler did not start: %s", strerror(-rc));
-	else
-		apus_shard_enter(r->shard);
-	return rc;
-}
-
-static int open_eal(struct room *r)
-{
-	const struct options *o = r->options;
+	const struct options *o = h->options;
 	struct apus_eal_options options = {
 		.vdev = o->vdev,
 		.extra = o->eal,
 		.memory_bytes = apus_ethdev_memory(o->mbufs, o->stack.mtu),
-		.core = o->core,
+		.core = o->cores[0],
 		.debug = o->debug,
 	};
 
-	return apus_eal_open(&options, r->why, sizeof(r->why));
+	return apus_eal_open(&options, h->why, sizeof(h->why));
 }
 
 /* The device, and around it what the command line asks for. */
-static int open_link(struct room *r)
+static int open_link(struct house *h, struct room *r, struct apus_shard *shard)
 {
-	const struct options *o = r->options;
+	const struct options *o = h->options;
 	struct apus_ethdev_options options = {
 		.device = o->vdev,
 		.mtu = o->stack.mtu,
 		.mbufs = o->mbufs,
 	};
-	int rc = apus_ethdev_open(&options, r->why, sizeof(r->why), &r->device);
+	int rc = apus_ethdev_open(&options, h->why, sizeof(h->why), &r->device);
 
 	r->link = r->device;
 	if (!rc && o->impaired) {
-		rc = apus_impair_open(r->link, &o->impair, apus_shard_random(r->shard), &r->link);
+		rc = apus_impair_open(r->link, &o->impair, apus_shard_random(shard), &r->link);
 		if (rc)
-			snprintf(r->why, sizeof(r->why), "--impair: %s", strerror(-rc));
+			snprintf(h->why, sizeof(h->why), "--impair: %s", strerror(-rc));
 	}
 	if (!rc && o->pcap)
-		rc = apus_capture_open(r->link, o->pcap, r->why, sizeof(r->why), &r->link);
+		rc = apus_capture_open(r->link, o->pcap, h->why, sizeof(h->why), &r->link);
 	if (!rc)
-		apus_shard_set_slot(r->shard, APUS_MAIN_SLOT, r->link);
+		apus_shard_set_slot(shard, APUS_MAIN_SLOT, r->link);
 	return rc;
 }
 
-static int open_stack(struct room *r)
+static bool is_bare(const struct options *o)
+{
+	return o->app->bare && *o->app->bare;
+}
+
+static int open_stack(struct house *h, struct room *r, struct apus_shard *shard)
 {
 	int rc;
 
-	if (r->options->app->bare && *r->options->app->bare)
+	if (is_bare(h->options))
 		return 0;
-	rc = apus_stack_open(r->shard, r->link, &r->options->stack, &r->stack);
+	rc = apus_stack_open(shard, r->link, &h->options->stack, &r->stack);
 	if (rc)
-		snprintf(r->why, sizeof(r->why), "the network stack did not start: %s",
+		snprintf(h->why, sizeof(h->why), "the network stack did not start: %s",
 			 strerror(-rc));
+	return rc;
+}
+
+/* Of each shard, on its thread, in order. */
+static int set_up(struct apus_shard *shard, unsigned int index, void *arg)
+{
+	struct house *h = arg;
+	struct room *r = &h->rooms[index];
+	int rc = apus_eal_thread_open(h->why, sizeof(h->why));
+
+	if (rc || index) /* the device's one queue is shard 0's */
+		return rc;
+	rc = open_link(h, r, shard);
+	if (!rc)
+		rc = open_stack(h, r, shard); /* consumes the link */
+	if (rc)
+		apus_eal_thread_close();
+	return rc;
+}
+
+static void tear_down(struct apus_shard *shard, unsigned int index, void *arg)
+{
+	struct room *r = &((struct house *)arg)->rooms[index];
+
+	if (r->stack)
+		apus_stack_close(r->stack);
+	else if (r->link)
+		apus_link_close(r->link);
+	apus_eal_thread_close();
+}
+
+/* What tasks closed while they were cancelled has yet to be said. */
+static int64_t say_goodbye(struct apus_shard *shard, unsigned int index, void *arg)
+{
+	struct room *r = &((struct house *)arg)->rooms[index];
+
+	if (r->stack && apus_stack_linger(r->stack, LINGER_NS) == -ETIMEDOUT)
+		apus_log(INFO, "stop: some peers did not answer our FIN in time");
+	return 0;
+}
+
+static int open_shards(struct house *h)
+{
+	const struct options *o = h->options;
+	struct apus_shards_options options = {
+		.shard =
+			{
+				.seed = o->seed,
+				.spin = o->spin,
+				.stack_report = true,
+				.debug = o->debug,
+			},
+		.cores = o->cores,
+		.count = o->count,
+		.setup = set_up,
+		.end = say_goodbye,
+		.teardown = tear_down,
+		.arg = h,
+	};
+	unsigned int failed;
+	int rc = apus_shards_open(&options, &h->shards, &failed);
+
+	if (rc && !*h->why)
+		snprintf(h->why, sizeof(h->why), "the scheduler of CPU %d did not start: %s",
+			 o->cores[failed], strerror(-rc));
 	return rc;
 }
 
@@ -492,14 +533,8 @@ static int64_t begin(void *arg)
 	return app->fn(app->arg);
 }
 
-static int64_t linger(void *arg)
-{
-	hold_signals(false);
-	return apus_stack_linger(arg, LINGER_NS);
-}
-
 /* What main() returns for what the task did. */
-static int status_of(const struct room *r, int64_t rc)
+static int status_of(int64_t rc)
 {
 	if (rc >= 0)
 		return (int)apus_min(rc, INT64_C(255));
@@ -509,68 +544,65 @@ static int status_of(const struct room *r, int64_t rc)
 	return EXIT_FAILURE;
 }
 
-static int64_t run_held(struct room *r, apus_task_fn fn, void *arg)
+static int run(struct house *h)
 {
-	int64_t rc = apus_run_task(r->shard, fn, arg);
+	int64_t rc = apus_shards_run(h->shards, begin, (void *)(uintptr_t)h->options->app);
 
 	hold_signals(true);
-	return rc;
+	if (apus_shards_is_stuck(h->shards))
+		_exit(EXIT_FAILURE); /* a thread still uses everything; it was said which */
+	return status_of(rc);
 }
 
-static int run(struct room *r)
-{
-	int64_t rc = run_held(r, begin, (void *)(uintptr_t)r->options->app);
-
-	/* What tasks closed while they were cancelled has yet to be said. */
-	if (r->stack && run_held(r, linger, r->stack) == -ETIMEDOUT)
-		apus_log(INFO, "stop: some peers did not answer our FIN in time");
-	return status_of(r, rc);
-}
-
-static int open_and_run(struct room *r)
+static int open_and_run(struct house *h)
 {
 	int status = EXIT_FAILURE;
 
 	hold_signals(true);
-	if (open_shard(r))
+	if (open_eal(h))
 		goto err_none;
-	if (open_eal(r))
-		goto err_shard;
-	if (open_link(r))
+	if (open_shards(h))
 		goto err_eal;
-	if (open_stack(r))
-		goto err_eal; /* which consumed the link */
-	apus_ethdev_report(r->device);
-	if (apus_telemetry_open(r->shard))
+	apus_ethdev_report(h->rooms[0].device);
+	if (apus_telemetry_open(apus_shards_at(h->shards, 0)))
 		apus_log(WARN, "telemetry: /apus/tasks and /apus/tree are not there");
-	status = run(r);
+	status = run(h);
 	apus_telemetry_close();
-
-	if (r->stack)
-		apus_stack_close(r->stack);
-	else
-		apus_link_close(r->link);
+	apus_shards_close(h->shards);
 err_eal:
 	apus_eal_close();
-err_shard:
-	apus_shard_close(r->shard);
 err_none:
-	if (*r->why)
-		fprintf(stderr, "%s: %s\n", program_invocation_short_name, r->why);
+	if (*h->why)
+		fprintf(stderr, "%s: %s\n", program_invocation_short_name, h->why);
 	hold_signals(false);
 	return status;
 }
 
+static int first_allowed_cpu(void)
+{
+	cpu_set_t set;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+			if (CPU_ISSET(cpu, &set))
+				return cpu;
+	return -1;
+}
+
 int apus_main_with(const struct apus_app *app, int argc, char **argv)
 {
-	struct options options = {.app = app, .core = allowed_cpu(-1)};
-	struct room room = {.options = &options};
+	static struct house house; /* one per process, and large */
+	struct options options = {.app = app, .count = 1};
 
+	house = (struct house){.options = &options};
+	options.cores[0] = first_allowed_cpu();
 	if (apus_addr_parse_prefix("10.7.0.2/24", &options.stack.addr, &options.stack.prefix_bits))
 		return EXIT_FAILURE;
 	parse(&options, argc, argv);
+	if (is_bare(&options) && options.count > 1)
+		apus_main_refuse("--cores: without a stack it runs on one core; give one CPU");
 	apus_log_set_level(options.debug ? APUS_LOG_DEBUG : APUS_LOG_INFO);
-	return open_and_run(&room);
+	return open_and_run(&house);
 }
 
 int apus_main(int argc, char **argv, apus_task_fn fn, void *arg)

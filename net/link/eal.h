@@ -40,6 +40,18 @@ APUS_MUST_CHECK int apus_eal_open(const struct apus_eal_options *options, char *
 /** apus_eal_close - give everything back; no file or directory stays. Every link must be closed. Context: the thread that opened */
 void apus_eal_close(void);
 
+/**
+ * apus_eal_thread_open - make this thread one of DPDK's, so that its pools keep a cache for it
+ * @why: on error one sentence
+ *
+ * Nothing on the thread that opened EAL. The thread must be pinned before: DPDK asks then which socket
+ * its memory should come from. Context: thread. Return: 0; -ENOMEM, there are too many.
+ */
+APUS_MUST_CHECK int apus_eal_thread_open(char *why, size_t why_bytes);
+
+/** apus_eal_thread_close - DPDK knows this thread no more. Context: the thread that opened it */
+void apus_eal_thread_close(void);
+
 /** apus_eal_said - the last line EAL or a driver said; "" if none. Valid until the next one. Context: the thread that opened */
 const char *apus_eal_said(void);
 

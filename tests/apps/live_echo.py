@@ -236,8 +236,8 @@ class Idle(LiveTest):
 
 
 class Stop(LiveTest):
-    def stop_with_peers(self, number):
-        with App('echo') as app, connect(PORT) as quiet, connect(PORT) as talker:
+    def stop_with_peers(self, number, *options):
+        with App('echo', *options) as app, connect(PORT) as quiet, connect(PORT) as talker:
             talker.sendall(b'hello')
             self.assertEqual(receive(talker, 5), b'hello')
             app.kill(number)
@@ -249,6 +249,9 @@ class Stop(LiveTest):
 
     def test_sigterm_says_fin_to_the_peers_and_exits_0(self):
         self.stop_with_peers(signal.SIGTERM)
+
+    def test_sigterm_with_several_shards_says_fin_and_exits_0(self):
+        self.stop_with_peers(signal.SIGTERM, '--cores', 'all')
 
     def test_sigint_says_fin_to_the_peers_and_exits_0(self):
         self.stop_with_peers(signal.SIGINT)

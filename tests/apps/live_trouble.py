@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import tempfile
+import unittest
 
 import live
 from live import ADDR, App, LiveTest
@@ -152,6 +153,16 @@ class Options(TroubleTest):
     def test_bad_idle_and_seed_are_told(self):
         self.refused(*GOOD, '--idle', 'nap')
         self.refused(*GOOD, '--seed', 'x')
+
+    def test_bad_cores_are_told(self):
+        for cores, says in (('0-9999', 'no CPU'), ('0,0', 'twice'), ('x', 'give CPUs'),
+                            ('', 'give CPUs'), ('1-0', 'give CPUs')):
+            with self.subTest(cores=cores):
+                self.assertIn(says, self.refused(*GOOD, '--cores', cores))
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, 'one core')
+    def test_several_cores_without_a_stack_are_told(self):
+        self.assertIn('one core', self.refused('--vdev=net_tap0', '--l2', '--cores', 'all'))
 
     def test_bad_eal_arguments_are_told(self):
         self.refused(*GOOD, '--eal', '--no-such-option')
