@@ -18,6 +18,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct apus_timeout;
+
 enum apus_task_state {
 	APUS_TASK_NEW,    /* in the ready queue, body not entered */
 	APUS_TASK_READY,  /* in the ready queue, or running */
@@ -48,6 +50,7 @@ struct apus_task {
 	struct apus_list all; /* in the shard's list of tasks that have not ended */
 	struct apus_shard *shard;
 	struct apus_vars *vars;       /* its context variables */
+	struct apus_timeout *limits;  /* its time limits, innermost first (sync/timeout.c) */
 	struct apus_task *spawner;    /* of an eager task, while it is one; NULL: the loop */
 	const char *cancel_reason;    /* the last one given */
 	struct apus_stack_pool *pool; /* of its stack */

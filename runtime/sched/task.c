@@ -204,6 +204,7 @@ static inline struct apus_task *create(struct apus_shard *s, struct apus_stack_p
 	t->is_eager = false;
 	t->is_inner = false;
 	t->scopes = 0;
+	t->limits = NULL;
 	t->refs = 1;
 	t->cancelling = 0;
 	t->pool = pool;

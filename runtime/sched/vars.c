@@ -127,6 +127,23 @@ int apus_vars_unset(struct apus_vars **at, struct apus_heap *heap, const void *k
 	return 0;
 }
 
+int apus_vars_copy(const struct apus_vars *theirs, struct apus_heap *heap, struct apus_vars **out)
+{
+	struct apus_vars *v = NULL;
+
+	if (theirs) {
+		size_t bytes = theirs->count * sizeof(v->entries[0]);
+
+		v = apus_heap_alloc(heap, sizeof(*v) + bytes);
+		if (!v)
+			return -ENOMEM;
+		*v = (struct apus_vars){.refs = 1, .count = theirs->count, .heap = heap};
+		memcpy(v->entries, theirs->entries, bytes);
+	}
+	*out = v;
+	return 0;
+}
+
 struct apus_vars **apus_vars_current(struct apus_shard *s)
 {
 	return s->current ? &s->current->vars : &s->work_vars;

@@ -47,6 +47,10 @@ APUS_MUST_CHECK int apus_vars_set(struct apus_vars **at, struct apus_heap *heap,
 /** apus_vars_unset - Return: 0, -ENOMEM */
 APUS_MUST_CHECK int apus_vars_unset(struct apus_vars **at, struct apus_heap *heap, const void *key);
 
+/** apus_vars_copy - of another shard's, who does not change them meanwhile; NULL: NULL. Return: 0, -ENOMEM */
+APUS_MUST_CHECK int apus_vars_copy(const struct apus_vars *theirs, struct apus_heap *heap,
+				   struct apus_vars **out);
+
 /** apus_vars_current - where the running task or callback keeps its own. Context: on a shard */
 struct apus_vars **apus_vars_current(struct apus_shard *s);
 

@@ -38,6 +38,8 @@ void apus_timeout_begin(struct apus_timeout *t, int64_t ns)
 	t->cancelling = t->task->cancelling;
 	t->expired = false;
 	t->depth = apus_scope_begin();
+	t->outer = t->task->limits;
+	t->task->limits = t;
 	if (apus_is_debug()) {
 		apus_scope_note(t->depth, __builtin_return_address(0));
 		apus_note(t, "begun");
@@ -59,6 +61,17 @@ void apus_timeout_reschedule(struct apus_timeout *t, int64_t deadline_ns)
 	arm(t, deadline_ns, apus_now());
 }
 
+/* Out of the task's limits, with what is inside of it, if anything was left open. */
+static inline void unlink_limit(struct apus_timeout *t)
+{
+	struct apus_timeout *it = t->task->limits;
+
+	while (it && it != t)
+		it = it->outer;
+	if (it)
+		t->task->limits = it->outer;
+}
+
 int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
 {
 	if (apus_unlikely(t->task != apus_shard_current->current))
@@ -70,6 +83,7 @@ int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
 	int order = apus_scope_end(t->depth, __builtin_return_address(0));
 
 	t->depth = 0;
+	unlink_limit(t);
 	apus_note(t, "ended");
 	apus_timer_cancel(&t->timer);
 	if (!t->expired)
@@ -81,4 +95,21 @@ int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc)
 	if (own && (rc >= 0 || rc == -ECANCELED))
 		rc = -ETIMEDOUT;
 	return apus_unlikely(order) ? order : rc;
+}
+
+static int64_t limit_ns(const struct apus_timeout *t)
+{
+	if (t->timer.prev)
+		return t->timer.deadline_ns;
+	return t->expired || t->timer.work.where ? apus_now() : APUS_NEVER;
+}
+
+int64_t apus_deadline(void)
+{
+	const struct apus_task *self = apus_shard_current->current;
+	int64_t ns = APUS_NEVER;
+
+	for (const struct apus_timeout *t = self ? self->limits : NULL; t; t = t->outer)
+		ns = apus_min(ns, limit_ns(t));
+	return ns;
 }

@@ -21,10 +21,11 @@ APUS_BEGIN_DECLS
 
 struct apus_timeout {
 	struct apus_timer timer;
-	struct apus_task *task; /* the one that began the scope */
-	uint32_t cancelling;    /* its count of cancels at the beginning */
-	bool expired;           /* set by the timer */
-	uint16_t depth;         /* among the scopes of the task; 0 once ended */
+	struct apus_task *task;     /* the one that began the scope */
+	struct apus_timeout *outer; /* the limit that this one is inside of; NULL: none */
+	uint32_t cancelling;        /* its count of cancels at the beginning */
+	bool expired;               /* set by the timer */
+	uint16_t depth;             /* among the scopes of the task; 0 once ended */
 };
 
 /** apus_timeout_begin - from now on at most @ns; APUS_NEVER sets no limit. Context: task */
@@ -45,6 +46,14 @@ static inline bool apus_timeout_expired(const struct apus_timeout *t)
  * or ended before; or a scope that began inside of it is open (it has ended all the same).
  */
 APUS_MUST_CHECK int64_t apus_timeout_end(struct apus_timeout *t, int64_t rc);
+
+/**
+ * apus_deadline - the earliest of the time limits that the running task is inside of
+ *
+ * Those of what it was called by from another shard count, too (cross/call.h). Context: any, on a shard.
+ * Return: a point of apus_now(), which may have come; APUS_NEVER when there is no limit
+ */
+int64_t apus_deadline(void);
 
 APUS_END_DECLS
 
