@@ -3,6 +3,7 @@
  * bench/net.c: what the stack's operations cost, without a driver: two hosts of a simulated world,
  * client and server, on a short wire. The instructions of both count, and of the world's few.
  */
+#include "apps/kv/server.h"
 #include "bench/bench.h"
 #include "net/http/server.h"
 #include "net/link/eal.h"
@@ -15,6 +16,7 @@
 #include <rte_ip.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---------------------------------------------------------------------------------- checksum */
 
@@ -35,8 +37,9 @@ static int64_t checksum(uint64_t n, int64_t bytes)
 
 struct job {
 	uint64_t n;
+	const char *first; /* sent before all, without an answer; may be NULL */
 	const char *request;
-	size_t request_bytes, response_bytes;
+	size_t first_bytes, request_bytes, response_bytes;
 	int64_t elapsed_ns;
 };
 
@@ -104,11 +107,13 @@ static int64_t ask(void *arg)
 	struct job *job = arg;
 	struct apus_endpoint server = any;
 	struct apus_tcp *c;
-	char buf[2048];
+	static char buf[40000];
 	int64_t begin_ns = 0;
 
 	apus_must(apus_addr_parse("10.0.0.1", &server.addr) == 0);
 	apus_must(apus_tcp_connect(server, &c) == 0);
+	if (job->first)
+		apus_must(apus_tcp_write(c, job->first, job->first_bytes) > 0);
 	for (uint64_t i = 0; i < job->n + 16; i++) {
 		if (i == 16)
 			begin_ns = apus_clock_host_ns();
@@ -230,11 +235,57 @@ static int64_t http_request_response(uint64_t n, int64_t arg)
 	return in_world(serve_http, ask, &job);
 }
 
+/* ---------------------------------------------------------------------------------------- kv */
+
+static int64_t serve_kv(void *arg)
+{
+	struct kv_server *server;
+
+	apus_must(kv_server_open(&(struct kv_server_options){.local = any}, &server) == 0);
+	(void)!kv_server_wait(server);
+	return kv_server_close(server, APUS_SEC);
+}
+
+/* One get of a value of that size; if it is 0, one set of 64 bytes. */
+static int64_t kv_request_response(uint64_t n, int64_t bytes)
+{
+	static char value[32768], set[40000];
+	int len;
+
+	memset(value, 'v', sizeof(value));
+	len = snprintf(set, sizeof(set), "set key:000000000001 0 0 %d%s\r\n%.*s\r\n",
+		       bytes ? (int)bytes : 64, bytes ? " noreply" : "", bytes ? (int)bytes : 64,
+		       value);
+
+	struct job job = {.n = n, .request = set, .request_bytes = (size_t)len};
+
+	if (bytes) {
+		static const char get[] = "get key:000000000001\r\n";
+		static char head[64];
+
+		job.first = set;
+		job.first_bytes = (size_t)len;
+		job.request = get;
+		job.request_bytes = sizeof(get) - 1;
+		job.response_bytes =
+			(size_t)snprintf(head, sizeof(head), "VALUE key:000000000001 0 %d\r\n",
+					 (int)bytes) +
+			(size_t)bytes + 7;
+	}
+	return in_world(serve_kv, ask, &job);
+}
+
 const struct apus_bench apus_bench_net[] = {
 	{"checksum/1460", checksum, 1460, 10000000, 100000},
 	{"tcp/request_response", tcp_request_response, 64, 200000, 10000},
 	{"tcp/ooo_worst/gaps", ooo_worst, 0, 1000000, 10000},
 	{"tcp/ooo_worst/fills", ooo_worst, 1, 1000000, 10000},
 	{"http/request_response", http_request_response, 0, 200000, 10000},
+	{"kv/get", kv_request_response, 64, 200000, 10000},
+	{"kv/get/1024", kv_request_response, 1024, 200000, 10000},
+	{"kv/get/4096", kv_request_response, 4096, 100000, 5000},
+	{"kv/get/16384", kv_request_response, 16384, 50000, 2000},
+	{"kv/get/32768", kv_request_response, 32768, 20000, 1000},
+	{"kv/set", kv_request_response, 0, 200000, 10000},
 	{NULL, NULL, 0, 0, 0},
 };

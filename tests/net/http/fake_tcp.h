@@ -18,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FAKE_BYTES_MAX ((size_t)1 << 20)
+#ifndef FAKE_BYTES_MAX
+# define FAKE_BYTES_MAX ((size_t)1 << 20)
+#endif
 
 enum fake_end {
 	FAKE_OPEN,
