@@ -280,7 +280,6 @@ void apus_call_take(struct apus_cross_port *port, unsigned int from, const uint6
 	}
 	port->counters[APUS_CROSS_CALLS_IN]++;
 	port->calls_in++;
-	port->started = NULL;
 
 	int rc = port->is_refusing ? -ESHUTDOWN : apus_callee_start(run_call, &c, vars);
 
@@ -289,7 +288,8 @@ void apus_call_take(struct apus_cross_port *port, unsigned int from, const uint6
 		port->calls_in--;
 		answer(port, from, c.call, rc);
 	} else if (port->started) {
-		c.call->callee = port->started;
+		c.call->callee = port->started; /* it has suspended */
+		port->started = NULL;
 	}
 }
 

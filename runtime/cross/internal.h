@@ -107,7 +107,7 @@ struct apus_cross_port {
 	bool is_leaving;           /* nor makes any */
 	size_t calls_out;          /* not answered; and posts' inheritance not yet back */
 	size_t calls_in;           /* tasks for others that have not ended: calls and posts */
-	struct apus_task *started; /* the callee that began last, until it ends */
+	struct apus_task *started; /* the callee that runs eagerly, until it suspends or ends */
 	uint64_t counters[APUS_CROSS_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 	struct apus_closer closer;

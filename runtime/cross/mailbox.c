@@ -57,7 +57,7 @@ static inline void publish(struct apus_cross_port *port, struct apus_cross_peer 
 static APUS_COLD void publish_to_sleeper(struct apus_cross_port *port, struct apus_cross_peer *peer)
 {
 	publish(port, peer);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	APUS_RING_FENCE();
 	if (sleeps(peer))
 		wake(port, peer->port);
 }
@@ -221,7 +221,7 @@ static void flush(struct apus_poller *p, int64_t now_ns)
 		if (peer->staged_count)
 			publish(port, peer);
 	}
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	APUS_RING_FENCE();
 	for (unsigned int i = 0; i < dirty_count; i++) {
 		struct apus_cross_peer *peer = &port->peers[port->dirty[i]];
 
@@ -367,7 +367,7 @@ static APUS_NOINLINE bool take_lines(struct apus_cross_port *port, unsigned int 
 	if (freed) {
 		struct apus_cross_port *sender = port->peers[from].port;
 
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		APUS_RING_FENCE();
 		if (__atomic_load_n(&sender->sleep.state, __ATOMIC_RELAXED) == APUS_CROSS_STARVED)
 			wake(port, sender);
 	}
@@ -441,7 +441,7 @@ static int64_t idle(struct apus_poller *p, enum apus_idle what, int64_t now_ns)
 	case APUS_IDLE_ARM:
 		__atomic_store_n(state, port->dirty_count ? APUS_CROSS_STARVED : APUS_CROSS_ASLEEP,
 				 __ATOMIC_RELAXED);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		APUS_RING_FENCE();
 		break;
 	case APUS_IDLE_WAKE:
 		__atomic_store_n(state, APUS_CROSS_AWAKE, __ATOMIC_RELAXED);
@@ -473,14 +473,6 @@ unsigned int apus_shard_count(void)
 	return port ? port->count : 1;
 }
 
-static int find_peer(struct apus_cross_port *port, unsigned int to, struct apus_cross_peer **out)
-{
-	if (!port || to >= port->count)
-		return -EINVAL;
-	*out = &port->peers[to];
-	return apus_unlikely(port->is_leaving || (*out)->is_gone) ? -ESHUTDOWN : 0;
-}
-
 static int try_send(struct apus_cross_port *port, struct apus_cross_peer *peer,
 		    struct apus_message *message)
 {
@@ -497,12 +489,11 @@ static int try_send(struct apus_cross_port *port, struct apus_cross_peer *peer,
 int apus_message_send(unsigned int to, struct apus_message *message)
 {
 	struct apus_cross_port *port = apus_cross_here();
-	struct apus_cross_peer *peer = NULL;
-	int rc = find_peer(port, to, &peer);
+	int rc;
 
-	if (rc)
-		return rc;
-	rc = try_send(port, peer, message);
+	if (!port || to >= port->count)
+		return -EINVAL;
+	rc = try_send(port, &port->peers[to], message);
 	if (rc)
 		port->counters[APUS_CROSS_FULL]++;
 	return rc;
@@ -533,11 +524,14 @@ int apus_message_send_wait(unsigned int to, struct apus_message *message)
 {
 	static const struct apus_wait_type for_room = {.cancel = cancel_send};
 	struct apus_cross_port *port = apus_cross_here();
-	struct apus_cross_peer *peer = NULL;
-	int rc = find_peer(port, to, &peer);
+	struct apus_cross_peer *peer;
+	int rc;
 
-	if (rc)
-		return rc;
+	if (!port || to >= port->count)
+		return -EINVAL;
+	peer = &port->peers[to];
+	if (apus_unlikely(port->is_leaving || peer->is_gone))
+		return -ESHUTDOWN;
 	if (try_send(port, peer, message) == 0) {
 		if (apus_checkpoint())
 			apus_task_self()->must_cancel = true; /* for the next wait: it is sent */

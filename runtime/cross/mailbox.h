@@ -94,7 +94,7 @@ void apus_cross_close(struct apus_cross *cross);
 void apus_cross_refuse(struct apus_shard *shard);
 
 /**
- * apus_cross_leave - begin to part: this shard takes no more calls, and makes none
+ * apus_cross_leave - begin to part: this shard takes no more calls and posts, and makes none
  *
  * From now on calls and posts to it give -ESHUTDOWN, here and on the others, also those that wait for
  * room or arrive meanwhile; those that run go on. The shard must go on turning until
@@ -121,15 +121,17 @@ unsigned int apus_shard_count(void);
  * apus_message_send - have @message's function run on shard @to
  * @message: its fn is set; the receiver's from here on, unless this fails
  *
- * To the shard itself: it runs in the next turn. Context: any, on a shard; does not suspend.
- * Return: 0; -EAGAIN: no room; -EINVAL: no such shard; -ESHUTDOWN: it, or this one, has left.
+ * To the shard itself: it runs in the next turn. Also to and from shards that leave, as long as they
+ * turn; what is still in a ring when the fabric is closed nobody has touched: it is its owner's.
+ *
+ * Context: any, on a shard; does not suspend. Return: 0; -EAGAIN: no room; -EINVAL: no such shard.
  */
 APUS_MUST_CHECK int apus_message_send(unsigned int to, struct apus_message *message);
 
 /**
  * apus_message_send_wait - as apus_message_send(), and wait for room, first come first served
  *
- * Context: task, suspends if there is no room. Return: 0, -EINVAL, -ESHUTDOWN; -ECANCELED: not sent.
+ * Context: task, suspends if there is no room. Return: 0, -EINVAL; -ESHUTDOWN: it, or this shard, leaves; -ECANCELED: not sent.
  */
 APUS_MUST_CHECK int apus_message_send_wait(unsigned int to, struct apus_message *message);
 
