@@ -21,7 +21,9 @@ struct apus_call {
 	struct apus_request request; /* while it waits for room; its words are what is sent */
 	struct apus_call_set *set;
 	const struct apus_vars *vars; /* the caller's, who does not change them meanwhile */
-	int64_t deadline_ns;
+	int64_t deadline_ns;          /* of the caller's clock; APUS_NEVER: none, and then not */
+	int64_t made_at_ns;           /* these two */
+	const struct apus_clock *clock;
 	uint32_t shard;
 	bool is_waiting;    /* for room */
 	bool is_done;       /* the result is there */
@@ -187,6 +189,20 @@ static void answer(struct apus_cross_port *port, unsigned int to, struct apus_ca
 	}
 }
 
+/*
+ * The caller's deadline as a time here. Two clocks of the machine are measured each for itself, and
+ * drift apart, by a second in a day: between them what is left of it travels. Hosts of a simulated
+ * world have one clock.
+ */
+static int64_t deadline_here(const struct apus_call *call)
+{
+	const struct apus_shard *s = apus_shard_current;
+
+	if (call->deadline_ns == APUS_NEVER || call->clock == s->clock)
+		return call->deadline_ns;
+	return apus_now() + (call->deadline_ns - call->made_at_ns);
+}
+
 /* Within the caller's deadline, if it has one. */
 static int64_t run_function(const struct apus_callee *c)
 {
@@ -274,7 +290,7 @@ void apus_call_take(struct apus_cross_port *port, unsigned int from, const uint6
 	};
 
 	if (more) {
-		c.deadline_ns = c.call->deadline_ns;
+		c.deadline_ns = deadline_here(c.call);
 		c.was_posted = c.call->was_posted;
 		vars = c.call->vars;
 	}
@@ -306,6 +322,10 @@ static void init_call(struct apus_call *call, struct apus_call_set *set, unsigne
 	call->was_posted = apus_call_is_posted(self);
 	call->vars = self->vars;
 	call->deadline_ns = apus_deadline();
+	if (apus_unlikely(call->deadline_ns != APUS_NEVER)) {
+		call->made_at_ns = apus_now();
+		call->clock = apus_shard_current->clock;
+	}
 	call->callee = NULL;
 	call->limit_expired = call->was_cancelled = false;
 }

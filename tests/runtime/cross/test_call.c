@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/runtime/cross/test_call.c: calls, posts, all shards at once: results, errors, cancels,
+ * tests/runtime/cross/test_call.c: calls, and all shards at once: results, errors, cancels,
  * deadlines, variables, and shards that are not there.
  */
 #include "tests/runtime/cross/cross_test.h"
@@ -142,6 +142,91 @@ static void callee_that_does_not_stop_has_its_result_delivered(void **state)
 	cross_close();
 }
 
+static int64_t ignore_the_first(void *arg)
+{
+	assert_int_equal(apus_sleep(3600 * APUS_SEC), -ECANCELED);
+	return apus_sleep(3600 * APUS_SEC);
+}
+
+static int64_t call_ignore_the_first(void *arg)
+{
+	return apus_call_on(1, ignore_the_first, NULL);
+}
+
+static void every_cancel_is_passed_on(void **state)
+{
+	cross_open(2, &slow);
+
+	struct apus_task *t = cross_spawn(0, call_ignore_the_first, NULL);
+
+	while (cross_next_ns() < CROSS_START_NS + APUS_SEC)
+		cross_step();
+	cross_cancel(0, t);
+	cross_cancel(0, t); /* the first has not even left */
+	assert_int_equal(cross_await(0, t), -ECANCELED);
+	assert_true(apus_clock_read(&cross.clock) < CROSS_START_NS + APUS_SEC);
+	cross_close();
+}
+
+static int64_t cancel_self(void *arg)
+{
+	apus_task_cancel(apus_task_self());
+	return 5;
+}
+
+static int64_t call_cancel_self(void *arg)
+{
+	return apus_call_on((unsigned int)(intptr_t)arg, cancel_self, NULL);
+}
+
+static void cancel_that_the_callee_did_not_take_is_its_result(void **state)
+{
+	cross_open(2, NULL);
+	for (intptr_t to = 0; to < 2; to++)
+		assert_int_equal(cross_run(0, call_cancel_self, (void *)to), -ECANCELED);
+	cross_close();
+}
+
+/* A cancel behind the answer, in the same line: the caller is awake, and has not run. */
+
+static struct {
+	struct apus_message message;
+	struct apus_task *caller;
+} late;
+
+static void cancel_caller(struct apus_message *message)
+{
+	assert_true(apus_task_cancel(late.caller));
+}
+
+static int64_t send_late(void *arg)
+{
+	late.message.fn = cancel_caller;
+	return apus_message_send(0, &late.message);
+}
+
+static int64_t answer_and_send(void *arg)
+{
+	ok(apus_spawn_detached(NULL, send_late, NULL, 0)); /* in this turn, after the answer */
+	return 5;
+}
+
+static int64_t call_and_sleep(void *arg)
+{
+	late.caller = apus_task_self();
+	assert_int_equal(apus_call_on(1, answer_and_send, NULL), 5); /* not lost */
+	assert_int_equal(apus_task_cancelling(late.caller), 1);
+	assert_int_equal(apus_sleep(APUS_SEC), -ECANCELED);
+	return 0;
+}
+
+static void cancel_that_comes_after_the_result_is_for_the_next_wait(void **state)
+{
+	cross_open(2, NULL);
+	ok(cross_run(0, call_and_sleep, NULL));
+	cross_close();
+}
+
 /* Deadline. */
 
 static int64_t tell_deadline(void *arg)
@@ -204,6 +289,19 @@ static void deadline_ends_the_callee_on_its_own_shard(void **state)
 	cross_close();
 }
 
+static void deadline_travels_between_clocks_that_disagree(void **state)
+{
+	struct apus_clock other;
+
+	cross_open(2, NULL);
+	apus_clock_init_virtual(&other, 1000 * APUS_SEC);
+	cross.shards[1]->clock = &other;
+	assert_int_equal(cross_run(0, deadline_travels, NULL),
+			 (1000 + 5) * APUS_SEC - CROSS_START_NS);
+	cross.shards[1]->clock = &cross.clock;
+	cross_close();
+}
+
 /* Variables. */
 
 static struct apus_context_var user = {.name = "user", .initial_value = (void *)1};
@@ -230,121 +328,6 @@ static void variables_travel_one_way(void **state)
 {
 	cross_open(2, &slow);
 	ok(cross_run(0, variables_travel, NULL));
-	cross_close();
-}
-
-static intptr_t post_saw[4];
-
-static int64_t note_user(void *arg)
-{
-	*(intptr_t *)arg = (intptr_t)apus_context_var_get(&user);
-	return 0;
-}
-
-static int64_t post_with_variables(void *arg)
-{
-	ok(apus_context_var_set(&user, (void *)7, NULL));
-	for (unsigned int i = 0; i < 3; i++)
-		ok(apus_post_to(i, note_user, &post_saw[i]));
-	return 0;
-}
-
-static void posts_inherit_variables(void **state)
-{
-	cross_open(3, &slow);
-	ok(cross_run(0, post_with_variables, NULL));
-	cross_drain();
-	for (unsigned int i = 0; i < 3; i++)
-		assert_int_equal(post_saw[i], 7);
-	cross_close();
-}
-
-/* Posts. */
-
-static unsigned int going, most, done;
-
-static int64_t work_a_while(void *arg)
-{
-	going++;
-	most = apus_max(most, going);
-
-	int rc = apus_sleep(APUS_MS);
-
-	going--;
-	done++;
-	return rc;
-}
-
-static int64_t post_100(void *arg)
-{
-	for (int i = 0; i < 100; i++)
-		ok(apus_post_to((unsigned int)(intptr_t)arg, work_a_while, NULL));
-	return 0;
-}
-
-static void posts_are_bounded_and_all_run(void **state)
-{
-	for (intptr_t to = 0; to < 2; to++) {
-		most = done = 0;
-		cross_open(2,
-			   &(struct apus_cross_options){.delay_ns = cross_delay, .posts_max = 8});
-		ok(cross_run(0, post_100, (void *)to));
-		cross_drain();
-		assert_int_equal(done, 100);
-		assert_int_equal(most, 8);
-		cross_close();
-	}
-}
-
-static int64_t post_nested(void *arg)
-{
-	return apus_post_to((unsigned int)(intptr_t)arg, work_a_while, NULL);
-}
-
-static int64_t call_post_nested(void *arg)
-{
-	return apus_call_on(0, post_nested, (void *)1);
-}
-
-static int64_t saw_again;
-
-static int64_t post_through_a_call(void *arg)
-{
-	saw_again = call_post_nested(arg);
-	return 0;
-}
-
-static int64_t post_a_poster(void *arg)
-{
-	return apus_post_to(1, post_through_a_call, NULL);
-}
-
-static void post_by_a_post_never_waits(void **state)
-{
-	cross_open(2, &(struct apus_cross_options){.delay_ns = cross_delay, .posts_max = 1});
-	ok(cross_run(0, post_a_poster, NULL));
-	cross_drain();
-	assert_int_equal(saw_again, -EAGAIN); /* the only place is its own caller's */
-	cross_close();
-}
-
-static void waiting_posts_can_be_cancelled(void **state)
-{
-	most = done = 0;
-	cross_open(2, &(struct apus_cross_options){.delay_ns = cross_delay, .posts_max = 1});
-
-	struct apus_task *tasks[10];
-
-	for (int i = 0; i < 10; i++)
-		tasks[i] = cross_spawn(0, post_nested, (void *)1);
-	for (int i = 0; i < 2; i++)
-		cross_turn();
-	for (int i = 1; i < 10; i += 2)
-		cross_cancel(0, tasks[i]);
-	for (int i = 0; i < 10; i++)
-		assert_int_equal(cross_await(0, tasks[i]), i % 2 ? -ECANCELED : 0);
-	cross_drain();
-	assert_int_equal(done, 5);
 	cross_close();
 }
 
@@ -486,18 +469,12 @@ static void leave(unsigned int shard)
 	apus_shard_enter(NULL);
 }
 
-static int64_t post_1(void *arg)
-{
-	return apus_post_to(1, work_a_while, NULL);
-}
-
 static void call_on_a_shard_that_left_is_an_error(void **state)
 {
 	cross_open(3, &slow);
 	leave(1);
 	cross_drain();
 	assert_int_equal(cross_run(0, call_1, NULL), -ESHUTDOWN);
-	assert_int_equal(cross_run(0, post_1, NULL), -ESHUTDOWN);
 	assert_int_equal(cross_run(0, sleep_long_on_all, NULL), -ESHUTDOWN);
 	assert_int_equal(cross_run(1, call_fail, (void *)0), -ESHUTDOWN);
 	cross_close();
@@ -505,16 +482,12 @@ static void call_on_a_shard_that_left_is_an_error(void **state)
 
 static void shard_that_refuses_still_calls(void **state)
 {
-	done = 0;
 	cross_open(2, &slow);
 	apus_cross_refuse(cross.shards[1]);
 	assert_int_equal(cross_run(0, call_1, NULL), -ESHUTDOWN);
 	assert_int_equal(cross_run(1, call_1, NULL), -ESHUTDOWN);
-	ok(cross_run(0, post_1, NULL));
 	assert_int_equal(cross_run(1, call_fail, (void *)0), -EBADE);
 	cross_drain();
-	assert_int_equal(done, 0);
-	assert_int_equal(cross_counter(1, APUS_CROSS_POSTS_DROPPED), 1);
 	cross_close();
 }
 
@@ -573,13 +546,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test(call_without_fabric_is_a_plain_task),
 		cmocka_unit_test(cancel_ends_the_callee_at_every_moment),
 		cmocka_unit_test(callee_that_does_not_stop_has_its_result_delivered),
+		cmocka_unit_test(every_cancel_is_passed_on),
+		cmocka_unit_test(cancel_that_the_callee_did_not_take_is_its_result),
+		cmocka_unit_test(cancel_that_comes_after_the_result_is_for_the_next_wait),
 		cmocka_unit_test(callee_knows_the_earliest_deadline),
+		cmocka_unit_test(deadline_travels_between_clocks_that_disagree),
 		cmocka_unit_test(deadline_ends_the_callee_on_its_own_shard),
 		cmocka_unit_test(variables_travel_one_way),
-		cmocka_unit_test(posts_inherit_variables),
-		cmocka_unit_test(posts_are_bounded_and_all_run),
-		cmocka_unit_test(post_by_a_post_never_waits),
-		cmocka_unit_test(waiting_posts_can_be_cancelled),
 		cmocka_unit_test(all_shards_run_it_and_results_come_in_order),
 		cmocka_unit_test(cancel_is_passed_on_to_all),
 		cmocka_unit_test(all_call_all_in_chains_under_full_rings_without_deadlock),

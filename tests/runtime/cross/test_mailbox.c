@@ -189,6 +189,92 @@ static void waiting_senders_are_served_first_come_first_served(void **state)
 	cross_close();
 }
 
+static int64_t send_and_say(void *arg)
+{
+	struct note *n = arg;
+
+	return apus_message_send(1, &n->message);
+}
+
+static void message_that_finds_room_does_not_overtake_one_that_waits(void **state)
+{
+	init_notes(see);
+	cross_open(2, &(struct apus_cross_options){.ring_lines = 8});
+	cross.stuck = 1 << 1;
+	assert_int_equal(cross_run(0, send_until_full, NULL), 56);
+
+	struct apus_task *waits = cross_spawn(0, send_one_waiting, &notes[56]), *next;
+
+	cross_turn();
+	cross.stuck = 1 << 0;
+	cross_turn(); /* now there is room, and nobody was told */
+	cross.stuck = 0;
+	next = cross_spawn(0, send_and_say, &notes[57]);
+	assert_int_equal(cross_await(0, next), -EAGAIN);
+	ok(cross_await(0, waits));
+	cross_drain();
+	assert_int_equal(seen.count, 57);
+	assert_int_equal(seen.order[56], 56);
+	cross_close();
+}
+
+/* In simulation messages take their time. */
+
+static int64_t ten_ms_from_0(void *arg, unsigned int from, unsigned int to)
+{
+	return from == 0 ? 10 * APUS_MS : APUS_MS;
+}
+
+static int64_t shrinking(void *arg, unsigned int from, unsigned int to)
+{
+	int64_t *ns = arg;
+
+	return *ns -= APUS_MS;
+}
+
+static int64_t send_note(void *arg)
+{
+	unsigned int from = apus_shard_index();
+
+	return apus_message_send(2, &notes[from].message);
+}
+
+static void delays_reorder_between_pairs(void **state)
+{
+	init_notes(see);
+	cross_open(3, &(struct apus_cross_options){.delay_ns = ten_ms_from_0});
+	ok(cross_run(0, send_note, NULL));
+	ok(cross_run(1, send_note, NULL));
+	cross_drain();
+	assert_int_equal(apus_clock_read(&cross.clock), CROSS_START_NS + 10 * APUS_MS);
+	assert_int_equal(seen.count, 2);
+	assert_int_equal(seen.order[0], 1); /* it was sent later */
+	cross_close();
+}
+
+static int64_t send_five_turns(void *arg)
+{
+	for (int i = 0; i < 5; i++) {
+		ok(apus_message_send(1, &notes[i].message));
+		ok(apus_yield());
+	}
+	return 0;
+}
+
+static void delays_do_not_reorder_a_pair(void **state)
+{
+	int64_t ns = 20 * APUS_MS;
+
+	init_notes(see);
+	cross_open(2, &(struct apus_cross_options){.delay_ns = shrinking, .delay_arg = &ns});
+	ok(cross_run(0, send_five_turns, NULL));
+	cross_drain();
+	assert_int_equal(seen.count, 5);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(seen.order[i], i);
+	cross_close();
+}
+
 /* Every message goes there and back while both rings are full: none is lost, none fails. */
 static int64_t flood(void *arg)
 {
@@ -292,6 +378,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(full_ring_is_an_error_and_takes_no_memory),
 		cmocka_unit_test(full_ring_parks_the_task_and_all_arrive_in_order),
 		cmocka_unit_test(waiting_senders_are_served_first_come_first_served),
+		cmocka_unit_test(message_that_finds_room_does_not_overtake_one_that_waits),
+		cmocka_unit_test(delays_reorder_between_pairs),
+		cmocka_unit_test(delays_do_not_reorder_a_pair),
 		cmocka_unit_test(replies_need_no_room),
 		cmocka_unit_test(message_to_a_shard_that_leaves_arrives_while_it_turns),
 		cmocka_unit_test(shards_leave_one_after_another_and_are_closed),

@@ -10,12 +10,14 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 
 #include "runtime/base/check.h"
 #include "runtime/base/random.h"
 #include "runtime/cross/call.h"
 #include "runtime/cross/ring.h"
 #include "runtime/sched/shard.h"
+#include "runtime/sync/waitq.h"
 
 #define check(condition) apus_must(condition)
 
@@ -85,6 +87,7 @@ static struct {
 	struct apus_shard *shards[SHARDS];
 	struct apus_cross *cross;
 	pthread_barrier_t barrier;
+	apus_task_fn body; /* of the main task of each */
 	uint32_t ring_lines;
 	uint64_t seed;
 	uint64_t posts[SHARDS]; /* that ran; each is its shard's */
@@ -219,23 +222,44 @@ static void run_task(struct apus_shard *shard, apus_task_fn fn)
 	apus_detach(t);
 }
 
-static int64_t wait_for_the_others(void *arg)
-{
-	unsigned int *finished = arg;
+/* Without a timer of its own, so that nothing but a message wakes it. */
+static struct apus_task *waiting[SHARDS];
+static unsigned int finished; /* shard 0's */
 
-	__atomic_fetch_add(finished, 1, __ATOMIC_SEQ_CST);
-	while (__atomic_load_n(finished, __ATOMIC_SEQ_CST) < SHARDS)
-		check(apus_sleep(50 * APUS_US) == 0);
+static int64_t end_waiting(void *arg)
+{
+	apus_task_cancel(waiting[apus_shard_index()]);
 	return 0;
 }
 
-static unsigned int finished;
+static int64_t count_finished(void *arg)
+{
+	return ++finished;
+}
+
+static int64_t end_all(void *arg)
+{
+	return apus_on_all(end_waiting, NULL, NULL);
+}
+
+static int64_t wait_for_the_others(void)
+{
+	struct apus_waitq never;
+
+	waiting[apus_shard_index()] = apus_task_self();
+	if (apus_call_on(0, count_finished, NULL) == SHARDS)
+		check(apus_spawn_detached(NULL, end_all, NULL, 0) == 0);
+	apus_waitq_init(&never);
+	check(apus_waitq_wait(&never, "the others") == -ECANCELED);
+	apus_task_uncancel(apus_task_self());
+	return 0;
+}
 
 static int64_t live(void *arg)
 {
-	int64_t rc = run_callers(NULL);
+	int64_t rc = fabric.body(NULL);
 
-	return rc ? rc : wait_for_the_others(&finished);
+	return rc ? rc : wait_for_the_others();
 }
 
 static void *run_shard(void *arg)
@@ -262,12 +286,11 @@ static void *run_shard(void *arg)
 	return NULL;
 }
 
-static void run_fabric(uint32_t ring_lines, uint64_t seed)
+static void run_fabric(apus_task_fn body, uint32_t ring_lines, uint64_t seed)
 {
 	pthread_t threads[SHARDS];
-	uint64_t posts = 0, posted = 0;
-
 	memset(&fabric, 0, sizeof(fabric));
+	fabric.body = body;
 	finished = 0;
 	fabric.ring_lines = ring_lines;
 	fabric.seed = seed * 100;
@@ -278,6 +301,13 @@ static void run_fabric(uint32_t ring_lines, uint64_t seed)
 		pthread_join(threads[i], NULL);
 	apus_cross_close(fabric.cross);
 	pthread_barrier_destroy(&fabric.barrier);
+}
+
+static void run_callers_in_fabric(uint32_t ring_lines, uint64_t seed)
+{
+	uint64_t posts = 0, posted = 0;
+
+	run_fabric(run_callers, ring_lines, seed);
 	for (int i = 0; i < SHARDS; i++) {
 		posts += fabric.posts[i];
 		posted += fabric.posted[i];
@@ -288,12 +318,76 @@ static void run_fabric(uint32_t ring_lines, uint64_t seed)
 
 static void shards_that_sleep_lose_no_wake_up(void **state)
 {
-	test_each_seed(seed, 3) run_fabric(0, seed);
+	test_each_seed(seed, 3)
+	{
+		run_callers_in_fabric(0, seed);
+	}
 }
 
 static void full_rings_between_threads_do_not_deadlock(void **state)
 {
-	test_each_seed(seed, 3) run_fabric(APUS_RING_LINES_MIN, seed);
+	test_each_seed(seed, 3)
+	{
+		run_callers_in_fabric(APUS_RING_LINES_MIN, seed);
+	}
+}
+
+/*
+ * A wake-up that does not come costs the second after which a shard looks after its stacks anyhow. So
+ * what takes some milliseconds in all must not take as many seconds as there are wake-ups in it.
+ */
+
+#define WAKE_UPS 20
+
+static int64_t call_sleepers(void *arg)
+{
+	if (apus_shard_index())
+		return 0;
+	for (int i = 0; i < WAKE_UPS; i++) {
+		check(apus_sleep(2 * APUS_MS) == 0); /* they fall asleep after 100 us */
+		check(apus_call_on(1, one_more, NULL) == 1);
+	}
+	return 0;
+}
+
+static int64_t seconds_of(apus_task_fn body, uint32_t ring_lines)
+{
+	int64_t begin_ns = apus_clock_host_ns();
+
+	run_fabric(body, ring_lines, 1);
+	return (apus_clock_host_ns() - begin_ns) / APUS_SEC;
+}
+
+static void call_wakes_a_shard_that_sleeps(void **state)
+{
+	assert_in_range(seconds_of(call_sleepers, 0), 0, WAKE_UPS / 2);
+}
+
+static struct apus_message messages[WAKE_UPS * APUS_RING_LINES_MIN * APUS_RING_WORDS];
+
+/* A shard that is slow to take in: meanwhile the sender, who waits for room, falls asleep. */
+static void take_slowly(struct apus_message *message)
+{
+	if ((message - messages) % (APUS_RING_LINES_MIN * APUS_RING_WORDS) == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 2 * APUS_MS}, NULL);
+	fabric.posts[1]++;
+}
+
+static int64_t send_to_slow(void *arg)
+{
+	if (apus_shard_index())
+		return 0;
+	for (size_t i = 0; i < apus_countof(messages); i++) {
+		messages[i].fn = take_slowly;
+		check(apus_message_send_wait(1, &messages[i]) == 0);
+	}
+	return 0;
+}
+
+static void room_wakes_a_sender_that_sleeps(void **state)
+{
+	assert_in_range(seconds_of(send_to_slow, APUS_RING_LINES_MIN), 0, WAKE_UPS / 2);
+	assert_int_equal(fabric.posts[1], apus_countof(messages));
 }
 
 int main(int argc, char **argv)
@@ -301,6 +395,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ring_gives_all_words_in_order),
 		cmocka_unit_test(shards_that_sleep_lose_no_wake_up),
+		cmocka_unit_test(call_wakes_a_shard_that_sleeps),
+		cmocka_unit_test(room_wakes_a_sender_that_sleeps),
 		cmocka_unit_test(full_rings_between_threads_do_not_deadlock),
 	};
 
