@@ -167,8 +167,8 @@ void apus_cross_touch(struct apus_cross_port *port, struct apus_cross_peer *peer
 /** apus_call_take - a call has arrived from shard @from. @more: read the rest in the call */
 void apus_call_take(struct apus_cross_port *port, unsigned int from, const uint64_t *words,
 		    bool more);
-/** apus_call_answer - the answer to one of ours has */
-void apus_call_answer(struct apus_cross_port *port, uint64_t call, int64_t result);
+/** apus_call_answer - the answer to one of ours has; @word: the first of its record */
+void apus_call_answer(struct apus_cross_port *port, uint64_t word, int64_t result);
 /** apus_call_answer_words - of a call whose answer has been waiting for room */
 void apus_call_answer_words(struct apus_message *message, uint64_t *words);
 /** apus_post_take - a post has arrived from shard @from */
