@@ -16,7 +16,8 @@
  *	rte     DPDK's rte_ring, single producer and consumer
  *	ck      Concurrency Kit's ck_ring
  *
- * call/N is apus_call_on() from N tasks of one shard to the other, per call; post is apus_post_to().
+ * call/N is apus_call_on() from N tasks of one shard to the other, per call; post is apus_post_to();
+ * message/32 is 32 nodes of the sender's sent there and back at once, per node.
  */
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
@@ -24,6 +25,7 @@
 #include "runtime/cross/ring.h"
 #include "runtime/sched/shard.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <rte_ring.h>
 #include <stdio.h>
@@ -410,6 +412,48 @@ static int64_t post_repeatedly(void *arg)
 	return 0;
 }
 
+/* Nodes of our own that go there and come back, 32 at a time. */
+static struct node {
+	struct apus_message message;
+	uint64_t value;
+} APUS_ALIGNED(64) nodes[BATCH];
+
+static struct {
+	struct apus_task *sender;
+	unsigned int out;
+} messages;
+
+static void come_back(struct apus_message *message)
+{
+	if (--messages.out == 0)
+		apus_task_cancel(messages.sender); /* wakes it */
+}
+
+static void turn_round(struct apus_message *message)
+{
+	apus_container_of(message, struct node, message)->value++;
+	message->fn = come_back;
+	apus_message_reply(message);
+}
+
+static int64_t send_repeatedly(void *arg)
+{
+	int64_t begin_ns = apus_clock_host_ns();
+
+	messages.sender = apus_task_self();
+	for (uint64_t i = 0; i < job.left; i += BATCH) {
+		messages.out = BATCH;
+		for (int k = 0; k < BATCH; k++) {
+			nodes[k].message.fn = turn_round;
+			apus_must(apus_message_send(1, &nodes[k].message) == 0);
+		}
+		apus_must(apus_sleep(APUS_NEVER) == -ECANCELED);
+		apus_task_uncancel(messages.sender);
+	}
+	job.elapsed_ns = apus_clock_host_ns() - begin_ns;
+	return 0;
+}
+
 static double in_two_shards(apus_task_fn fn, uint64_t n, unsigned int callers)
 {
 	const struct apus_shard_options options = {.core = -1, .spin = true, .seed = 1};
@@ -461,6 +505,11 @@ static double post(uint64_t n)
 	return in_two_shards(post_repeatedly, n, 1);
 }
 
+static double message_there_and_back(uint64_t n)
+{
+	return in_two_shards(send_repeatedly, n, 1);
+}
+
 /* ------------------------------------------------------------------------------------------- all */
 
 static const struct {
@@ -488,6 +537,7 @@ static const struct {
 	{"call/64", call_64, 10000000},
 	{"call/256", call_256, 10000000},
 	{"post", post, 10000000},
+	{"message/32", message_there_and_back, 10000000},
 };
 
 int main(int argc, char **argv)

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint32_t ring_lines_default = 256;
+static const uint32_t ring_lines_most = 256, ring_lines_least = 32; /* when nobody says */
+static const uint32_t ring_lines_of_shard = 4096;                   /* of all its rings, about */
 static const uint32_t posts_max_default = 1024;
 
 static const char *const counter_names[] = {APUS_CROSS_COUNTERS(APUS_COUNTER_NAME)};
@@ -143,6 +144,16 @@ static int check(struct apus_shard *const *shards, unsigned int count,
 	return 0;
 }
 
+/* Rings are as many as pairs: among many shards each is smaller. */
+static uint32_t lines_for(unsigned int count)
+{
+	uint32_t lines = ring_lines_most;
+
+	while (lines > ring_lines_least && lines * count > ring_lines_of_shard)
+		lines /= 2;
+	return lines;
+}
+
 int apus_cross_open(struct apus_shard *const *shards, unsigned int count,
 		    const struct apus_cross_options *options, struct apus_cross **out)
 {
@@ -151,7 +162,7 @@ int apus_cross_open(struct apus_shard *const *shards, unsigned int count,
 	if (options)
 		o = *options;
 	if (!o.ring_lines)
-		o.ring_lines = ring_lines_default;
+		o.ring_lines = lines_for(count);
 	if (!o.posts_max)
 		o.posts_max = posts_max_default;
 

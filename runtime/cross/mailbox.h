@@ -56,8 +56,9 @@ struct apus_message {
 };
 
 struct apus_cross_options {
-	uint32_t ring_lines; /* lines of 64 bytes per ring, a power of two from 8 on; 0: 256 */
-	uint32_t posts_max;  /* apus_post_to() that one shard may have going on another; 0: 1024 */
+	uint32_t
+		ring_lines; /* lines of 64 bytes per ring, a power of two from 8 on; 0: 256 to 32, by count */
+	uint32_t posts_max; /* apus_post_to() that one shard may have going on another; 0: 1024 */
 	/*
 	 * For shards of one thread: how long in ns what is published now takes from one shard to
 	 * another. What goes between the same two stays in order. NULL: no time

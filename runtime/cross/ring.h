@@ -13,8 +13,8 @@
  * consumer has taken all.
  *
  * Why this one (bench/cross.c, two cores of an EPYC, ns, least of many runs; a round trip / one of a
- * stream in batches of 32): lines 86 / 0.7; a flag per slot 81 / 0.9; the same a line apart 91 / 1.0;
- * cached indices 123 / 1.2; rte_ring 141 / 1.4; ck_ring 136 / 4.9. Two indices cost a round trip two
+ * stream in batches of 32): lines 78 / 0.65; a flag per slot 81 / 0.82; the same a line apart 83 /
+ * 0.95; cached indices 114 / 1.07; rte_ring 131 / 1.31; ck_ring 123 / 4.2. Two indices cost a round trip two
  * more transfers of a line; a flag per slot is written by both sides, eight to a line. What a stream
  * gains comes from fetching lines for writing APUS_RING_AHEAD before their turn, half of it. In a
  * line that is not full it is left out: the next one is not near, and the consumer would take it back.

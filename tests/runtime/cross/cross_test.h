@@ -18,7 +18,7 @@
 #include "runtime/cross/internal.h"
 #include "runtime/cross/mailbox.h"
 
-#define CROSS_SHARDS_MAX 8
+#define CROSS_SHARDS_MAX 64
 #define CROSS_START_NS   APUS_SEC
 
 static struct {
@@ -27,7 +27,7 @@ static struct {
 	struct apus_shard *shards[CROSS_SHARDS_MAX];
 	uint64_t live[CROSS_SHARDS_MAX]; /* objects on its heap in the beginning */
 	unsigned int count;
-	uint32_t stuck; /* bits: shards that do not turn */
+	uint64_t stuck; /* bits: shards that do not turn */
 	struct apus_cross *cross;
 } cross;
 
@@ -64,6 +64,29 @@ APUS_UNUSED static void cross_open(unsigned int count, const struct apus_cross_o
 	cross_open_seed(count, options, 1);
 }
 
+/* What holds of a port between two turns. */
+static void cross_check_port(const struct apus_cross_port *port)
+{
+	unsigned int dirty = 0;
+
+	for (unsigned int i = 0; i < port->count; i++) {
+		const struct apus_cross_peer *peer = &port->peers[i];
+		bool waits = peer->replies || !apus_list_empty(&peer->requests);
+
+		if (i == port->index)
+			continue;
+		dirty += peer->is_dirty;
+		assert_int_equal(peer->staged_count, 0); /* all was published */
+		assert_true(peer->out.head - peer->out.freed->lines <= peer->out.mask + 1);
+		assert_true(!waits || peer->is_dirty); /* or nobody will look after it */
+		assert_true(!waits || peer->out.head - peer->out.freed_seen + 2 > peer->out.mask);
+		assert_true(peer->posts_out <= port->cross->options.posts_max);
+	}
+	assert_int_equal(dirty, port->dirty_count);
+	assert_null(port->started);
+	assert_int_equal(port->sleep.state, APUS_CROSS_AWAKE);
+}
+
 /* Each shard turns once, from one that chance picks on. Return: false if none had anything to do. */
 static bool cross_turn(void)
 {
@@ -77,6 +100,7 @@ static bool cross_turn(void)
 			continue;
 		apus_shard_enter(cross.shards[k]);
 		any |= apus_shard_turn(cross.shards[k]);
+		cross_check_port(&cross.cross->ports[k]);
 	}
 	apus_shard_enter(NULL);
 	return any;

@@ -379,6 +379,26 @@ static void all_shards_run_it_and_results_come_in_order(void **state)
 	cross_close();
 }
 
+static void add_index(void *into, unsigned int shard, int64_t result)
+{
+	assert_int_equal(result, 1000 * shard + 1);
+	*(int64_t *)into += shard;
+}
+
+static int64_t sum_of_64(void *arg)
+{
+	int64_t sum = 0, rc = apus_map_reduce(index_and_arg, (void *)1, add_index, &sum);
+
+	return rc ? rc : sum;
+}
+
+static void sixty_four_shards_answer(void **state)
+{
+	cross_open(64, &slow);
+	assert_int_equal(cross_run(17, sum_of_64, NULL), 63 * 64 / 2);
+	cross_close();
+}
+
 static int64_t sleep_long_on_all(void *arg)
 {
 	return apus_on_all(sleep_arg, (void *)(intptr_t)(3600 * APUS_SEC), NULL);
@@ -554,6 +574,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(deadline_ends_the_callee_on_its_own_shard),
 		cmocka_unit_test(variables_travel_one_way),
 		cmocka_unit_test(all_shards_run_it_and_results_come_in_order),
+		cmocka_unit_test(sixty_four_shards_answer),
 		cmocka_unit_test(cancel_is_passed_on_to_all),
 		cmocka_unit_test(all_call_all_in_chains_under_full_rings_without_deadlock),
 		cmocka_unit_test(shard_that_does_not_turn_stops_only_its_callers),
