@@ -26,11 +26,18 @@ enum apus_record {
 	APUS_RECORD_ANSWER,    /* call; result */
 	APUS_RECORD_POST,      /* what it inherits, or NULL; fn; arg */
 	APUS_RECORD_ENDED,     /* how many posts, times 8 */
-	APUS_RECORD_LEAVES,    /* I make no requests any more, and take none */
-	APUS_RECORD_SEEN,      /* I know that you leave, and make none of you any more */
+	APUS_RECORD_PARTING,   /* enum apus_parting, times 8 */
 };
 #define APUS_RECORD_BITS UINT64_C(7)
 #define APUS_RECORD_MAX  3 /* words */
+
+/* What shards that part tell each other; each once. Bits of what is owed, and of what was heard. */
+enum apus_parting {
+	APUS_PARTING_LEAVES = 1 << 0,      /* I make no requests any more, and take none */
+	APUS_PARTING_LEAVES_SEEN = 1 << 1, /* I make none of you any more */
+	APUS_PARTING_GOES = 1 << 2,        /* all my answers are ahead of this, and I await none */
+	APUS_PARTING_GOES_SEEN = 1 << 3,   /* I have them, and all my cancels are ahead of this */
+};
 
 /* Waits for room; in the memory of who asks. */
 struct apus_request {
@@ -53,9 +60,8 @@ struct apus_cross_peer {
 	int64_t due_last_ns;
 	bool is_dirty;                  /* is in port->dirty */
 	bool is_gone;                   /* it told us that it leaves */
-	bool is_quiet;                  /* it sends no requests any more */
-	bool owes_leaves;               /* to be told that we leave */
-	bool owes_seen;                 /* to be told that we know it does */
+	uint8_t owes;                   /* enum apus_parting: to be told */
+	uint8_t heard;                  /* the same: it told us */
 	uint32_t owes_ended;            /* posts of its that ended here, and it was not told */
 	uint32_t posts_out;             /* of ours, going on there */
 	struct apus_list requests;      /* struct apus_request.link, oldest first: wait for room */
@@ -105,6 +111,7 @@ struct apus_cross_port {
 	unsigned int dirty_count;
 	bool is_refusing;          /* runs no more calls and posts */
 	bool is_leaving;           /* nor makes any */
+	bool is_going;             /* and told the others that all was answered */
 	size_t calls_out;          /* not answered; and posts' inheritance not yet back */
 	size_t calls_in;           /* tasks for others that have not ended: calls and posts */
 	struct apus_task *started; /* the callee that runs eagerly, until it suspends or ends */

@@ -6,8 +6,10 @@
  * a whole: when it is full, at the end of the turn, or at once when the receiver sleeps. A line is
  * staged only if the ring has room for it, so that to publish never fails.
  *
- * To part, a shard tells all others (LEAVES), who tell it that they know (SEEN): since records keep
- * their order, nothing comes from them after that but answers.
+ * To part, a shard tells all others (LEAVES), who tell it that they know (LEAVES_SEEN): since records
+ * keep their order, nothing comes from them after that but answers and cancels. When all was answered,
+ * there and here, it says so (GOES), behind its last answer; who hears that sends it no cancel any
+ * more, and says so (GOES_SEEN). Of two that part at once each takes the other's word for its answer.
  */
 #include "runtime/cross/mailbox.h"
 
@@ -176,13 +178,11 @@ static void stage_owed(struct apus_cross_port *port, struct apus_cross_peer *pee
 		stage_word(port, peer, (uint64_t)peer->owes_ended * 8 + APUS_RECORD_ENDED);
 		peer->owes_ended = 0;
 	}
-	if (peer->owes_seen && has_room(peer, 1)) {
-		stage_word(port, peer, APUS_RECORD_SEEN);
-		peer->owes_seen = false;
-	}
-	if (peer->owes_leaves && has_room(peer, 1)) {
-		stage_word(port, peer, APUS_RECORD_LEAVES);
-		peer->owes_leaves = false;
+	while (peer->owes && has_room(peer, 1)) {
+		uint64_t first = peer->owes & -peer->owes;
+
+		stage_word(port, peer, first * 8 + APUS_RECORD_PARTING);
+		peer->owes &= (uint8_t)~first;
 	}
 }
 
@@ -198,39 +198,7 @@ static bool stage_waiting(struct apus_cross_port *port, struct apus_cross_peer *
 		if (!apus_list_empty(&peer->requests) && has_room(peer, APUS_RECORD_MAX))
 			stage_request(port, peer);
 	}
-	return !peer->owes_ended && !peer->owes_seen && !peer->owes_leaves;
-}
-
-static struct apus_cross_port *port_of(struct apus_poller *p)
-{
-	return apus_container_of(p, struct apus_cross_port, poller);
-}
-
-/* The end of the turn: one fence for all that is published. */
-static void flush(struct apus_poller *p, int64_t now_ns)
-{
-	struct apus_cross_port *port = port_of(p);
-	unsigned int dirty_count = port->dirty_count, left = 0;
-
-	if (!dirty_count)
-		return;
-	for (unsigned int i = 0; i < dirty_count; i++) {
-		struct apus_cross_peer *peer = &port->peers[port->dirty[i]];
-
-		peer->is_dirty = !stage_waiting(port, peer);
-		if (peer->staged_count)
-			publish(port, peer);
-	}
-	APUS_RING_FENCE();
-	for (unsigned int i = 0; i < dirty_count; i++) {
-		struct apus_cross_peer *peer = &port->peers[port->dirty[i]];
-
-		if (apus_unlikely(sleeps(peer)))
-			wake(port, peer->port);
-		if (peer->is_dirty)
-			port->dirty[left++] = port->dirty[i];
-	}
-	port->dirty_count = left;
+	return !peer->owes_ended && !peer->owes;
 }
 
 /* --------------------------------------------------------------------------------------- parting */
@@ -253,14 +221,67 @@ static void refuse(struct apus_cross_peer *peer)
 	refuse_all(&peer->posts_waiting);
 }
 
-static void peer_leaves(struct apus_cross_port *port, struct apus_cross_peer *peer)
+static void owe(struct apus_cross_port *port, struct apus_cross_peer *peer, enum apus_parting what)
 {
-	peer->is_gone = peer->is_quiet = true;
-	peer->owes_ended = 0;
-	peer->owes_leaves = false; /* it asks us for nothing any more, as it is */
-	refuse(peer);
-	peer->owes_seen = true;
+	peer->owes |= (uint8_t)what;
 	apus_cross_touch(port, peer);
+}
+
+static void peer_parts(struct apus_cross_port *port, struct apus_cross_peer *peer,
+		       unsigned int what)
+{
+	peer->heard |= (uint8_t)what;
+	if (what == APUS_PARTING_LEAVES) {
+		peer->is_gone = true;
+		peer->owes_ended = 0;
+		refuse(peer);
+		owe(port, peer, APUS_PARTING_LEAVES_SEEN);
+	} else if (what == APUS_PARTING_GOES) {
+		owe(port, peer, APUS_PARTING_GOES_SEEN);
+	}
+}
+
+/* Has every other shard told us one of @what? */
+static bool heard_from_all(const struct apus_cross_port *port, unsigned int what)
+{
+	for (unsigned int i = 0; i < port->count; i++)
+		if (i != port->index && !(port->peers[i].heard & what))
+			return false;
+	return true;
+}
+
+/* But those that went: they do not look any more. */
+static void owe_all(struct apus_cross_port *port, enum apus_parting what)
+{
+	for (unsigned int i = 0; i < port->count; i++)
+		if (i != port->index && !(port->peers[i].heard & APUS_PARTING_GOES))
+			owe(port, &port->peers[i], what);
+}
+
+/* Does anything wait for room that somebody may be waiting for? */
+static bool is_behind(const struct apus_cross_port *port)
+{
+	for (unsigned int i = 0; i < port->dirty_count; i++) {
+		const struct apus_cross_peer *peer = &port->peers[port->dirty[i]];
+
+		if (peer->owes || !(peer->heard & APUS_PARTING_GOES))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Nothing is asked any more, neither of us nor by us, and all is answered. But an answer may be on
+ * its way, and a cancel come towards it, which its caller waits to have back.
+ */
+static APUS_COLD bool go_if_all_is_answered(struct apus_cross_port *port)
+{
+	if (port->is_going || is_behind(port) || port->calls_in || port->calls_out ||
+	    !heard_from_all(port, APUS_PARTING_LEAVES | APUS_PARTING_LEAVES_SEEN))
+		return false;
+	port->is_going = true;
+	owe_all(port, APUS_PARTING_GOES);
+	return true;
 }
 
 void apus_cross_refuse(struct apus_shard *shard)
@@ -278,15 +299,10 @@ void apus_cross_leave(struct apus_shard *shard)
 	if (!port || port->is_leaving)
 		return;
 	port->is_refusing = port->is_leaving = true;
-	for (unsigned int i = 0; i < port->count; i++) {
-		struct apus_cross_peer *peer = &port->peers[i];
-
-		refuse(peer);
-		if (i == port->index || peer->is_gone)
-			continue;
-		peer->owes_leaves = true;
-		apus_cross_touch(port, peer);
-	}
+	for (unsigned int i = 0; i < port->count; i++)
+		refuse(&port->peers[i]);
+	owe_all(port, APUS_PARTING_LEAVES);
+	go_if_all_is_answered(port); /* all others have gone */
 }
 
 bool apus_cross_has_left(const struct apus_shard *shard)
@@ -295,12 +311,49 @@ bool apus_cross_has_left(const struct apus_shard *shard)
 
 	if (!port)
 		return true;
-	if (!port->is_leaving || port->dirty_count || port->calls_in || port->calls_out)
-		return false;
-	for (unsigned int i = 0; i < port->count; i++)
-		if (i != port->index && !port->peers[i].is_quiet)
-			return false;
-	return true;
+	return port->is_going && !is_behind(port) &&
+	       heard_from_all(port, APUS_PARTING_GOES | APUS_PARTING_GOES_SEEN);
+}
+
+/* ----------------------------------------------------------------------------- the end of a turn */
+
+static struct apus_cross_port *port_of(struct apus_poller *p)
+{
+	return apus_container_of(p, struct apus_cross_port, poller);
+}
+
+/* One fence for all that is published. */
+static void publish_all(struct apus_cross_port *port)
+{
+	unsigned int dirty_count = port->dirty_count, left = 0;
+
+	for (unsigned int i = 0; i < dirty_count; i++) {
+		struct apus_cross_peer *peer = &port->peers[port->dirty[i]];
+
+		peer->is_dirty = !stage_waiting(port, peer);
+		if (peer->staged_count)
+			publish(port, peer);
+	}
+	APUS_RING_FENCE();
+	for (unsigned int i = 0; i < dirty_count; i++) {
+		struct apus_cross_peer *peer = &port->peers[port->dirty[i]];
+
+		if (apus_unlikely(sleeps(peer)))
+			wake(port, peer->port);
+		if (peer->is_dirty)
+			port->dirty[left++] = port->dirty[i];
+	}
+	port->dirty_count = left;
+}
+
+static void flush(struct apus_poller *p, int64_t now_ns)
+{
+	struct apus_cross_port *port = port_of(p);
+
+	if (port->dirty_count)
+		publish_all(port);
+	if (apus_unlikely(port->is_leaving) && go_if_all_is_answered(port))
+		publish_all(port);
 }
 
 /* ---------------------------------------------------------------------------------------- receive */
@@ -332,14 +385,11 @@ static inline unsigned int take_record(struct apus_cross_port *port, unsigned in
 	case APUS_RECORD_ENDED:
 		apus_post_ended(port, peer, (uint32_t)(words[0] / 8));
 		return 1;
-	case APUS_RECORD_LEAVES:
-		peer_leaves(port, peer);
-		return 1;
-	case APUS_RECORD_SEEN:
-		peer->is_quiet = true;
+	case APUS_RECORD_PARTING:
+		peer_parts(port, peer, (unsigned int)(words[0] / 8));
 		return 1;
 	}
-	__builtin_unreachable(); /* three bits */
+	__builtin_unreachable(); /* nobody else writes into our rings */
 }
 
 static bool has_arrived(const struct apus_cross_port *port, const struct apus_ring_in *in,

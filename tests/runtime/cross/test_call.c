@@ -553,8 +553,39 @@ static void running_callee_ends_before_its_shard_has_left(void **state)
 		cross_step();
 	assert_false(apus_cross_has_left(cross.shards[1]));
 	assert_int_equal(cross_await(0, t), 5);
+	cross_drain();
 	assert_true(apus_cross_has_left(cross.shards[1]));
 	cross_close();
+}
+
+/* The answer and a cancel pass each other, and the callee's shard stops turning at once. */
+static void cancel_of_a_call_to_a_shard_that_has_left_ends(void **state)
+{
+	for (int step = 1; step < 60; step++) {
+		cross_open_seed(2, &slow, (uint64_t)step);
+
+		struct apus_task *t = cross_spawn(0, call_sleep, (void *)(intptr_t)(100 * APUS_US));
+		bool was_cancelled = false;
+
+		for (int i = 0; i < 5; i++)
+			cross_turn();
+		leave(1);
+		for (int i = 0; !apus_task_done(t); i++) {
+			if (i == step)
+				cross_cancel(0, t);
+			was_cancelled |= i == step;
+			if (apus_cross_has_left(cross.shards[1]))
+				cross.stuck = 1u << 1;
+			if (!cross_step())
+				fail_msg("the caller waits for a shard that is gone");
+		}
+
+		int64_t rc = cross_await(0, t);
+
+		assert_true(rc == 5 || rc == -ESHUTDOWN || (was_cancelled && rc == -ECANCELED));
+		cross.stuck = 0;
+		cross_close();
+	}
 }
 
 int main(int argc, char **argv)
@@ -582,6 +613,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(shard_that_refuses_still_calls),
 		cmocka_unit_test(calls_that_are_on_their_way_to_a_shard_that_leaves_end),
 		cmocka_unit_test(running_callee_ends_before_its_shard_has_left),
+		cmocka_unit_test(cancel_of_a_call_to_a_shard_that_has_left_ends),
 	};
 
 	return test_main(argc, argv, tests);
