@@ -36,6 +36,8 @@ void apus_link_wrap(struct apus_link *link, const struct apus_link_type *type,
 	link->tx_segs_max = inner->tx_segs_max;
 	link->reads_any_memory = inner->reads_any_memory;
 	link->wake_fd = inner->wake_fd;
+	link->shard = inner->shard;
+	link->rss = inner->rss;
 }
 
 bool apus_link_can_send(const struct apus_link *link, const void *bytes, size_t count,

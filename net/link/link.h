@@ -4,7 +4,8 @@
  *
  * A link takes and gives bursts of Ethernet frames as mbufs. Kinds: ethdev (any DPDK port, one
  * queue pair of it), sim (a wire in a simulated world), l3 (bare IP packets, to and from whoever
- * drives it); wrappers that are links around a link: impair (loss, delay, ...) and capture (pcapng).
+ * drives it); wrappers that are links around a link: impair (loss, delay, ...), capture (pcapng)
+ * and steer (each frame to the shard that owns its flow).
  * One indirect call per burst.
  */
 #ifndef APUS_NET_LINK_LINK_H
@@ -22,6 +23,7 @@ APUS_BEGIN_DECLS
 #define APUS_LINK_BURST_MAX 32
 
 struct apus_link;
+struct apus_rss;
 
 struct apus_link_type {
 	const char *name;
@@ -66,6 +68,8 @@ struct apus_link {
 	uint16_t tx_segs_max;     /* mbufs of one frame that the device takes; 0: any number */
 	bool reads_any_memory; /* software that reads frames as we do; else only what DPDK maps */
 	int wake_fd;           /* readable when frames came while armed; < 0: none */
+	unsigned int shard;    /* ours, by the rule */
+	const struct apus_rss *rss; /* whose a flow is; NULL: every flow is ours */
 	uint64_t counters[APUS_LINK_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 };

@@ -26,7 +26,7 @@
 
 #define TUPLE_WORDS ((uint32_t)(sizeof(struct apus_rss_tuple) / 4))
 #define HASH_BITS   32
-#define ENTRY_BITS  9 /* of the hash, that index the largest table */
+#define ENTRY_BITS  11 /* of the hash, that index the largest table */
 #define FIELD_BITS  16
 
 static_assert(sizeof(struct apus_rss_tuple) == apus_countof(((struct apus_rss *)0)->adds),
@@ -92,7 +92,7 @@ void apus_rss_key_draw(struct apus_random *random, uint8_t *key, size_t bytes)
 	apus_must(bytes >= APUS_RSS_KEY_BYTES_MIN && bytes <= APUS_RSS_KEY_BYTES_MAX);
 	do
 		apus_random_secret(random, key, bytes);
-	while (!key_is_good(key)); /* it is, 98 times in 100 */
+	while (!key_is_good(key)); /* it is, 9 times in 10 */
 }
 
 bool apus_rss_is_symmetric(const struct apus_rss *rss)
@@ -195,7 +195,7 @@ static int adopt_table(struct apus_rss *rss, const uint16_t *table)
 int apus_rss_init(struct apus_rss *rss, const uint8_t *key, size_t key_bytes, unsigned int shards,
 		  unsigned int queues, const uint16_t *table, unsigned int entries)
 {
-	entries = entries ? entries : APUS_RSS_ENTRIES_MAX;
+	entries = entries ? entries : APUS_RSS_ENTRIES;
 	if (key_bytes < APUS_RSS_KEY_BYTES_MIN || key_bytes > APUS_RSS_KEY_BYTES_MAX ||
 	    shards < 1 || shards > APUS_RSS_SHARDS_MAX || queues < 1 || queues > UINT16_MAX ||
 	    entries > APUS_RSS_ENTRIES_MAX || !rte_is_power_of_2(entries))

@@ -24,7 +24,8 @@ APUS_BEGIN_DECLS
 #define APUS_RSS_KEY_BYTES     40 /* what most devices have; Microsoft's */
 #define APUS_RSS_KEY_BYTES_MIN 16 /* twelve bytes of tuple and the width of the hash */
 #define APUS_RSS_KEY_BYTES_MAX 64
-#define APUS_RSS_ENTRIES_MAX   512 /* of the table; also what software takes */
+#define APUS_RSS_ENTRIES_MAX   2048 /* of the table */
+#define APUS_RSS_ENTRIES       512  /* where only software looks into it */
 #define APUS_RSS_SHARDS_MAX    64
 
 /* As it stands in the packet: addresses and ports in network order. */
@@ -69,7 +70,7 @@ struct apus_rss {
  * apus_rss_key_draw - a key of @bytes (16 to 64) that spreads well
  *
  * Drawn at random and tried: each of the 16 bits of the source port, the destination port and the
- * lower half of the source address must be able to reach every entry of a table of 512. A key that
+ * lower half of the source address must be able to reach every entry of the largest table. A key that
  * is the same for both directions (two bytes, repeated) is not used: its hash depends on the
  * exclusive or of source and destination only, and on 16 bits of that, so that a peer can choose
  * flows that all meet on one shard; and nothing here needs both directions to hash alike, because a

@@ -229,6 +229,94 @@ static void option_that_the_device_can_not_follow_is_said(void **state)
 	}
 }
 
+/* --- Several shards: net_null, which has as many queues as are asked for, a key and a table --- */
+
+static void read_verdict(const struct apus_ethdev_port *port, char text[160])
+{
+	apus_ethdev_rss_verdict(port, text, 160);
+}
+
+static void open_null(struct port_fixture *f, const char *device, uint16_t shards,
+		      struct apus_ethdev_port **port)
+{
+	const struct apus_ethdev_options options = {
+		.device = device, .mbufs = 2048, .shards = shards, .seed = 7};
+
+	if (apus_ethdev_port_open(&options, f->why, sizeof(f->why), port))
+		fail_msg("%s", f->why);
+}
+
+static void each_shard_has_a_queue_and_a_pool_of_its_own(void **state)
+{
+	struct port_fixture *f = *state;
+	struct apus_ethdev_port *port;
+	struct apus_link *links[3];
+	struct rte_mbuf *m;
+
+	open_null(f, "net_null0", 3, &port);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(apus_ethdev_queue_open(port, i, &links[i]), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_ptr_not_equal(links[i]->pool, links[(i + 1) % 3]->pool);
+		assert_true(rte_is_same_ether_addr(&links[i]->mac, &links[0]->mac));
+		assert_int_equal(apus_link_rx(links[i], &m, 1, START_NS), 1); /* noise, endless */
+		assert_ptr_equal(m->pool, links[i]->pool);
+		apus_link_tx(links[i], &m, 1, START_NS);
+		assert_int_equal(links[i]->counters[APUS_LINK_TX_FRAMES], 1);
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		apus_link_close(links[i]);
+	apus_ethdev_port_close(port);
+}
+
+static void key_and_table_are_given_read_back_and_spoken_of(void **state)
+{
+	struct port_fixture *f = *state;
+	struct apus_ethdev_port *port;
+	char text[160];
+
+	open_null(f, "net_null1", 2, &port);
+	read_verdict(port, text);
+	if (!strstr(text, "hardware, key ours (not symmetric), table ours of 128, tcp by ") ||
+	    !strstr(text, "2 shards over 2 queues"))
+		fail_msg("%s", text);
+	apus_ethdev_port_close(port);
+}
+
+/* net_pcap has as many queues as files. */
+static void device_of_one_queue_serves_three_shards(void **state)
+{
+	struct port_fixture *f = *state;
+	struct apus_ethdev_port *port;
+	struct apus_link *links[3];
+	struct rte_mbuf *m;
+	char text[160];
+
+	open_null(f, "net_pcap1", 3, &port);
+	read_verdict(port, text);
+	assert_string_equal(text, "none, software steering of 3 shards over 1 queue");
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(apus_ethdev_queue_open(port, i, &links[i]), 0);
+	for (unsigned int i = 1; i < 3; i++) { /* they never hear of anything by themselves */
+		assert_int_equal(apus_link_rx(links[i], &m, 1, START_NS), 0);
+		assert_true(apus_link_idle(links[i], APUS_IDLE_ARM, START_NS) == APUS_NEVER);
+	}
+	assert_true(apus_link_idle(links[0], APUS_IDLE_ARM, START_NS) < APUS_NEVER);
+	for (unsigned int i = 0; i < 3; i++)
+		apus_link_close(links[i]);
+	apus_ethdev_port_close(port);
+}
+
+static void more_shards_than_there_may_be_is_said(void **state)
+{
+	struct port_fixture *f = *state;
+	const struct apus_ethdev_options options = {.device = PORT, .shards = 65};
+	struct apus_ethdev_port *port;
+
+	assert_int_equal(apus_ethdev_port_open(&options, f->why, sizeof(f->why), &port), -EINVAL);
+	assert_non_null(strstr(f->why, "65 shards"));
+}
+
 /* --- A driver that takes one segment at a time: pcap, which writes a file -------------------- */
 
 static char pcap_file[64];
@@ -294,7 +382,11 @@ static void chain_is_gathered_for_a_driver_of_one_segment(void **state)
 
 static int start_eal(void **state)
 {
-	struct apus_eal_options eal = {.vdev = PORT, .core = -1};
+	struct apus_eal_options eal = {
+		.vdev = PORT,
+		.extra = "--vdev net_pcap1,tx_pcap=/dev/null --vdev net_null0 --vdev net_null1",
+		.core = -1,
+	};
 
 	if (apus_eal_open(&eal, fixture.why, sizeof(fixture.why))) {
 		fprintf(stderr, "%s\n", fixture.why);
@@ -320,6 +412,10 @@ int main(int argc, char **argv)
 		test_with_shard(unknown_device_is_said),
 		cmocka_unit_test(memory_grows_with_mbufs_and_mtu),
 		test_with_shard(port_opens_works_and_closes),
+		test_with_shard(each_shard_has_a_queue_and_a_pool_of_its_own),
+		test_with_shard(key_and_table_are_given_read_back_and_spoken_of),
+		test_with_shard(device_of_one_queue_serves_three_shards),
+		test_with_shard(more_shards_than_there_may_be_is_said),
 	};
 
 	test_options(argc, argv);

@@ -267,7 +267,7 @@ static void impossible_shapes_are_refused(void **state)
 	assert_int_equal(apus_rss_init(&rss, key, 40, 65, 1, NULL, 0), -EINVAL);
 	assert_int_equal(apus_rss_init(&rss, key, 40, 1, 0, NULL, 0), -EINVAL);
 	assert_int_equal(apus_rss_init(&rss, key, 40, 1, 1, NULL, 100), -EINVAL);
-	assert_int_equal(apus_rss_init(&rss, key, 40, 1, 1, NULL, 1024), -EINVAL);
+	assert_int_equal(apus_rss_init(&rss, key, 40, 1, 1, NULL, 4096), -EINVAL);
 	assert_int_equal(apus_rss_init(&rss, key, 40, 2, 2, table, 4), -EINVAL); /* names queue 2 */
 	assert_int_equal(apus_rss_init(&rss, key, 40, 2, 3, table, 4), 0);
 }
