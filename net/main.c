@@ -4,7 +4,8 @@
  *
  * The options that all applications share become a plain struct first, by argp; nothing is opened
  * while they are parsed. Then everything is opened in order, and closed in the opposite one: DPDK,
- * the shards with their threads, and on each shard its link, impairments, capture and stack.
+ * the port, the shards with their threads, and on each shard its queue of the port, impairments,
+ * capture, steering and stack.
  */
 #include "net/main.h"
 
@@ -12,6 +13,7 @@
 #include "net/link/eal.h"
 #include "net/link/ethdev.h"
 #include "net/link/impair.h"
+#include "net/link/steer.h"
 #include "net/main_cores.h"
 #include "net/stack.h"
 #include "net/tcp/cc.h"
@@ -22,6 +24,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -72,14 +75,14 @@ struct options {
 
 /* What is open on one shard. */
 struct room {
-	struct apus_link *device; /* a port of DPDK; NULL: this shard has none */
-	struct apus_link *link;   /* the outermost around it */
+	struct apus_link *link;   /* the outermost around its queue of the port */
 	struct apus_stack *stack; /* NULL when the application wants the link itself */
 };
 
 /* What is open. */
 struct house {
 	const struct options *options;
+	struct apus_ethdev_port *port;
 	struct apus_shards *shards;
 	struct room rooms[APUS_SHARDS_MAX];
 	char why[WHY_BYTES]; /* what went wrong */
@@ -99,7 +102,7 @@ static const struct argp_option common_options[] = {
 	 "DPDK device to make (net_tap0, whose other end is the interface dtap0); arguments follow "
 	 "after commas: net_tap0,iface=NAME",
 	 0},
-	{"mbufs", KEY_MBUFS, "N", 0, "packet buffers (16384)", 0},
+	{"mbufs", KEY_MBUFS, "N", 0, "packet buffers of each shard (16384)", 0},
 	{"eal", KEY_EAL, "ARGS", 0,
 	 "more arguments for DPDK, split as by a shell; \"-a 0000:03:00.0\" takes a NIC that is "
 	 "bound to vfio-pci instead of making a device",
@@ -114,7 +117,9 @@ static const struct argp_option common_options[] = {
 	 "a bad network, both ways: loss=1%,delay=10ms,jitter=2ms,reorder=1%,reorder-by=5ms,"
 	 "duplicate=1%,corrupt=0.1%,rate=100mbit,queue=1000,direction=rx|tx|both,seed=7",
 	 0},
-	{"pcap", KEY_PCAP, "FILE", 0, "write all frames to FILE (pcapng, for Wireshark)", 0},
+	{"pcap", KEY_PCAP, "FILE", 0,
+	 "write all frames to FILE (pcapng, for Wireshark); those of more shards to FILE.1, ...",
+	 0},
 	{"seed", KEY_SEED, "N", 0, "of all chance, for the same run again (from the system)", 0},
 	{"debug", KEY_DEBUG, NULL, 0,
 	 "look for mistakes (slow steps, deadlocks, forgotten tasks; also by APUS_DEBUG=1), say more, "
@@ -391,7 +396,7 @@ static int open_eal(struct house *h)
 	struct apus_eal_options options = {
 		.vdev = o->vdev,
 		.extra = o->eal,
-		.memory_bytes = apus_ethdev_memory(o->mbufs, o->stack.mtu),
+		.memory_bytes = o->count * apus_ethdev_memory(o->mbufs, o->stack.mtu),
 		.core = o->cores[0],
 		.debug = o->debug,
 	};
@@ -399,26 +404,60 @@ static int open_eal(struct house *h)
 	return apus_eal_open(&options, h->why, sizeof(h->why));
 }
 
-/* The device, and around it what the command line asks for. */
-static int open_link(struct house *h, struct room *r, struct apus_shard *shard)
+/* The device, with a queue for each shard as far as it has them. */
+static int open_port(struct house *h)
 {
 	const struct options *o = h->options;
 	struct apus_ethdev_options options = {
 		.device = o->vdev,
 		.mtu = o->stack.mtu,
 		.mbufs = o->mbufs,
+		.shards = (uint16_t)o->count,
+		.seed = o->seed,
 	};
-	int rc = apus_ethdev_open(&options, h->why, sizeof(h->why), &r->device);
 
-	r->link = r->device;
+	return apus_ethdev_port_open(&options, h->why, sizeof(h->why), &h->port);
+}
+
+/* A file for each shard: a second one's is FILE.1, and so on. */
+static int open_capture(struct house *h, struct room *r, unsigned int index)
+{
+	char path[PATH_MAX];
+
+	if (!index)
+		snprintf(path, sizeof(path), "%s", h->options->pcap);
+	else
+		snprintf(path, sizeof(path), "%s.%u", h->options->pcap, index);
+	return apus_capture_open(r->link, path, h->why, sizeof(h->why), &r->link);
+}
+
+/*
+ * A shard's queue of the device, and around it what the command line asks for; outermost what
+ * brings each frame to the shard that it is for.
+ */
+static int open_link(struct house *h, struct room *r, unsigned int index, struct apus_shard *shard)
+{
+	const struct options *o = h->options;
+	struct apus_steer *steer = apus_ethdev_steer(h->port);
+	int rc = apus_ethdev_queue_open(h->port, index, &r->link);
+
+	if (rc)
+		snprintf(h->why, sizeof(h->why), "the device: %s", strerror(-rc));
 	if (!rc && o->impaired) {
 		rc = apus_impair_open(r->link, &o->impair, apus_shard_random(shard), &r->link);
 		if (rc)
 			snprintf(h->why, sizeof(h->why), "--impair: %s", strerror(-rc));
 	}
 	if (!rc && o->pcap)
-		rc = apus_capture_open(r->link, o->pcap, h->why, sizeof(h->why), &r->link);
-	if (!rc)
+		rc = open_capture(h, r, index);
+	if (!rc && steer) {
+		rc = apus_steer_wrap(steer, r->link, &r->link);
+		if (rc)
+			snprintf(h->why, sizeof(h->why), "steering: %s", strerror(-rc));
+	}
+	if (rc)
+		r->link = NULL; /* each of them consumed it */
+	else
 		apus_shard_set_slot(shard, APUS_MAIN_SLOT, r->link);
 	return rc;
 }
@@ -448,9 +487,9 @@ static int set_up(struct apus_shard *shard, unsigned int index, void *arg)
 	struct room *r = &h->rooms[index];
 	int rc = apus_eal_thread_open(h->why, sizeof(h->why));
 
-	if (rc || index) /* the device's one queue is shard 0's */
+	if (rc)
 		return rc;
-	rc = open_link(h, r, shard);
+	rc = open_link(h, r, index, shard);
 	if (!rc)
 		rc = open_stack(h, r, shard); /* consumes the link */
 	if (rc)
@@ -561,14 +600,18 @@ static int open_and_run(struct house *h)
 	hold_signals(true);
 	if (open_eal(h))
 		goto err_none;
-	if (open_shards(h))
+	if (open_port(h))
 		goto err_eal;
-	apus_ethdev_report(h->rooms[0].device);
+	if (open_shards(h))
+		goto err_port;
+	apus_ethdev_port_report(h->port);
 	if (apus_telemetry_open(apus_shards_at(h->shards, 0)))
 		apus_log(WARN, "telemetry: /apus/tasks and /apus/tree are not there");
 	status = run(h);
 	apus_telemetry_close();
 	apus_shards_close(h->shards);
+err_port:
+	apus_ethdev_port_close(h->port);
 err_eal:
 	apus_eal_close();
 err_none:

@@ -13,11 +13,13 @@
  */
 #include "net/stack.h"
 #include "net/ip/gro.h"
+#include "net/link/steer.h"
 #include "net/stack_internal.h"
 #include "runtime/base/check.h"
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <string.h>
 
 #define BURSTS_PER_POLL     4
 #define CONNECTIONS_DEFAULT 65536
@@ -88,6 +90,29 @@ static void on_neighbour_lost(void *arg, const struct rte_mbuf *m, int64_t now_n
 	if (apus_icmp_neighbour_lost(m, &error))
 		tell_transport(s, &error, now_ns);
 }
+
+/* --- what the shards of one address tell each other ----------------------------------------- */
+
+static_assert(sizeof(struct apus_arp_word) <= APUS_STEER_NEWS_BYTES, "fits into the news");
+
+static void tell_shards(void *arg, const struct apus_arp_word *word, bool concerns_us)
+{
+	struct apus_stack *s = arg;
+
+	apus_steer_tell(s->link, word, sizeof(*word), concerns_us);
+}
+
+static void on_news(void *arg, const void *news, size_t bytes)
+{
+	struct apus_stack *s = arg;
+	struct apus_arp_word word;
+
+	apus_assert(bytes == sizeof(word));
+	memcpy(&word, news, sizeof(word));
+	apus_arp_hearsay(&s->arp, &word, apus_now());
+}
+
+/* --- the road up, acting -------------------------------------------------------------------- */
 
 static void rx_act(struct apus_stack *s, struct rte_mbuf *m, enum door door, int64_t now_ns)
 {
@@ -281,9 +306,13 @@ int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
 		goto err_unwatch;
 
 	apus_arp_on_lost(&s->arp, on_neighbour_lost, s);
+	if (link->rss) {
+		apus_arp_on_heard(&s->arp, tell_shards, s);
+		apus_steer_on_news(link, on_news, s);
+	}
 	apus_poller_register(shard, &s->poller, &stack_poller);
 	apus_shard_set_slot(shard, APUS_STACK_SLOT, s);
-	if (!link->is_l3)
+	if (!link->is_l3 && link->shard == 0) /* the first speaks for all who have the address */
 		apus_arp_announce(&s->arp, apus_now());
 	*out = s;
 	return 0;
@@ -305,6 +334,7 @@ void apus_stack_close(struct apus_stack *s)
 	apus_shard_set_slot(shard, APUS_STACK_SLOT, NULL);
 	apus_poller_unregister(&s->poller);
 	apus_arp_on_lost(&s->arp, NULL, NULL);
+	apus_steer_on_news(s->link, NULL, NULL);
 	apus_tcp_layer_fini(&s->tcp);
 	apus_udp_layer_fini(&s->udp);
 	apus_icmp_fini(&s->icmp);

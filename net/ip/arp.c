@@ -44,13 +44,6 @@ static const int64_t due_span_ns[APUS_ARP_DUE_COUNT] = {
 	[APUS_ARP_DUE_FORGET] = APUS_ARP_FAILED_NS,
 };
 
-/* What a valid packet says. */
-struct message {
-	bool request;
-	struct rte_ether_addr sender_mac;
-	uint32_t sender, target; /* network order */
-};
-
 /* --- the table ------------------------------------------------------------------------------ */
 
 static struct apus_arp_entry **bucket_of(const struct apus_arp *arp, uint32_t addr)
@@ -183,7 +176,7 @@ static void mark_used(struct apus_arp *arp, struct apus_arp_entry *e, int64_t no
 /* --- packets that we send ------------------------------------------------------------------- */
 
 static void send_message(struct apus_arp *arp, uint16_t operation, const struct rte_ether_addr *to,
-			 const struct message *what, int64_t now_ns)
+			 const struct apus_arp_word *what, int64_t now_ns)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(arp->eth->link->pool);
 
@@ -202,7 +195,7 @@ static void send_message(struct apus_arp *arp, uint16_t operation, const struct 
 		.arp_opcode = rte_cpu_to_be_16(operation),
 		.arp_data.arp_sha = arp->eth->link->mac,
 		.arp_data.arp_sip = what->sender,
-		.arp_data.arp_tha = what->sender_mac,
+		.arp_data.arp_tha = what->mac,
 		.arp_data.arp_tip = what->target,
 	};
 	apus_eth_output(arp->eth, m, to, RTE_ETHER_TYPE_ARP, now_ns);
@@ -212,7 +205,7 @@ static void send_message(struct apus_arp *arp, uint16_t operation, const struct 
 static void send_request(struct apus_arp *arp, struct apus_arp_entry *e, int64_t now_ns)
 {
 	bool probe = e->state == APUS_ARP_STALE;
-	struct message ask = {.sender = arp->addr, .target = e->addr, .sender_mac = nobody};
+	struct apus_arp_word ask = {.sender = arp->addr, .target = e->addr, .mac = nobody};
 
 	e->tries++;
 	if (!apus_bucket_take(&arp->requests, now_ns)) {
@@ -226,7 +219,7 @@ static void send_request(struct apus_arp *arp, struct apus_arp_entry *e, int64_t
 /* RFC 5227 §2.3: a request for our own address, from it. */
 static void send_announcement(struct apus_arp *arp, int64_t now_ns)
 {
-	struct message say = {.sender = arp->addr, .target = arp->addr, .sender_mac = nobody};
+	struct apus_arp_word say = {.sender = arp->addr, .target = arp->addr, .mac = nobody};
 
 	arp->counters[APUS_ARP_ANNOUNCEMENTS_OUT]++;
 	send_message(arp, RTE_ARP_OP_REQUEST, &broadcast, &say, now_ns);
@@ -307,7 +300,7 @@ static void on_timer(struct apus_work *work)
 
 /* --- packets that we receive ---------------------------------------------------------------- */
 
-static bool parse(struct apus_arp *arp, struct rte_mbuf *m, struct message *out)
+static bool parse(struct apus_arp *arp, struct rte_mbuf *m, struct apus_arp_word *out)
 {
 	enum apus_arp_counter reason;
 
@@ -329,19 +322,19 @@ static bool parse(struct apus_arp *arp, struct rte_mbuf *m, struct message *out)
 		reason = APUS_ARP_DROP_OPERATION;
 		goto drop;
 	}
-	*out = (struct message){
-		.request = operation == RTE_ARP_OP_REQUEST,
-		.sender_mac = h->arp_data.arp_sha,
+	*out = (struct apus_arp_word){
+		.is_request = operation == RTE_ARP_OP_REQUEST,
+		.mac = h->arp_data.arp_sha,
 		.sender = h->arp_data.arp_sip,
 		.target = h->arp_data.arp_tip,
 	};
-	arp->counters[out->request ? APUS_ARP_REQUESTS_IN : APUS_ARP_REPLIES_IN]++;
+	arp->counters[out->is_request ? APUS_ARP_REQUESTS_IN : APUS_ARP_REPLIES_IN]++;
 	/* A group address, or zeros, is no station's. */
-	if (!rte_is_valid_assigned_ether_addr(&out->sender_mac)) {
+	if (!rte_is_valid_assigned_ether_addr(&out->mac)) {
 		reason = APUS_ARP_DROP_SENDER;
 		goto drop;
 	}
-	if (rte_is_same_ether_addr(&out->sender_mac, &arp->eth->link->mac)) {
+	if (rte_is_same_ether_addr(&out->mac, &arp->eth->link->mac)) {
 		reason = APUS_ARP_DROP_OWN;
 		goto drop;
 	}
@@ -406,23 +399,23 @@ static void confirm(struct apus_arp *arp, struct apus_arp_entry *e,
 }
 
 /* RFC 826, packet reception: merge what is known; learn from those who want to talk to us. */
-static void learn(struct apus_arp *arp, const struct message *in, int64_t now_ns)
+static void learn(struct apus_arp *arp, const struct apus_arp_word *in, int64_t now_ns)
 {
 	struct apus_arp_entry *e = find(arp, in->sender);
 
 	if (e) {
-		confirm(arp, e, &in->sender_mac, now_ns);
-	} else if (in->request && in->target == arp->addr) {
+		confirm(arp, e, &in->mac, now_ns);
+	} else if (in->is_request && in->target == arp->addr) {
 		arp->counters[APUS_ARP_LEARNED]++;
 		e = enter(arp, in->sender, now_ns);
 		e->state = APUS_ARP_INCOMPLETE;
-		confirm(arp, e, &in->sender_mac, now_ns);
-	} else if (!in->request) {
+		confirm(arp, e, &in->mac, now_ns);
+	} else if (!in->is_request) {
 		arp->counters[APUS_ARP_DROP_UNSOLICITED]++;
 	}
 }
 
-static void take(struct apus_arp *arp, const struct message *in, int64_t now_ns)
+static void take(struct apus_arp *arp, const struct apus_arp_word *in, int64_t now_ns)
 {
 	if (in->sender == arp->addr) {
 		defend(arp, now_ns);
@@ -435,31 +428,41 @@ static void take(struct apus_arp *arp, const struct message *in, int64_t now_ns)
 		arp->counters[APUS_ARP_DROP_SENDER]++;
 		return;
 	}
-	if (!in->request)
+	if (!in->is_request)
 		return;
 	if (in->target != arp->addr) {
 		arp->counters[APUS_ARP_DROP_NOT_FOR_US]++;
 		return;
 	}
 
-	struct message answer = {
+	struct apus_arp_word answer = {
 		.sender = arp->addr,
-		.sender_mac = in->sender_mac,
+		.mac = in->mac,
 		.target = in->sender,
 	};
 
 	arp->counters[APUS_ARP_REPLIES_OUT]++;
-	send_message(arp, RTE_ARP_OP_REPLY, &in->sender_mac, &answer, now_ns);
+	send_message(arp, RTE_ARP_OP_REPLY, &in->mac, &answer, now_ns);
 }
 
 void apus_arp_input(struct apus_arp *arp, struct rte_mbuf *m, int64_t now_ns)
 {
-	struct message in;
+	struct apus_arp_word in;
 	bool valid = parse(arp, m, &in);
 
 	rte_pktmbuf_free(m);
-	if (valid)
-		take(arp, &in, now_ns);
+	if (!valid)
+		return;
+	if (arp->on_heard)
+		arp->on_heard(arp->heard_arg, &in, in.target == arp->addr);
+	take(arp, &in, now_ns);
+}
+
+void apus_arp_hearsay(struct apus_arp *arp, const struct apus_arp_word *word, int64_t now_ns)
+{
+	arp->counters[APUS_ARP_HEARSAY]++;
+	if (word->sender != arp->addr && is_neighbour(arp, word->sender))
+		learn(arp, word, now_ns);
 }
 
 /* --- packets of the room above -------------------------------------------------------------- */

@@ -66,6 +66,7 @@ enum apus_arp_due {
  X(DEFENDED, "defended")                     \
  X(REQUESTS_LIMITED, "requests_limited")     \
  X(NO_MBUF, "no_mbuf")                       \
+ X(HEARSAY, "hearsay")                       \
  X(DROP_SHORT, "drop_short")                 \
  X(DROP_FORMAT, "drop_format")               \
  X(DROP_OPERATION, "drop_operation")         \
@@ -107,6 +108,16 @@ struct apus_arp_entry {
 /* A packet of ours has waited in vain. @m: data at the IPv4 header; borrowed. Must not send. */
 typedef void (*apus_arp_lost_fn)(void *arg, const struct rte_mbuf *m, int64_t now_ns);
 
+/* What a valid packet says; addresses in network order. */
+struct apus_arp_word {
+	uint32_t sender, target;
+	struct rte_ether_addr mac; /* the sender's */
+	bool is_request;
+};
+
+/* A neighbour has said something that others who have our address should know. @concerns_us: it is to us */
+typedef void (*apus_arp_heard_fn)(void *arg, const struct apus_arp_word *word, bool concerns_us);
+
 struct apus_arp {
 	struct apus_eth *eth;        /* the room below */
 	struct apus_arp_entry *last; /* the one last sent to, proven; or &none */
@@ -129,6 +140,8 @@ struct apus_arp {
 	int64_t defended_at_ns;
 	apus_arp_lost_fn on_lost; /* NULL: nobody wants to know */
 	void *lost_arg;
+	apus_arp_heard_fn on_heard; /* NULL: we are alone */
+	void *heard_arg;
 	struct apus_heap *heap;
 	uint64_t counters[APUS_ARP_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
@@ -147,6 +160,16 @@ static inline void apus_arp_on_lost(struct apus_arp *arp, apus_arp_lost_fn fn, v
 	arp->on_lost = fn;
 	arp->lost_arg = arg;
 }
+
+/** apus_arp_on_heard - from now on @fn is told of each valid packet, before it is acted upon. Context: any */
+static inline void apus_arp_on_heard(struct apus_arp *arp, apus_arp_heard_fn fn, void *arg)
+{
+	arp->on_heard = fn;
+	arp->heard_arg = arg;
+}
+
+/** apus_arp_hearsay - what another with our address was told: learn from it; answering is the other's. Context: any */
+void apus_arp_hearsay(struct apus_arp *arp, const struct apus_arp_word *word, int64_t now_ns);
 
 /** apus_arp_announce - tell all neighbours our address, now and once more in 2 s. Source: RFC 5227 §2.3 */
 void apus_arp_announce(struct apus_arp *arp, int64_t now_ns);

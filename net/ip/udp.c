@@ -14,6 +14,8 @@
  */
 #include "net/ip/udp.h"
 #include "net/ip/mbuf.h"
+#include "net/link/rss.h"
+#include "net/link/steer.h"
 #include "runtime/base/check.h"
 
 #include <errno.h>
@@ -225,19 +227,41 @@ static bool is_taken(const struct apus_udp_layer *layer, const struct apus_endpo
 		      : find_bound(layer, local) != NULL;
 }
 
-/* RFC 6056 §3.3.1, algorithm 1: from a random port on, the first that is free. Return: 0 if none is */
+/* Do datagrams of the peer come to this shard by themselves? Without a peer the claim brings them. */
+static bool is_home(const struct apus_link *link, const struct apus_endpoint *local,
+		    const struct apus_endpoint *remote)
+{
+	if (!link->rss || !remote)
+		return true;
+
+	struct apus_rss_tuple answer = {
+		.src = apus_addr_to_v4(remote->addr),
+		.dst = apus_addr_to_v4(local->addr),
+		.src_port = rte_cpu_to_be_16(remote->port),
+		.dst_port = rte_cpu_to_be_16(local->port),
+	};
+
+	return apus_rss_shard(link->rss, apus_rss_hash(link->rss, &answer)) == link->shard;
+}
+
+/* RFC 6056 §3.3.1, algorithm 1: from a random port on, the first that is free; claimed. Return: 0 if none is */
 static uint16_t choose_port(struct apus_udp_layer *layer, struct apus_addr addr,
 			    const struct apus_endpoint *remote)
 {
 	uint32_t start = (uint32_t)apus_random_below(apus_shard_random(layer->shard), PORTS);
+	struct apus_link *link = layer->ip->link;
 
 	for (uint32_t i = 0; i < PORTS; i++) {
 		struct apus_endpoint local = {
 			addr, (uint16_t)(APUS_UDP_PORT_FIRST + (start + i) % PORTS)};
 
 		/* A peer's port that a socket without a peer listens on would be stolen from it. */
-		if (!is_taken(layer, &local, remote) && !find_bound(layer, &local))
+		if (is_taken(layer, &local, remote) || find_bound(layer, &local) ||
+		    !is_home(link, &local, remote))
+			continue;
+		if (apus_steer_udp_claim(link, local.port))
 			return local.port;
+		apus_steer_udp_release(link, local.port); /* it is another shard's */
 	}
 	layer->counters[APUS_UDP_PORTS_EXHAUSTED]++;
 	return 0;
@@ -261,13 +285,17 @@ int apus_udp_attach(struct apus_udp_layer *layer, struct apus_endpoint local,
 		local.port = choose_port(layer, local.addr, remote);
 	else if (is_taken(layer, &local, remote))
 		return -EADDRINUSE;
+	else /* alone or with other shards: a service may be on all of them */
+		(void)apus_steer_udp_claim(layer->ip->link, local.port);
 	if (!local.port)
 		return -EADDRINUSE;
 
 	struct apus_udp *u = apus_slab_get(&layer->sockets);
 
-	if (!u)
+	if (!u) {
+		apus_steer_udp_release(layer->ip->link, local.port);
 		return -ENOMEM;
+	}
 	u->layer = layer;
 	u->local = local;
 	u->remote = remote ? *remote : (struct apus_endpoint){0};
@@ -300,6 +328,7 @@ void apus_udp_detach(struct apus_udp *u)
 		rte_pktmbuf_free(m);
 	u->layer->connected_count -= !!u->remote.port;
 	apus_list_remove(&u->link);
+	apus_steer_udp_release(u->layer->ip->link, u->local.port);
 	apus_waitq_wake_all(&u->readers, -EPIPE);
 	if (!u->users)
 		apus_slab_put(&u->layer->sockets, u);

@@ -13,6 +13,7 @@ APUS_BEGIN_DECLS
 #define APUS_ETHDEV_MBUFS_MIN     2048
 
 struct apus_ethdev_port;
+struct apus_steer;
 
 struct apus_ethdev_options {
 	const char *
@@ -53,6 +54,9 @@ void apus_ethdev_port_close(struct apus_ethdev_port *port);
  */
 APUS_MUST_CHECK int apus_ethdev_queue_open(struct apus_ethdev_port *port, unsigned int index,
 					   struct apus_link **out);
+
+/** apus_ethdev_steer - what its links are to be wrapped with; NULL when it has one shard only. Context: any */
+struct apus_steer *apus_ethdev_steer(const struct apus_ethdev_port *port);
 
 /** apus_ethdev_port_report - lines of the log: what the port is, what it does for us, what software does */
 void apus_ethdev_port_report(const struct apus_ethdev_port *port);

@@ -26,7 +26,8 @@ struct apus_rss_facts {
 };
 
 struct apus_ethdev_port {
-	struct apus_heap heap; /* its own: it is older than any shard */
+	struct apus_heap heap;    /* its own: it is older than any shard */
+	struct apus_steer *steer; /* NULL with one shard */
 	struct apus_rss rss;
 	struct apus_rss_facts facts;
 	uint16_t port;

@@ -27,6 +27,7 @@
  */
 #include "net/link/eal.h"
 #include "net/link/ethdev_internal.h"
+#include "net/link/steer.h"
 #include "runtime/base/check.h"
 #include "runtime/base/log.h"
 
@@ -363,7 +364,10 @@ static int start_port(struct apus_ethdev_port *p, const struct apus_ethdev_optio
 	find_interrupts(p, conf.intr_conf.rxq);
 	apus_ethdev_test_rss(p, &info, key, key_bytes);
 	choose_mac(p);
-	return 0;
+	if (p->shards == 1 || !apus_steer_open(&p->rss, p->tx_queues, &p->steer))
+		return 0;
+	snprintf(why, why_bytes, "not enough memory for what shards hand over to each other");
+	return -ENOMEM;
 }
 
 int apus_ethdev_port_open(const struct apus_ethdev_options *options, char *why, size_t why_bytes,
@@ -417,12 +421,19 @@ void apus_ethdev_port_close(struct apus_ethdev_port *p)
 	struct apus_heap heap;
 
 	apus_must(atomic_load_explicit(&p->links, memory_order_acquire) == 0);
+	if (p->steer)
+		apus_steer_close(p->steer);
 	rte_eth_dev_stop(p->port);
 	rte_eth_dev_close(p->port);
 	free_pools(p);
 	heap = p->heap;
 	apus_heap_free(&heap, p);
 	apus_heap_fini(&heap);
+}
+
+struct apus_steer *apus_ethdev_steer(const struct apus_ethdev_port *p)
+{
+	return p->steer;
 }
 
 /* --- Reporting ----------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@
 APUS_MUST_CHECK int apus_tcp_choose_port(struct apus_tcp_layer *layer, struct apus_tcp_key *key,
 					 int64_t now_ns, uint32_t *iss);
 
-/** apus_tcp_claim_port - the same for a local port that was chosen already. Return: 0, -EADDRINUSE */
+/** apus_tcp_claim_port - the same for a local port that was chosen already. Return: 0, -EADDRINUSE; -EADDRNOTAVAIL: answers to it land on another shard */
 APUS_MUST_CHECK int apus_tcp_claim_port(struct apus_tcp_layer *layer,
 					const struct apus_tcp_key *key, int64_t now_ns,
 					uint32_t *iss);
