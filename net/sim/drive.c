@@ -24,12 +24,14 @@ int apus_sim_drive(struct apus_sim_host *h, const struct apus_sim_drive_options 
 	struct apus_link *end;
 	int rc;
 
-	if (h->stack)
+	if (h->members[0].stack)
 		return -EALREADY;
+	if (h->count > 1)
+		return -EINVAL; /* what it is given is no Ethernet: nobody can say whose it is */
 	options = options ? options : &defaults;
 	l3.queue_packets = options->queue_packets;
 	l3.mtu = options->mtu;
-	before = apus_shard_enter(h->shard);
+	before = apus_shard_enter(h->members[0].shard);
 	rc = apus_l3_open(&h->world->heap, &l3, &end);
 	if (rc == 0) {
 		h->is_driven = true;
@@ -74,12 +76,12 @@ size_t apus_sim_uncollected(const struct apus_sim_host *h)
 
 int64_t apus_sim_call(struct apus_sim_host *h, apus_task_fn fn, void *arg)
 {
-	struct apus_shard *before = apus_shard_enter(h->shard);
+	struct apus_shard *before = apus_shard_enter(h->members[0].shard);
 	int64_t result;
 
 	/* A shard knows the time of its last turn only. */
 	if (apus_sim_host_runs(h))
-		apus_shard_turn(h->shard);
+		apus_shard_turn(h->members[0].shard);
 	result = fn(arg);
 	apus_shard_enter(before);
 	return result;

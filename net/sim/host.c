@@ -6,7 +6,8 @@
  *
  *	stack -> impair (what this host sends) -> end of a wire (delay, rate, queue)
  *
- * so each direction of a wire is impaired once, where it begins, and by chance of its own.
+ * so each direction of a wire is impaired once, where it begins, and by chance of its own. With
+ * several shards what is between their stacks and the impairment is in shards.c.
  *
  * Entry points: apus_sim_host_open(), apus_sim_link(), and the faults.
  */
@@ -69,14 +70,40 @@ static int addresses_parse(const struct apus_sim_host_options *options,
 	return rc;
 }
 
+static void members_close(struct apus_sim_host *h, uint32_t opened)
+{
+	while (opened > 0)
+		apus_shard_close(h->members[--opened].shard);
+	apus_heap_free(&h->world->heap, h->members);
+}
+
+static int members_open(struct apus_sim_host *h, uint32_t count)
+{
+	h->members = apus_heap_zalloc(&h->world->heap, count * sizeof(h->members[0]));
+	if (!h->members)
+		return -ENOMEM;
+	for (h->count = 0; h->count < count; h->count++) {
+		struct apus_sim_member *m = &h->members[h->count];
+		struct apus_shard_options options = {
+			.core = -1,
+			.clock = &h->world->clock,
+			/* 0 would mean the system's chance */
+			.seed = apus_random_u64(&h->world->random) | 1,
+		};
+		int rc = apus_shard_open(&options, &m->shard);
+
+		if (rc < 0) {
+			members_close(h, h->count);
+			return rc;
+		}
+		m->heap_live = apus_shard_heap(m->shard)->live;
+	}
+	return 0;
+}
+
 int apus_sim_host_open(struct apus_sim_world *world, const char *name,
 		       const struct apus_sim_host_options *options, struct apus_sim_host **out)
 {
-	struct apus_shard_options shard_options = {
-		.core = -1,
-		.clock = &world->clock,
-		.seed = apus_random_u64(&world->random) | 1, /* 0 would mean the system's chance */
-	};
 	struct apus_sim_host *h = apus_heap_zalloc(&world->heap, sizeof(*h));
 	int rc;
 
@@ -92,14 +119,18 @@ int apus_sim_host_open(struct apus_sim_world *world, const char *name,
 	rc = pool_open(h, options);
 	if (rc < 0)
 		goto err_free_host;
-	rc = apus_shard_open(&shard_options, &h->shard);
+	rc = members_open(h, options->shards ? options->shards : 1);
 	if (rc < 0)
 		goto err_free_pool;
-	h->heap_live = apus_shard_heap(h->shard)->live;
+	rc = h->count > 1 ? apus_sim_board_open(h, options) : 0;
+	if (rc < 0)
+		goto err_close_members;
 	apus_list_push_back(&world->hosts, &h->link);
 	*out = h;
 	return 0;
 
+err_close_members:
+	members_close(h, h->count);
 err_free_pool:
 	if (h->own_pool)
 		rte_mempool_free(h->pool);
@@ -110,24 +141,34 @@ err_free_host:
 
 void apus_sim_host_close_stack(struct apus_sim_host *h)
 {
-	struct apus_shard *before = apus_shard_enter(h->shard);
+	struct apus_shard *before = apus_shard_self();
 
-	if (h->stack)
-		apus_stack_close(h->stack);
-	h->stack = NULL;
+	for (uint32_t i = 0; i < h->count; i++) {
+		apus_shard_enter(h->members[i].shard);
+		if (h->members[i].stack)
+			apus_stack_close(h->members[i].stack);
+		h->members[i].stack = NULL;
+	}
 	apus_shard_enter(before);
+	apus_sim_board_close(h->board);
+	h->board = NULL;
 }
 
-/* The stack and its link are gone: was that all? */
-static int check_heap(struct apus_sim_host *h)
+/* Stacks, links and fabric are gone: was that all? */
+static int check_heaps(struct apus_sim_host *h)
 {
-	uint64_t live = apus_shard_heap(h->shard)->live;
+	int rc = 0;
 
-	if (live == h->heap_live)
-		return 0;
-	apus_sim_report(h->world, "host %s: %lld objects of its heap leaked", h->name,
-			(long long)(live - h->heap_live));
-	return -EUCLEAN;
+	for (uint32_t i = 0; i < h->count; i++) {
+		uint64_t live = apus_shard_heap(h->members[i].shard)->live;
+
+		if (live == h->members[i].heap_live)
+			continue;
+		apus_sim_report(h->world, "host %s: %lld objects of its heap leaked", h->name,
+				(long long)(live - h->members[i].heap_live));
+		rc = -EUCLEAN;
+	}
+	return rc;
 }
 
 static int close_pool(struct apus_sim_host *h)
@@ -155,6 +196,7 @@ static void free_tasks(struct apus_sim_host *h)
 	while ((node = apus_list_pop_front(&h->ended))) {
 		struct apus_sim_task *t = apus_list_entry(node, struct apus_sim_task, link);
 
+		apus_shard_enter(t->shard);
 		apus_detach(t->task);
 		apus_heap_free(&h->world->heap, t);
 	}
@@ -162,13 +204,13 @@ static void free_tasks(struct apus_sim_host *h)
 
 int apus_sim_host_close(struct apus_sim_host *h)
 {
-	struct apus_shard *before = apus_shard_enter(h->shard);
+	struct apus_shard *before = apus_shard_self();
 	int rc;
 
 	free_tasks(h);
-	rc = check_heap(h);
-	apus_shard_close(h->shard);
 	apus_shard_enter(before);
+	rc = check_heaps(h);
+	members_close(h, h->count);
 	if (h->starved)
 		(void)!apus_sim_host_starve(h, UINT32_MAX);
 	if (close_pool(h) < 0)
@@ -188,9 +230,12 @@ int apus_sim_host_attach(struct apus_sim_host *h, struct apus_link *end,
 
 	h->end = end;
 	o.directions = APUS_IMPAIR_TX;
-	rc = apus_impair_open(h->end, &o, apus_shard_random(h->shard), &h->impair);
-	if (rc == 0)
-		rc = apus_stack_open(h->shard, h->impair, &h->stack_options, &h->stack);
+	rc = apus_impair_open(h->end, &o, apus_shard_random(h->members[0].shard), &h->impair);
+	if (rc == 0 && h->board)
+		rc = apus_sim_board_plug(h, h->impair);
+	else if (rc == 0)
+		rc = apus_stack_open(h->members[0].shard, h->impair, &h->stack_options,
+				     &h->members[0].stack);
 	if (rc < 0) {
 		h->end = h->impair = NULL; /* each of the two closed what it was given */
 		return rc;
@@ -278,14 +323,14 @@ int apus_sim_switch(struct apus_sim_world *world, struct apus_sim_host *const *h
 	if (n < 2 || n > APUS_SIM_ENDS_MAX)
 		return -EINVAL;
 	for (size_t i = 0; i < n; i++)
-		if (hosts[i]->stack)
+		if (hosts[i]->members[0].stack)
 			return -EALREADY;
 	options = options ? options : &perfect;
 	wire_options = options->wire;
 	wire_options.ends_max = (uint32_t)n;
 	rc = cable_open(world, &wire_options, &cable);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		struct apus_shard *before = apus_shard_enter(hosts[i]->shard);
+		struct apus_shard *before = apus_shard_enter(hosts[i]->members[0].shard);
 
 		rc = attach_to_wire(hosts[i], cable->wire, &options->impair);
 		apus_shard_enter(before);
@@ -303,14 +348,31 @@ int apus_sim_link(struct apus_sim_world *world, struct apus_sim_host *a, struct 
 
 /* --- What a test looks at ------------------------------------------------------------------ */
 
+unsigned int apus_sim_host_shards(const struct apus_sim_host *h)
+{
+	return h->count;
+}
+
+struct apus_shard *apus_sim_host_shard_at(const struct apus_sim_host *h, unsigned int index)
+{
+	apus_must_op(index, <, h->count);
+	return h->members[index].shard;
+}
+
+struct apus_stack *apus_sim_host_stack_at(const struct apus_sim_host *h, unsigned int index)
+{
+	apus_must_op(index, <, h->count);
+	return h->members[index].stack;
+}
+
 struct apus_shard *apus_sim_host_shard(const struct apus_sim_host *h)
 {
-	return h->shard;
+	return h->members[0].shard;
 }
 
 struct apus_stack *apus_sim_host_stack(const struct apus_sim_host *h)
 {
-	return h->stack;
+	return h->members[0].stack;
 }
 
 struct apus_addr apus_sim_host_addr(const struct apus_sim_host *h)
@@ -320,12 +382,22 @@ struct apus_addr apus_sim_host_addr(const struct apus_sim_host *h)
 
 size_t apus_sim_host_connections(const struct apus_sim_host *h)
 {
-	return h->stack ? apus_tcp_layer_open(&h->stack->tcp) : 0;
+	size_t open = 0;
+
+	for (uint32_t i = 0; i < h->count; i++)
+		if (h->members[i].stack)
+			open += apus_tcp_layer_open(&h->members[i].stack->tcp);
+	return open;
 }
 
 size_t apus_sim_host_time_waits(const struct apus_sim_host *h)
 {
-	return h->stack ? apus_tcp_layer_time_wait(&h->stack->tcp) : 0;
+	size_t entries = 0;
+
+	for (uint32_t i = 0; i < h->count; i++)
+		if (h->members[i].stack)
+			entries += apus_tcp_layer_time_wait(&h->members[i].stack->tcp);
+	return entries;
 }
 
 uint32_t apus_sim_host_mbufs_free(const struct apus_sim_host *h)
@@ -350,7 +422,8 @@ uint64_t apus_sim_host_counter(const struct apus_sim_host *h, const char *area, 
 {
 	struct lookup l = {.area = area, .name = name};
 
-	apus_metrics_visit(apus_shard_metrics(h->shard), lookup_visit, &l);
+	for (uint32_t i = 0; i < h->count; i++)
+		apus_metrics_visit(apus_shard_metrics(h->members[i].shard), lookup_visit, &l);
 	return l.sum;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * net/sim/internal.h: what world.c and host.c share.
+ * net/sim/internal.h: what world.c, host.c and shards.c share.
  */
 #ifndef APUS_NET_SIM_INTERNAL_H
 #define APUS_NET_SIM_INTERNAL_H
@@ -33,19 +33,29 @@ struct apus_sim_cable {
 	unsigned int number; /* in the world: told apart in the digest */
 };
 
+/* One shard of a host. */
+struct apus_sim_member {
+	struct apus_shard *shard;
+	struct apus_stack *stack; /* NULL before the link */
+	uint64_t heap_live;       /* objects on the shard's heap before fabric and stack came */
+};
+
+/* What a host with several shards has; see shards.c. */
+struct apus_sim_board;
+
 struct apus_sim_host {
 	struct apus_list link; /* in the world's hosts */
 	struct apus_sim_world *world;
-	struct apus_shard *shard;
-	struct apus_stack *stack;  /* NULL before the link */
-	struct apus_link *end;     /* of the wire; owned by impair; NULL before the link */
-	struct apus_link *impair;  /* owned by the stack */
-	struct rte_mempool *pool;  /* the world's or its own */
-	struct rte_mbuf **starved; /* taken out of the pool of its own; NULL while none */
-	struct apus_list tasks;    /* struct apus_sim_task.link, not ended */
-	struct apus_list ended;    /* the others */
+	struct apus_sim_member *members; /* count of them */
+	uint32_t count;                  /* shards */
+	struct apus_sim_board *board;    /* NULL with one */
+	struct apus_link *end;           /* of the wire; owned by impair; NULL before the link */
+	struct apus_link *impair;        /* owned by the stack */
+	struct rte_mempool *pool;        /* the world's or its own */
+	struct rte_mbuf **starved;       /* taken out of the pool of its own; NULL while none */
+	struct apus_list tasks;          /* struct apus_sim_task.link, not ended */
+	struct apus_list ended;          /* the others */
 	struct apus_stack_options stack_options;
-	uint64_t heap_live; /* objects on the shard's heap before the stack came */
 	uint32_t pool_free; /* mbufs in the pool of its own at the start */
 	uint32_t starved_count;
 	uint32_t starved_free_max; /* more than that are taken out, while `starved` is there */
@@ -57,7 +67,8 @@ struct apus_sim_host {
 struct apus_sim_task {
 	struct apus_list link; /* in the host's tasks or ended */
 	struct apus_sim_host *host;
-	struct apus_task *task; /* our handle */
+	struct apus_shard *shard; /* of the host, where it runs */
+	struct apus_task *task;   /* our handle */
 	apus_task_fn fn;
 	void *arg;
 	int64_t result; /* of fn, once it returned */
@@ -72,6 +83,16 @@ struct rte_mempool *apus_sim_pool_create(const void *context, uint32_t mbufs, ui
 /** apus_sim_host_attach - @end, consumed, impaired, becomes the link of @host's new stack. Context: host entered. Return: 0, -errno */
 APUS_MUST_CHECK int apus_sim_host_attach(struct apus_sim_host *host, struct apus_link *end,
 					 const struct apus_impair_options *impair);
+
+/** apus_sim_board_open - join the shards of @host, which are open. Return: 0, -EINVAL, -ENOMEM */
+APUS_MUST_CHECK int apus_sim_board_open(struct apus_sim_host *host,
+					const struct apus_sim_host_options *options);
+/** apus_sim_board_close - what is on its way is freed; the stacks are closed, the shards are not. NULL: nothing */
+void apus_sim_board_close(struct apus_sim_board *board);
+/** apus_sim_board_plug - @link, consumed, is the wire of all shards; each gets a stack. Return: 0, -ENOMEM, -EINVAL */
+APUS_MUST_CHECK int apus_sim_board_plug(struct apus_sim_host *host, struct apus_link *link);
+/** apus_sim_board_first - whose turn is first now: chance's choice */
+uint32_t apus_sim_board_first(struct apus_sim_host *host);
 
 /** apus_sim_digest_frame - mix a frame into the world's digest; @place: where it was seen */
 void apus_sim_digest_frame(struct apus_sim_world *world, uint64_t place, const struct rte_mbuf *m,

@@ -57,19 +57,21 @@ static int64_t task_body(void *arg)
 	return 0; /* errors are for the test to see, not for the log */
 }
 
-struct apus_sim_task *apus_sim_spawn(struct apus_sim_host *h, const char *name, apus_task_fn fn,
-				     void *arg)
+struct apus_sim_task *apus_sim_spawn_on(struct apus_sim_host *h, unsigned int index,
+					const char *name, apus_task_fn fn, void *arg)
 {
 	struct apus_sim_task *t = apus_heap_zalloc(&h->world->heap, sizeof(*t));
 	struct apus_shard *before;
 
 	if (!t)
 		goto err_failed;
+	apus_must_op(index, <, h->count);
 	t->host = h;
+	t->shard = h->members[index].shard;
 	t->fn = fn;
 	t->arg = arg;
 	snprintf(t->name, sizeof(t->name), "%s", name);
-	before = apus_shard_enter(h->shard);
+	before = apus_shard_enter(t->shard);
 	t->task = apus_spawn_with(&(struct apus_spawn_options){.name = t->name}, task_body, t, 0);
 	apus_shard_enter(before);
 	if (!t->task)
@@ -82,6 +84,12 @@ err_free_task:
 err_failed:
 	h->world->spawn_failed = true;
 	return NULL;
+}
+
+struct apus_sim_task *apus_sim_spawn(struct apus_sim_host *h, const char *name, apus_task_fn fn,
+				     void *arg)
+{
+	return apus_sim_spawn_on(h, 0, name, fn, arg);
 }
 
 bool apus_sim_task_done(const struct apus_sim_task *t)
@@ -108,7 +116,7 @@ void apus_sim_task_forget(struct apus_sim_task *t)
 	if (!t)
 		return;
 	apus_must(apus_task_done(t->task));
-	before = apus_shard_enter(t->host->shard);
+	before = apus_shard_enter(t->shard);
 	apus_detach(t->task);
 	apus_shard_enter(before);
 	apus_list_remove(&t->link);
@@ -122,7 +130,7 @@ bool apus_sim_task_cancel(struct apus_sim_task *t)
 
 	if (!t)
 		return false;
-	before = apus_shard_enter(t->host->shard);
+	before = apus_shard_enter(t->shard);
 	asked = apus_task_cancel(t->task);
 	apus_shard_enter(before);
 	return asked;
@@ -175,8 +183,8 @@ static void report_tasks(const struct apus_sim_world *world)
 				: h->paused ? " (paused)"
 					    : "",
 				apus_sim_host_connections(h));
-		if (!world->options.quiet)
-			apus_shard_dump_tree(h->shard, stderr, APUS_DUMP_STACKS);
+		for (uint32_t i = 0; !world->options.quiet && i < h->count; i++)
+			apus_shard_dump_tree(h->members[i].shard, stderr, APUS_DUMP_STACKS);
 	}
 }
 
@@ -192,21 +200,36 @@ void apus_sim_jump(struct apus_sim_world *world, int64_t now_ns)
 	apus_clock_set(&world->clock, now_ns);
 }
 
-/* One turn of @h if it has anything to do now. Return: when it has next; the present after a turn. */
-static int64_t host_turn(struct apus_sim_host *h, int64_t now_ns)
+/* One turn of @shard if it has anything to do now. Return: when it has next; the present after a turn. */
+static int64_t shard_turn(struct apus_sim_host *h, struct apus_shard *shard, int64_t now_ns)
 {
 	int64_t next_ns;
 
-	if (!apus_sim_host_runs(h))
-		return APUS_NEVER;
-	apus_shard_enter(h->shard);
-	next_ns = apus_shard_next_ns(h->shard);
-	if (next_ns > now_ns && !apus_shard_wait_outside(h->shard))
+	apus_shard_enter(shard);
+	next_ns = apus_shard_next_ns(shard);
+	if (next_ns > now_ns && !apus_shard_wait_outside(shard))
 		return next_ns;
 	if (h->starved)
 		apus_sim_host_starve_more(h);
-	apus_shard_turn(h->shard);
+	apus_shard_turn(shard);
 	return now_ns;
+}
+
+/* The same for all shards of @h, in an order that chance decides. */
+static int64_t host_turn(struct apus_sim_host *h, int64_t now_ns)
+{
+	uint32_t first = apus_sim_board_first(h);
+	int64_t next_ns = APUS_NEVER;
+
+	if (!apus_sim_host_runs(h))
+		return APUS_NEVER;
+	for (uint32_t i = 0; i < h->count; i++) {
+		struct apus_shard *shard = h->members[(first + i) % h->count].shard;
+		int64_t shard_ns = shard_turn(h, shard, now_ns);
+
+		next_ns = apus_min(next_ns, shard_ns);
+	}
+	return next_ns;
 }
 
 /* Turns until nobody has anything to do at this instant. Return: when somebody has; -ELOOP. */
@@ -250,8 +273,10 @@ static void turn_all(struct apus_sim_world *world)
 	apus_list_for_each(it, &world->hosts) {
 		if (!apus_sim_host_runs(host_of(it)))
 			continue;
-		apus_shard_enter(host_of(it)->shard);
-		apus_shard_turn(host_of(it)->shard);
+		for (uint32_t i = 0; i < host_of(it)->count; i++) {
+			apus_shard_enter(host_of(it)->members[i].shard);
+			apus_shard_turn(host_of(it)->members[i].shard);
+		}
 	}
 	apus_shard_enter(before);
 }
@@ -359,7 +384,8 @@ static size_t tasks_count(const struct apus_sim_world *world)
 	size_t count = 0;
 
 	apus_list_for_each(it, &world->hosts)
-		count += apus_shard_tasks(host_of(it)->shard);
+		for (uint32_t i = 0; i < host_of(it)->count; i++)
+			count += apus_shard_tasks(host_of(it)->members[i].shard);
 	return count;
 }
 
@@ -369,8 +395,10 @@ static void cancel_tasks(struct apus_sim_world *world)
 	struct apus_list *it;
 
 	apus_list_for_each(it, &world->hosts) {
-		apus_shard_enter(host_of(it)->shard);
-		apus_shard_cancel_all(host_of(it)->shard);
+		for (uint32_t i = 0; i < host_of(it)->count; i++) {
+			apus_shard_enter(host_of(it)->members[i].shard);
+			apus_shard_cancel_all(host_of(it)->members[i].shard);
+		}
 	}
 	apus_shard_enter(before);
 }

@@ -2,8 +2,8 @@
 /*
  * net/sim/world.h: a simulated world: hosts, wires, faults, one virtual clock and one seed.
  *
- * A host is a shard with a stack of its own, so what runs here is what runs on a NIC: the same
- * tasks, sockets and TCP. All hosts of a world share one thread and one clock, which stands still
+ * A host is a shard with a stack of its own, or several joined by a fabric, as behind one NIC; so
+ * what runs here is what runs on a NIC: the same tasks, sockets and TCP. All hosts of a world share one thread and one clock, which stands still
  * while anything can run and then jumps to the next event: an hour of timeouts takes microseconds.
  * All chance comes from the seed: the same seed is the same run, frame by frame.
  *
@@ -49,6 +49,14 @@ struct apus_sim_world_options {
 	bool quiet;               /* do not print reports of deadlocks and leaks to stderr */
 };
 
+/* By which rule the network card of a host with several shards chooses a queue. */
+enum apus_sim_spread {
+	APUS_SIM_SPREAD_RIGHT,    /* the one that names the owner */
+	APUS_SIM_SPREAD_WRONG,    /* another key: a flow keeps its queue, but it is any */
+	APUS_SIM_SPREAD_CHANGING, /* another key, and now and then another one */
+	APUS_SIM_SPREAD_FIRST,    /* none: all to the first */
+};
+
 struct apus_sim_host_options {
 	const char *ip;              /* "10.0.0.1/24" */
 	const char *gateway;         /* "10.0.0.254"; NULL: none */
@@ -57,6 +65,11 @@ struct apus_sim_host_options {
 	uint32_t mbufs;              /* a pool of its own with so many; 0: the world's */
 	struct apus_tcp_options tcp; /* what its TCP offers and accepts; all zero: the defaults */
 	uint32_t mbuf_bytes;         /* of each in that pool: small ones chain; 0: 2048 */
+	uint16_t shards;             /* each with a stack, behind one address; 0: 1 */
+	uint16_t queues;             /* of its network card, 1 to 64; 0: as many as shards */
+	uint32_t queue_frames;       /* in each of them; 0: 1024 */
+	enum apus_sim_spread spread; /* over the queues */
+	int64_t message_ns; /* what one shard says to another takes up to this, by chance; 0: no time */
 };
 
 struct apus_sim_link_options {
@@ -125,17 +138,23 @@ APUS_MUST_CHECK int apus_sim_switch(struct apus_sim_world *world,
 				    struct apus_sim_host *const *hosts, size_t n,
 				    const struct apus_sim_link_options *options);
 
-/** apus_sim_host_shard - to be entered by apus_shard_enter() for calls from outside of a task */
+/** apus_sim_host_shards - how many it has, > 0. Context: any */
+unsigned int apus_sim_host_shards(const struct apus_sim_host *host);
+/** apus_sim_host_shard_at - shard @index of it, as apus_sim_host_shard() */
+struct apus_shard *apus_sim_host_shard_at(const struct apus_sim_host *host, unsigned int index);
+/** apus_sim_host_stack_at - the stack of shard @index; NULL before it has a link */
+struct apus_stack *apus_sim_host_stack_at(const struct apus_sim_host *host, unsigned int index);
+/** apus_sim_host_shard - its first, to be entered by apus_shard_enter() for calls from outside of a task */
 struct apus_shard *apus_sim_host_shard(const struct apus_sim_host *host);
-/** apus_sim_host_stack - NULL before it has a link */
+/** apus_sim_host_stack - of its first shard; NULL before it has a link */
 struct apus_stack *apus_sim_host_stack(const struct apus_sim_host *host);
 /** apus_sim_host_addr - its first address. Context: any */
 struct apus_addr apus_sim_host_addr(const struct apus_sim_host *host);
-/** apus_sim_host_connections - connections and requests, without TIME-WAIT. Context: any */
+/** apus_sim_host_connections - of all its shards: connections and requests, without TIME-WAIT. Context: any */
 size_t apus_sim_host_connections(const struct apus_sim_host *host);
-/** apus_sim_host_time_waits - entries in TIME-WAIT. Context: any */
+/** apus_sim_host_time_waits - of all its shards: entries in TIME-WAIT. Context: any */
 size_t apus_sim_host_time_waits(const struct apus_sim_host *host);
-/** apus_sim_host_counter - sum of all counters of that name: ("tcp", "retransmits"). Context: any */
+/** apus_sim_host_counter - sum of all counters of that name on all its shards: ("tcp", "retransmits"). Context: any */
 uint64_t apus_sim_host_counter(const struct apus_sim_host *host, const char *area,
 			       const char *name);
 /** apus_sim_host_mbufs_free - in the host's pool, which may be the world's. Context: any */
@@ -169,7 +188,7 @@ APUS_MUST_CHECK int apus_sim_host_starve(struct apus_sim_host *host, uint32_t fr
 /* --- Tasks --------------------------------------------------------------------------------- */
 
 /**
- * apus_sim_spawn - start a task on @host; it begins with the next run
+ * apus_sim_spawn - start a task on the first shard of @host; it begins with the next run
  * @name: copied, cut at 31 bytes: for reports
  * @fn, @arg: as for apus_spawn()
  *
@@ -177,6 +196,9 @@ APUS_MUST_CHECK int apus_sim_host_starve(struct apus_sim_host *host, uint32_t fr
  */
 struct apus_sim_task *apus_sim_spawn(struct apus_sim_host *host, const char *name, apus_task_fn fn,
 				     void *arg);
+/** apus_sim_spawn_on - as apus_sim_spawn(), on shard @index of @host */
+struct apus_sim_task *apus_sim_spawn_on(struct apus_sim_host *host, unsigned int index,
+					const char *name, apus_task_fn fn, void *arg);
 /** apus_sim_task_done - has it ended? NULL: yes. Context: any */
 bool apus_sim_task_done(const struct apus_sim_task *t);
 /** apus_sim_task_result - what it returned; -EINPROGRESS while it runs; -ENOMEM for NULL. Context: any */
