@@ -12,8 +12,8 @@
 const struct apus_bench *apus_bench_at(size_t index)
 {
 	const struct apus_bench *const tables[] = {
-		apus_bench_runtime, apus_bench_sync,        apus_bench_net,  apus_bench_stack,
-		apus_bench_bulk,    apus_bench_connections, apus_bench_steer};
+		apus_bench_runtime, apus_bench_sync, apus_bench_calls,       apus_bench_net,
+		apus_bench_stack,   apus_bench_bulk, apus_bench_connections, apus_bench_steer};
 
 	for (size_t i = 0; i < apus_countof(tables); i++)
 		for (const struct apus_bench *b = tables[i]; b->name; b++)

@@ -26,6 +26,7 @@ struct apus_bench {
 /* Tables that end with a nameless entry. */
 extern const struct apus_bench apus_bench_runtime[];
 extern const struct apus_bench apus_bench_sync[];
+extern const struct apus_bench apus_bench_calls[];
 extern const struct apus_bench apus_bench_net[];
 extern const struct apus_bench apus_bench_bulk[];
 extern const struct apus_bench apus_bench_connections[];
