@@ -24,7 +24,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -422,13 +421,18 @@ static int open_port(struct house *h)
 /* A file for each shard: a second one's is FILE.1, and so on. */
 static int open_capture(struct house *h, struct room *r, unsigned int index)
 {
-	char path[PATH_MAX];
+	char *path = NULL;
+	int rc;
 
-	if (!index)
-		snprintf(path, sizeof(path), "%s", h->options->pcap);
-	else
-		snprintf(path, sizeof(path), "%s.%u", h->options->pcap, index);
-	return apus_capture_open(r->link, path, h->why, sizeof(h->why), &r->link);
+	if (index && asprintf(&path, "%s.%u", h->options->pcap, index) < 0) {
+		snprintf(h->why, sizeof(h->why), "not enough memory");
+		apus_link_close(r->link);
+		return -ENOMEM;
+	}
+	rc = apus_capture_open(r->link, path ? path : h->options->pcap, h->why, sizeof(h->why),
+			       &r->link);
+	free(path);
+	return rc;
 }
 
 /*

@@ -15,6 +15,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
+#include "runtime/cross/mailbox.h"
 #include "runtime/sched/internal.h"
 #include "runtime/sync/timeout.h"
 
@@ -76,6 +77,7 @@ struct member {
 struct apus_shards {
 	struct apus_shards_options options;
 	unsigned int count;
+	struct apus_cross *cross; /* NULL with one shard */
 	pthread_mutex_t lock;
 	pthread_cond_t news;
 	cpu_set_t cores_before; /* of the calling thread */
@@ -449,6 +451,18 @@ static struct apus_shards *allocate(const struct apus_shards_options *o)
 	return all;
 }
 
+/* The fabric between shards that are open and stand still. */
+static int join(struct apus_shards *all)
+{
+	struct apus_shard *shards[APUS_SHARDS_MAX];
+
+	if (all->count == 1)
+		return 0;
+	for (unsigned int i = 0; i < all->count; i++)
+		shards[i] = all->members[i].shard;
+	return apus_cross_open(shards, all->count, NULL, &all->cross);
+}
+
 int apus_shards_open(const struct apus_shards_options *options, struct apus_shards **out,
 		     unsigned int *failed)
 {
@@ -470,6 +484,8 @@ int apus_shards_open(const struct apus_shards_options *options, struct apus_shar
 	(void)sched_getaffinity(0, sizeof(all->cores_before), &all->cores_before);
 	for (i = 0; i < all->count && !rc; i++)
 		rc = start(&all->members[i]);
+	if (!rc)
+		rc = join(all);
 	for (i = rc ? i : 0; i < all->count && !rc; i++) {
 		rc = command(&all->members[i], ORDER_SET_UP);
 		all->members[i].is_set_up = !rc;
@@ -503,6 +519,7 @@ void apus_shards_close(struct apus_shards *all)
 	for (unsigned int i = all->count; i-- > 0;)
 		if (all->members[i].is_set_up)
 			(void)command(&all->members[i], ORDER_TEAR_DOWN);
+	apus_cross_close(all->cross);
 	for (unsigned int i = all->count; i-- > 0;)
 		if (all->members[i].shard)
 			(void)command(&all->members[i], ORDER_CLOSE);
