@@ -295,6 +295,44 @@ def reassembly_corpus():
     yield 'duplicates', (text(700, 300) * 3 + text(256, 444) + text(0, 300)) * 3
 
 
+def options_corpus():
+    syn = bytes.fromhex('020405b4 0402 080a0102030405060708 01 030307')
+    sack = bytes.fromhex('0101 080a0102030405060708 0101 051a') + bytes(range(24))
+    for name, flags, options in (
+            ('syn', 2, syn), ('not-a-syn', 16, syn), ('timestamps', 16, sack[:12]),
+            ('three-blocks', 16, sack), ('four-blocks', 16, b'\1\1\5\x22' + bytes(range(32))),
+            ('wrong-lengths', 2, bytes.fromhex('0203ff 030400ff 040300 0804ffff 0503ff')),
+            ('blocks-of-no-number', 16, b'\5\2\5\x0c' + b'x' * 10),
+            ('length-0', 2, b'\2\0' + syn), ('length-beyond', 2, syn[:4] + b'\x08\x28'),
+            ('kind-last', 2, syn[:19] + b'\x08'), ('end-early', 2, b'\0' + syn),
+            ('twice', 2, syn[:4] + b'\2\4\0\1' + b'\3\3\x0f\3\3\1'),
+            ('unknown', 2, bytes.fromhex('fe04f989 13120102 0000') + syn), ('full', 2, b'\1' * 40)):
+        yield name, bytes([flags, 41]) + options
+        yield name + '-cut', bytes([flags, 25]) + options
+
+
+def scoreboard_corpus():
+    send, ack, sack, one, lose, again, lose_all, keep, forget, cut = 0, 3, 4, 6, 7, 8, 9, 10, 11, 12
+
+    def does(*steps):
+        return b''.join(bytes(step + (5,)) for step in steps)
+
+    window = does(*[(send, 63, 0)] * 30)
+    yield 'window', window + does((ack, 200, 0), (ack, 255, 0)) * 8
+    yield 'sacked', window + does((sack, 20, 40), (sack, 20, 80), (ack, 10, 0), (sack, 4, 254))
+    yield 'ragged', window + does(*[(sack, n * 7 % 250, n * 5 % 255) for n in range(60)])
+    yield 'lost', window + does(*[(one, 8 * n + 8, n) for n in range(12)],
+                                *[(lose, 8 * (n * 5 % 12), 0) for n in range(12)],
+                                *[(again, 0, 0)] * 6, (ack, 100, 0), *[(one, n, 0) for n in range(9)])
+    yield 'undone', window + does((lose_all, 0, 0), *[(again, 0, 0)] * 9, (lose, 8, 0), (keep, 0, 0),
+                                  (ack, 255, 0), (16 * 3 + ack, 255, 0), (ack, 255, 0))
+    yield 'reneged', window + does((sack, 20, 200), (forget, 0, 0), (again, 0, 0), (lose, 0, 0),
+                                   (sack, 20, 200), (lose_all, 0, 0), (sack, 0, 250))
+    yield 'cut', window + does((sack, 20, 40), (lose, 8, 0), (lose, 0, 0), (cut, 19, 0), (again, 0, 0),
+                               (cut, 6, 0), (ack, 99, 0), (sack, 0, 99), (keep, 0, 0), (cut, 0, 0))
+    yield 'backwards', window + does((sack, 10, 255), (sack, 255, 255), (sack, 0, 2), (sack, 3, 3))
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -302,7 +340,9 @@ def main():
     here = pathlib.Path(__file__).parent / 'corpus'
     for folder, corpus in (('ipv4', ipv4_corpus()), ('arp', arp_corpus()),
                            ('connection', connection_corpus()), ('icmp', icmp_corpus()),
-                           ('cookie', cookie_corpus()), ('reassembly', reassembly_corpus())):
+                           ('cookie', cookie_corpus()), ('options', options_corpus()),
+                           ('reassembly', reassembly_corpus()),
+                           ('scoreboard', scoreboard_corpus())):
         (here / folder).mkdir(parents=True, exist_ok=True)
         for name, data in corpus:
             (here / folder / name).write_bytes(data)
