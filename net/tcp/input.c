@@ -228,7 +228,7 @@ static void eighth_check_fin(struct apus_tcp *c, const struct apus_tcp_arrival *
 		return;
 	}
 	c->rcv.has_early_fin = false;
-	apus_rcvq_drop_ooo(&c->rcvq); /* nothing can follow it */
+	apus_rcvq_end(&c->rcvq);
 	c->rcv.nxt++;
 	if (apus_seq_lt(c->rcv.adv, c->rcv.nxt))
 		c->rcv.adv = c->rcv.nxt;

@@ -549,14 +549,20 @@ struct apus_ooo_taken apus_ooo_take(struct apus_ooo **o, struct apus_ooo_pool *p
 	return taken;
 }
 
-void apus_ooo_drop(struct apus_ooo **o, struct apus_ooo_pool *pool)
+void apus_ooo_drop_text(struct apus_ooo **o, struct apus_ooo_pool *pool)
 {
 	if (!*o)
 		return;
 	while ((*o)->root)
 		run_drop(*o, pool, (*o)->root);
-	(*o)->report_count = 0;
 	close_if_empty(o, pool);
+}
+
+void apus_ooo_drop(struct apus_ooo **o, struct apus_ooo_pool *pool)
+{
+	if (*o)
+		(*o)->report_count = 0;
+	apus_ooo_drop_text(o, pool);
 }
 
 /* ---- what is told ---- */

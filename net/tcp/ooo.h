@@ -83,6 +83,9 @@ struct apus_ooo_taken apus_ooo_take(struct apus_ooo **o, struct apus_ooo_pool *p
 /** apus_ooo_overlap - the first part of [@start, @end) that is here; start == end: none */
 struct apus_segment_sack apus_ooo_overlap(const struct apus_ooo *o, uint32_t start, uint32_t end);
 
+/** apus_ooo_drop_text - forget all text; duplicates are still to be reported */
+void apus_ooo_drop_text(struct apus_ooo **o, struct apus_ooo_pool *pool);
+
 /** apus_ooo_drop - forget all text and reports */
 void apus_ooo_drop(struct apus_ooo **o, struct apus_ooo_pool *pool);
 

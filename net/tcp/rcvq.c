@@ -62,6 +62,11 @@ void apus_rcvq_drop_ooo(struct apus_rcvq *q)
 	apus_ooo_drop(&q->ooo, q->pool);
 }
 
+void apus_rcvq_end(struct apus_rcvq *q)
+{
+	apus_ooo_drop_text(&q->ooo, q->pool);
+}
+
 void apus_rcvq_fini(struct apus_rcvq *q)
 {
 	apus_rcvq_drop_ooo(q);

@@ -38,6 +38,9 @@ void apus_rcvq_fini(struct apus_rcvq *q);
 /** apus_rcvq_drop_ooo - forget the out-of-order texts (the peer still has them): under memory pressure */
 void apus_rcvq_drop_ooo(struct apus_rcvq *q);
 
+/** apus_rcvq_end - the FIN is here, nothing can follow it: forget what is out of order; duplicates are still reported */
+void apus_rcvq_end(struct apus_rcvq *q);
+
 /** apus_rcvq_has_gap - there is text out of order */
 static inline bool apus_rcvq_has_gap(const struct apus_rcvq *q)
 {

@@ -2,14 +2,23 @@
 /*
  * net/tcp/timewait.c: the TIME-WAIT state as a small entry; see timewait.h.
  *
- * RFC 9293 §3.10.7.4 for TIME-WAIT, §3.6.1 (MUST-13, MAY-2); RFC 1337 §3. Where we differ: a
- * segment without text that lies beyond RCV.NXT is not answered, so that two ends in TIME-WAIT
+ * RFC 9293 §3.10.7.4 for TIME-WAIT, §3.6.1 (MUST-13, MAY-2); RFC 1337 §3. Nothing can follow the
+ * peer's FIN, so RCV.WND is 0, and acceptable is what says nothing, at RCV.NXT. All other segments
+ * but resets are answered: with an ACK each if they have text, a FIN or a SYN, else with one in
+ * half a second, as a challenge (RFC 5961 §7), so that two ends that do not agree on their numbers
  * cannot answer each other for ever.
  */
 #include "net/tcp/timewait.h"
 
 #include "net/tcp/timestamp.h"
 #include "runtime/sched/shard.h"
+
+#define HALF_SECS (1U << 11) /* modulo which they are kept */
+
+static uint32_t half_sec(int64_t now_ns)
+{
+	return (uint32_t)(now_ns / APUS_TCP_CHALLENGE_NS);
+}
 
 /* ---- the FIFO: user space ends below 2^47 (x86-64) or 2^48 (aarch64) ---- */
 
@@ -124,7 +133,8 @@ bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer, const struct apus_
 		.snd_nxt = last->snd_nxt,
 		.rcv_nxt = last->rcv_nxt,
 		.ts_recent = last->ts_recent,
-		.since_tick = apus_tcp_tick(now_ns) & INT32_MAX,
+		.since_tick = apus_tcp_tick(now_ns) % APUS_TCP_TIME_WAIT_TICKS,
+		.challenge_half_sec = half_sec(now_ns - APUS_SEC) % HALF_SECS,
 		.has_ts = last->has_ts,
 	};
 	fifo_push(layer, tw);
@@ -181,11 +191,27 @@ static void answer(struct apus_tcp_layer *layer, const struct apus_tcp_time_wait
 	apus_tcp_send_bare(layer, &tw->key, &ack, now_ns);
 }
 
+/* "An acknowledgment should be sent in reply": what says nothing could be such a reply itself. */
+static void answer_unacceptable(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw,
+				const struct apus_tcp_arrival *a)
+{
+	uint32_t now = half_sec(a->now_ns) % HALF_SECS;
+
+	if (!a->seg.len) {
+		if (tw->challenge_half_sec == now) {
+			apus_tcp_count(layer, APUS_TCP_COUNT_CHALLENGE_ACKS_LIMITED);
+			return;
+		}
+		tw->challenge_half_sec = now & (HALF_SECS - 1);
+		apus_tcp_count(layer, APUS_TCP_COUNT_CHALLENGE_ACKS);
+	}
+	answer(layer, tw, a->now_ns);
+}
+
 bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer, struct apus_tcp_time_wait *tw,
 				struct apus_tcp_arrival *a)
 {
 	const struct apus_segment *seg = &a->seg;
-	bool is_old = seg->seq != tw->rcv_nxt && apus_seq_leq(seg->seq + seg->len, tw->rcv_nxt);
 	bool has_both_ts = tw->has_ts && seg->has_ts;
 
 	if (is_newer_syn(tw, seg)) {
@@ -209,21 +235,20 @@ bool apus_tcp_time_wait_arrives(struct apus_tcp_layer *layer, struct apus_tcp_ti
 		return true;
 	if (has_both_ts && apus_tcp_is_old(seg, tw->ts_recent)) {
 		apus_tcp_count(layer, APUS_TCP_COUNT_PAWS_REJECTED);
-		if (seg->len)
-			answer(layer, tw, a->now_ns);
+		answer_unacceptable(layer, tw, a);
 		return true;
 	}
 	if (has_both_ts && apus_seq_leq(seg->seq, tw->rcv_nxt))
 		tw->ts_recent = seg->ts_val;
-	/* First: what lies before the window is answered. Fifth: the rest only if it has an ACK. */
-	if (!is_old && (!seg->len || !(seg->has_ack || seg->syn)))
+	/* First: the only acceptable segment; fifth to eighth have nothing to do for it. */
+	if (!seg->len && seg->seq == tw->rcv_nxt)
 		return true;
 	/* Eighth: the peer's FIN again; its ACK was lost. "Restart the 2 MSL time-wait timeout." */
 	if (seg->fin && seg->seq + seg->len == tw->rcv_nxt) {
-		tw->since_tick = apus_tcp_tick(a->now_ns) & INT32_MAX;
+		tw->since_tick = apus_tcp_tick(a->now_ns) % APUS_TCP_TIME_WAIT_TICKS;
 		fifo_remove(layer, tw);
 		fifo_push(layer, tw);
 	}
-	answer(layer, tw, a->now_ns);
+	answer_unacceptable(layer, tw, a);
 	return true;
 }

@@ -14,14 +14,18 @@
 struct apus_tcp_time_wait {
 	struct apus_tcp_key key; /* first: demux.h */
 	uint32_t snd_nxt, rcv_nxt;
-	uint32_t ts_recent;       /* TS.Recent of RFC 7323, for RFC 6191 */
-	uint32_t since_tick : 31; /* the 60 s count from here */
-	uint32_t has_ts : 1;      /* timestamps were in use */
+	uint32_t ts_recent;               /* TS.Recent of RFC 7323, for RFC 6191 */
+	uint32_t since_tick : 20;         /* the 60 s count from here; modulo 18 minutes */
+	uint32_t challenge_half_sec : 11; /* of the clock: no challenge ACK in it, one went out */
+	uint32_t has_ts : 1;              /* timestamps were in use */
 	/* Neighbours in the layer's FIFO: pointers of 48 bits, with no padding. */
 	uint16_t older_high, newer_high;
 	uint32_t older_low, newer_low;
 };
 
+#define APUS_TCP_TIME_WAIT_TICKS (1U << 20) /* modulo which an entry knows its time */
+
+static_assert(APUS_TCP_TIME_WAIT_NS >> 20 < APUS_TCP_TIME_WAIT_TICKS / 2, "one is told from late");
 static_assert(sizeof(struct apus_tcp_time_wait) <= 64, "TCP.md §3");
 
 /** apus_tcp_time_wait_open - @c, in TIME-WAIT and in the demux, is replaced there by an entry, and detached */
@@ -36,7 +40,7 @@ APUS_MUST_CHECK bool apus_tcp_time_wait_replace(struct apus_tcp_layer *layer,
 static inline uint32_t apus_tcp_time_wait_waited(const struct apus_tcp_time_wait *tw,
 						 int64_t now_ns)
 {
-	return (apus_tcp_tick(now_ns) - tw->since_tick) & INT32_MAX;
+	return (apus_tcp_tick(now_ns) - tw->since_tick) % APUS_TCP_TIME_WAIT_TICKS;
 }
 
 /** apus_tcp_time_wait_close - forget the entry */

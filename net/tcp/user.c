@@ -295,9 +295,12 @@ int apus_tcp_call_shutdown(struct apus_tcp *c)
 void apus_tcp_call_close(struct apus_tcp *c, int64_t now_ns)
 {
 	/*
-	 * RFC 9293 §3.6.1: text that was received and will not be read must not pass for
-	 * delivered (RFC 2525 §2.17). A user who set linger to 0 asks for the same.
+	 * RFC 9293 §3.6.1 (SHLD-3): text that was received and will not be read must not pass for
+	 * delivered (RFC 2525 §2.17); not even when both FINs are out, where §3.10.5, of an ABORT,
+	 * has no reset. A user who set linger to 0 asks for an ABORT.
 	 */
+	if (c->rcvq.bytes && (c->state == APUS_TCP_CLOSING || c->state == APUS_TCP_LAST_ACK))
+		apus_tcp_send_abort(c, now_ns);
 	if (c->rcvq.bytes || c->linger_units == APUS_TCP_LINGER_RESET) {
 		apus_tcp_call_abort(c, now_ns);
 		return;

@@ -60,14 +60,16 @@ struct answer {
 /* A step, both answers, and what is known of the connection besides. */
 struct trial {
 	struct step s;
-	struct answer o, k; /* ours, the kernel's */
-	bool has_ts;        /* timestamps were agreed on */
-	bool is_embryo;     /* a SYN opened another: SYN-RECEIVED, or nobody accepted it */
-	bool is_reopened;   /* that SYN came after both FINs */
-	bool is_closed;     /* by the user */
-	bool is_fin_taken;  /* the peer's */
-	uint32_t fin_end;   /* of the peer's last FIN */
-	bool was_held_back; /* our limit of challenge ACKs held one back in this step */
+	struct answer o, k;   /* ours, the kernel's */
+	bool has_ts;          /* timestamps were agreed on */
+	bool is_embryo;       /* a SYN opened another: SYN-RECEIVED, or nobody accepted it */
+	bool is_reopened;     /* that SYN came after both FINs */
+	bool is_closed;       /* by the user */
+	bool is_fin_taken;    /* the peer's */
+	uint32_t fin_end;     /* of the peer's last FIN */
+	uint32_t ts_recent;   /* of the SYN that made the embryo; valid with has_ts */
+	bool is_contradicted; /* passed in this step: a number that text has, and a FIN as well */
+	bool was_held_back;   /* our limit of challenge ACKs held one back in this step */
 };
 
 struct difference {

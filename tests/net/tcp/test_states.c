@@ -120,7 +120,7 @@ static const struct row rows[] = {
 {"SYN,ACK, text",         F_SYN|F_ACK, AT_NXT,  100, ACK_NXT,  0, 10, 10,             "=r  =r  Ead L-  =a  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
 
 {"ACK at R, S",           F_ACK,       AT_NXT,    0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  E-  E-  =-  2-  =-  =-  T-  C-  =- ", STAMP_SAME},
-{"ACK at R+1, S",         F_ACK,       AT_NXT,    1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  E-  E-  =-  2-  =-  =-  T-  C-  =- ", STAMP_SAME},
+{"ACK at R+1, S",         F_ACK,       AT_NXT,    1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  E-  E-  =-  2-  =-  =-  T-  C-  =a ", STAMP_SAME},
 {"ACK at R, S-1",         F_ACK,       AT_NXT,    0, ACK_NXT, -1,  0, 0,              "=r  =r  =r  =r  =r  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
 {"ACK at R, U",           F_ACK,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=r  =r  =r  =r  =r  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
 /*
@@ -135,7 +135,7 @@ static const struct row rows[] = {
 {"ACK at R+W, S",         F_ACK,       AT_EDGE,   0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  *   *   *   *   *   *   *   =o ", STAMP_SAME},
 
 {"text at R",             F_ACK|F_PSH, AT_NXT,    0, ACK_NXT,  0, 10, 10,             "=r  =r  =-  Ead Ead =ld 2ld =ld =o  To  Co  =o ", STAMP_SAME},
-{"text at R, no ACK",     0,           AT_NXT,    0, ACK_UNA,  0, 10, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+{"text at R, no ACK",     0,           AT_NXT,    0, ACK_UNA,  0, 10, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =a ", STAMP_SAME},
 {"text at R, S-1",        F_ACK,       AT_NXT,    0, ACK_NXT, -1, 10, 10,             "=r  =r  =r  =r  =r  =ld =ld =ld =o  =o  =o  =o ", STAMP_SAME},
 {"text at R, S+1",        F_ACK,       AT_NXT,    0, ACK_NXT,  1, 10, 0,              "=r  =r  =r  =q  =q  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},
 {"text at R+10",          F_ACK,       AT_NXT,   10, ACK_NXT,  0, 10, 0,              "=r  =r  =-  Ea  Ea  =a  2a  =a  =o  To  Co  =o ", STAMP_SAME},
@@ -147,7 +147,7 @@ static const struct row rows[] = {
 
 {"FIN at R, S",           F_FIN|F_ACK, AT_NXT,    0, ACK_NXT,  0,  0, 1,              "=r  =r  =-  Wa  Wa  Wa  Ta  Ta  =o  To  Co  =o ", STAMP_SAME},
 {"FIN at R, S-1",         F_FIN|F_ACK, AT_NXT,    0, ACK_NXT, -1,  0, 1,              "=r  =r  =r  =r  =r  Wa  Xa  Ta  =o  =o  =o  =o ", STAMP_SAME},
-{"FIN at R, no ACK",      F_FIN,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =- ", STAMP_SAME},
+{"FIN at R, no ACK",      F_FIN,       AT_NXT,    0, ACK_UNA,  0,  0, 0,              "=R  =-  =-  =-  =-  =-  =-  =-  =-  =-  =-  =a ", STAMP_SAME},
 {"FIN at R-1 (again)",    F_FIN|F_ACK, AT_NXT,   -1, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =a ", STAMP_SAME},
 {"FIN at R+10",           F_FIN|F_ACK, AT_NXT,   10, ACK_NXT,  0,  0, 0,              "=r  =r  =-  Eo  Eo  =o  2o  =o  =o  To  Co  =o ", STAMP_SAME},
 {"FIN at R+W",            F_FIN|F_ACK, AT_EDGE,   0, ACK_NXT,  0,  0, 0,              "=r  =r  =-  =e  =e  =a  =a  =a  =a  =a  =a  =o ", STAMP_SAME},

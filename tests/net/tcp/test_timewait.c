@@ -125,8 +125,22 @@ static void bare_ack_is_not_answered(void **state)
 {
 	close_from(PEER_PORT);
 	send_from(PEER_PORT, with_ack(rcv_nxt, snd_nxt));
-	send_from(PEER_PORT, with_ack(rcv_nxt + 100, snd_nxt));
 	assert_int_equal(p->heard_count, 0);
+	assert_int_equal(waiting(), 1);
+}
+
+/* Else two ends that do not agree would answer each other for ever. */
+static void bare_acks_elsewhere_are_answered_twice_a_second(void **state)
+{
+	close_from(PEER_PORT);
+	for (int i = 0; i < 1000; i++) {
+		send_from(PEER_PORT, with_ack(rcv_nxt + (i % 2 ? 100 : UINT32_MAX), snd_nxt));
+		peer_wait(p, 10 * APUS_MS);
+	}
+	assert_in_range(peer_counter(p, APUS_TCP_COUNT_CHALLENGE_ACKS), 19, 21);
+	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_CHALLENGE_ACKS_LIMITED) +
+				 peer_counter(p, APUS_TCP_COUNT_CHALLENGE_ACKS),
+			 1000);
 	assert_int_equal(waiting(), 1);
 }
 
@@ -340,6 +354,7 @@ int main(int argc, char **argv)
 		TEST(entries_go_in_order_each_at_its_time),
 		TEST(fin_again_is_acknowledged_and_the_minute_starts_anew),
 		TEST(bare_ack_is_not_answered),
+		TEST(bare_acks_elsewhere_are_answered_twice_a_second),
 		TEST(reset_does_not_shorten_it),
 		TEST(newer_syn_opens_a_new_connection),
 		TEST(newer_syn_that_is_refused_brings_the_entry_back),
