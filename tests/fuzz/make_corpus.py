@@ -323,13 +323,16 @@ def scoreboard_corpus():
     yield 'ragged', window + does(*[(sack, n * 7 % 250, n * 5 % 255) for n in range(60)])
     yield 'lost', window + does(*[(one, 8 * n + 8, n) for n in range(12)],
                                 *[(lose, 8 * (n * 5 % 12), 0) for n in range(12)],
-                                *[(again, 0, 0)] * 6, (ack, 100, 0), *[(one, n, 0) for n in range(9)])
-    yield 'undone', window + does((lose_all, 0, 0), *[(again, 0, 0)] * 9, (lose, 8, 0), (keep, 0, 0),
-                                  (ack, 255, 0), (16 * 3 + ack, 255, 0), (ack, 255, 0))
+                                *[(again, 0, 0)] * 6, (ack, 100, 0),
+                                *[(one, n, 0) for n in range(9)])
+    yield 'undone', window + does((lose_all, 0, 0), *[(again, 0, 0)] * 9, (lose, 8, 0),
+                                  (keep, 0, 0), (ack, 255, 0), (16 * 3 + ack, 255, 0),
+                                  (ack, 255, 0))
     yield 'reneged', window + does((sack, 20, 200), (forget, 0, 0), (again, 0, 0), (lose, 0, 0),
                                    (sack, 20, 200), (lose_all, 0, 0), (sack, 0, 250))
-    yield 'cut', window + does((sack, 20, 40), (lose, 8, 0), (lose, 0, 0), (cut, 19, 0), (again, 0, 0),
-                               (cut, 6, 0), (ack, 99, 0), (sack, 0, 99), (keep, 0, 0), (cut, 0, 0))
+    yield 'cut', window + does((sack, 20, 40), (lose, 8, 0), (lose, 0, 0), (cut, 19, 0),
+                               (again, 0, 0), (cut, 6, 0), (ack, 99, 0), (sack, 0, 99),
+                               (keep, 0, 0), (cut, 0, 0))
     yield 'backwards', window + does((sack, 10, 255), (sack, 255, 255), (sack, 0, 2), (sack, 3, 3))
 
 
