@@ -17,7 +17,8 @@
  *	ck      Concurrency Kit's ck_ring
  *
  * call/N is apus_call_on() from N tasks of one shard to the other, per call; post is apus_post_to();
- * message/32 is 32 nodes of the sender's sent there and back at once, per node.
+ * wake/call is the time from a call to the begin of its function on a shard that sleeps, the median;
+ * wake/eventfd the same of a thread in epoll that an eventfd wakes. message/32 is 32 nodes of the sender's sent there and back at once, per node.
  */
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
@@ -31,6 +32,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #if APUS_BENCH_CK
 # include <ck_ring.h>
 #endif
@@ -346,6 +350,7 @@ static struct {
 	unsigned int callers;
 	int64_t elapsed_ns;
 	bool stop;
+	bool sleeps; /* the other does, when it has nothing to do */
 } job;
 
 static void *turn_the_other(void *arg)
@@ -359,6 +364,8 @@ static void *turn_the_other(void *arg)
 	apus_shard_enter(NULL);
 	return NULL;
 }
+
+static void *sleep_on_the_other(void *arg);
 
 static int64_t nothing(void *arg)
 {
@@ -456,18 +463,21 @@ static int64_t send_repeatedly(void *arg)
 
 static double in_two_shards(apus_task_fn fn, uint64_t n, unsigned int callers)
 {
-	const struct apus_shard_options options = {.core = -1, .spin = true, .seed = 1};
 	struct apus_cross *cross;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
+		const struct apus_shard_options options = {
+			.core = -1, .spin = i == 0 || !job.sleeps, .seed = 1};
+
 		apus_must(apus_shard_open(&options, &job.shards[i]) == 0);
+	}
 	apus_must(apus_cross_open(job.shards, 2, NULL, &cross) == 0);
 	job.left = n;
 	job.callers = callers;
 	job.stop = false;
 	posts_ended = 0;
 
-	pthread_t thread = start_on(1, turn_the_other, NULL);
+	pthread_t thread = start_on(1, job.sleeps ? sleep_on_the_other : turn_the_other, NULL);
 
 	apus_shard_enter(job.shards[0]);
 
@@ -510,6 +520,132 @@ static double message_there_and_back(uint64_t n)
 	return in_two_shards(send_repeatedly, n, 1);
 }
 
+/* --------------------------------------------------------------------------------- who sleeps */
+
+#define ASLEEP_NS (300 * APUS_US) /* after which a shard sleeps: it spins for 100 us */
+#define WAKES_MAX 10000
+
+static struct {
+	int64_t ns[WAKES_MAX];
+	struct apus_task *sleeper;
+	int epoll_fd, event_fd;
+	int64_t rung_ns;
+	uint64_t heard; /* rings */
+} wakes;
+
+static int by_time(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static double median(uint64_t n)
+{
+	qsort(wakes.ns, n, sizeof(wakes.ns[0]), by_time);
+	return (double)wakes.ns[n / 2];
+}
+
+static int64_t tell_time(void *arg)
+{
+	return apus_clock_host_ns();
+}
+
+static int64_t sleep_long(void *arg)
+{
+	return apus_sleep(APUS_NEVER);
+}
+
+static int64_t end_sleeper(void *arg)
+{
+	return apus_task_cancel(wakes.sleeper);
+}
+
+static int64_t wake_repeatedly(void *arg)
+{
+	for (uint64_t i = 0; i < job.left; i++) {
+		apus_must(apus_sleep(ASLEEP_NS) == 0);
+
+		int64_t begin_ns = apus_clock_host_ns();
+
+		wakes.ns[i] = apus_call_on(1, tell_time, NULL) - begin_ns;
+	}
+	return apus_call_on(1, end_sleeper, NULL) == 1 ? 0 : -EBADE;
+}
+
+static void *sleep_on_the_other(void *arg)
+{
+	struct apus_shard *shard = job.shards[1];
+
+	apus_shard_enter(shard);
+	wakes.sleeper = apus_spawn(sleep_long, NULL);
+	apus_must(wakes.sleeper);
+	apus_shard_run(shard, wakes.sleeper);
+	for (int i = 0; i < 1000; i++) /* what it has left to say */
+		apus_shard_turn(shard);
+	apus_detach(wakes.sleeper);
+	apus_shard_enter(NULL);
+	return NULL;
+}
+
+static double wake_call(uint64_t n)
+{
+	n = apus_min(n, WAKES_MAX);
+	job.sleeps = true;
+	(void)in_two_shards(wake_repeatedly, n, 1);
+	return median(n);
+}
+
+static void *wait_for_bell(void *arg)
+{
+	uint64_t n = *(uint64_t *)arg;
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct epoll_event event;
+		eventfd_t rings;
+
+		apus_must(epoll_wait(wakes.epoll_fd, &event, 1, -1) == 1);
+		wakes.ns[i] =
+			apus_clock_host_ns() - __atomic_load_n(&wakes.rung_ns, __ATOMIC_ACQUIRE);
+		apus_must(eventfd_read(wakes.event_fd, &rings) == 0);
+		__atomic_store_n(&wakes.heard, i + 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void spin_for(int64_t ns)
+{
+	int64_t until_ns = apus_clock_host_ns() + ns;
+
+	while (apus_clock_host_ns() < until_ns)
+		pause_cpu();
+}
+
+/* The least there is: a thread in epoll, and an eventfd. */
+static double wake_eventfd(uint64_t n)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	n = apus_min(n, WAKES_MAX);
+	wakes.epoll_fd = epoll_create1(0);
+	wakes.event_fd = eventfd(0, 0);
+	apus_must(epoll_ctl(wakes.epoll_fd, EPOLL_CTL_ADD, wakes.event_fd, &event) == 0);
+
+	pthread_t thread = start_on(1, wait_for_bell, &n);
+
+	for (uint64_t i = 0; i < n; i++) {
+		spin_for(ASLEEP_NS);
+		__atomic_store_n(&wakes.rung_ns, apus_clock_host_ns(), __ATOMIC_RELEASE);
+		apus_must(eventfd_write(wakes.event_fd, 1) == 0);
+		while (__atomic_load_n(&wakes.heard, __ATOMIC_ACQUIRE) <= i)
+			pause_cpu();
+	}
+	pthread_join(thread, NULL);
+	close(wakes.event_fd);
+	close(wakes.epoll_fd);
+	return median(n);
+}
+
 /* ------------------------------------------------------------------------------------------- all */
 
 static const struct {
@@ -537,6 +673,8 @@ static const struct {
 	{"call/64", call_64, 10000000},
 	{"call/256", call_256, 10000000},
 	{"post", post, 10000000},
+	{"wake/call", wake_call, 4000},
+	{"wake/eventfd", wake_eventfd, 4000},
 	{"message/32", message_there_and_back, 10000000},
 };
 
