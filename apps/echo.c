@@ -12,6 +12,8 @@
 #include "net/main.h"
 #include "net/socket/server.h"
 #include "net/socket/udp.h"
+#include "runtime/cross/call.h"
+#include "runtime/cross/mailbox.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sync/event.h"
 
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 
 #define BUFFER_BYTES    16384
+#define DATAGRAM_BYTES  65536
 #define CONNECTIONS_MAX 10000
 
 /* The command line. */
@@ -52,18 +55,20 @@ static int64_t serve_connection(struct apus_tcp *c, void *arg)
 
 static int64_t serve_udp(void *arg)
 {
-	static char buf[65536]; /* one task uses it */
+	char *buf = malloc(DATAGRAM_BYTES);
 	struct apus_udp *u = arg;
 	struct apus_endpoint from;
-	int64_t n;
+	int64_t n = buf ? 0 : -ENOMEM;
 
-	while ((n = apus_udp_recv(u, buf, sizeof(buf), &from)) >= 0)
+	while (n >= 0 && (n = apus_udp_recv(u, buf, DATAGRAM_BYTES, &from)) >= 0)
 		if (apus_udp_send(u, buf, (size_t)n, &from) < 0)
 			continue; /* a datagram may be lost; the stack counted it */
+	free(buf);
 	return n;
 }
 
-static int64_t serve(void)
+/* On each shard: what arrives there is served there. */
+static int64_t serve(void *arg)
 {
 	const struct apus_endpoint any = {.port = options.port};
 	const struct apus_server_options tcp = {
@@ -82,8 +87,10 @@ static int64_t serve(void)
 	rc = apus_udp_open(any, NULL, &udp);
 	if (rc)
 		goto err_server;
-	printf("echo: TCP and UDP on port %u\n", options.port);
-	fflush(stdout);
+	if (apus_shard_index() == 0) {
+		printf("echo: TCP and UDP on port %u\n", options.port);
+		fflush(stdout);
+	}
 
 	task = apus_spawn(serve_udp, udp);
 	rc = apus_server_wait(server);
@@ -210,7 +217,7 @@ static int64_t report(void *arg)
 static int64_t echo(void *arg)
 {
 	struct apus_task *reporter = options.report_ns ? apus_spawn(report, NULL) : NULL;
-	int64_t rc = options.l2 ? reflect() : serve();
+	int64_t rc = options.l2 ? reflect() : apus_on_all(serve, NULL, NULL);
 
 	if (reporter) {
 		apus_task_cancel(reporter);

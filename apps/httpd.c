@@ -4,6 +4,7 @@
  *
  *	httpd                  "/" says hello, "/json" says it as JSON, "/stats" are our counters
  *	httpd --root DIR       and every other path is a file below DIR
+ *	httpd --cores 0-3      on four shards; "/stats" are those of the one that answers
  *
  * Ctrl-C cancels the main task: no more connections are accepted, requests that have begun are
  * finished, for at most five seconds, and every client gets its FIN.
@@ -13,6 +14,8 @@
 #include "net/http/server.h"
 #include "net/main.h"
 #include "runtime/base/alloc.h"
+#include "runtime/cross/call.h"
+#include "runtime/cross/mailbox.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -82,6 +85,7 @@ static int64_t say_stats(struct apus_http_request *req, struct apus_http_respons
 	struct text t = {0};
 	int rc;
 
+	add_counter(&t, "shard", "index", apus_shard_index());
 	apus_metrics_visit(apus_shard_metrics(shard), add_counter, &t);
 	rc = t.rc;
 	if (rc == 0 && !t.at) /* a shard always has counters, but who knows */
@@ -125,8 +129,10 @@ static int64_t serve_with(struct apus_http_router *router)
 
 	if (rc < 0)
 		return rc;
-	printf("httpd: port %u\n", options.port);
-	fflush(stdout);
+	if (apus_shard_index() == 0) {
+		printf("httpd: port %u\n", options.port);
+		fflush(stdout);
+	}
 
 	int64_t ended = apus_http_server_wait(server);
 
@@ -134,6 +140,7 @@ static int64_t serve_with(struct apus_http_router *router)
 	return rc == -ETIMEDOUT || rc == 0 ? ended : rc;
 }
 
+/* On each shard: a connection is served where it arrives. */
 static int64_t serve(void *arg)
 {
 	struct apus_http_router *router;
@@ -155,6 +162,11 @@ static int64_t serve(void *arg)
 err_router:
 	apus_http_router_destroy(router);
 	return rc;
+}
+
+static int64_t serve_on_all(void *arg)
+{
+	return apus_on_all(serve, NULL, NULL);
 }
 
 enum {
@@ -206,7 +218,7 @@ int main(int argc, char **argv)
 	const struct apus_app app = {
 		.doc = "A web server: \"/\", \"/json\", \"/stats\", and files with --root.",
 		.argp = &argp,
-		.fn = serve,
+		.fn = serve_on_all,
 	};
 
 	return apus_main_with(&app, argc, argv);
