@@ -4,9 +4,10 @@
  *
  *	kv                     memcached's text protocol on TCP port 11211
  *	kv --memory 1g         with room for so much, all that an item costs included
+ *	kv --cores 0-3         with a store on each core; a key belongs to one of them
  *
  * The rooms are in apps/kv/: protocol.c, the bytes of a client; store.c, the items; session.c, one
- * connection. Ctrl-C cancels the main task: no more connections are accepted, commands that have
+ * connection; remote.c, the keys of other cores. Ctrl-C cancels the main task: no more connections are accepted, commands that have
  * begun are finished, for at most five seconds, and every client gets its FIN.
  */
 #include "apps/kv/server.h"

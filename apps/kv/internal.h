@@ -8,6 +8,7 @@
 #include "apps/kv/server.h"
 #include "net/socket/stream.h"
 #include "runtime/base/metrics.h"
+#include "runtime/cross/mailbox.h"
 #include "runtime/sync/waitq.h"
 
 enum kv_phase {
@@ -16,13 +17,23 @@ enum kv_phase {
 	KV_ABORTING, /* those that run are cancelled */
 };
 
+/* All shards' servers; made by the one that opens, unchanged while there is any session. */
+struct kv_cluster {
+	struct kv_server_options options;
+	struct apus_siphash_key salt;
+	unsigned int count;
+	struct kv_server *servers[APUS_CROSS_SHARDS_MAX]; /* by index of the shard */
+};
+
 /* One shard's. */
 struct kv_server {
+	struct kv_cluster *cluster;
+	unsigned int index; /* of its shard */
 	struct kv_server_options options;
 	struct apus_heap *heap;
 	struct kv_store store;
-	struct apus_tcp_listener *listener;
-	struct apus_task *acceptor;
+	struct apus_tcp_listener *listener; /* NULL: no network on this shard */
+	struct apus_task *acceptor;         /* likewise */
 	enum kv_phase phase;
 	struct apus_slab slab;        /* struct kv_connection */
 	struct apus_list connections; /* struct kv_connection.link */
@@ -55,6 +66,53 @@ enum kv_end {
 	KV_ABORT,  /* reset it */
 };
 
+/* A session goes on (0), or ends. */
+#define KV_END_SESSION(how) (-1 - (int)(how))
+
+#define KV_HEAD_BYTES \
+ (6 + KV_KEY_MAX + 1 + 10 + 1 + 10 + 1 + KV_NUMBER_BYTES + 2) /* VALUE ... CR LF */
+
+/* A command of one key, for the shard to which it belongs. */
+struct kv_change {
+	enum kv_verb verb;
+	struct kv_key key;
+	uint64_t number;       /* delta, cas unique; then the sum */
+	int64_t exptime;       /* as the client said it */
+	uint32_t flags;        /* of a value */
+	uint32_t bytes;        /* of a value */
+	const char *value;     /* NULL: there is none */
+	bool is_refused;       /* a value that was not taken: count it */
+	enum kv_result result; /* written */
+};
+
+/** kv_owner - the number of the shard to which @key belongs */
+static inline unsigned int kv_owner(const struct kv_server *s, const struct kv_key *key)
+{
+	return s->cluster->count == 1 ? s->index
+				      : (unsigned int)((key->hash >> 32) % s->cluster->count);
+}
+
+/** kv_change_here - carry it out on its own shard. Context: any */
+void kv_change_here(struct kv_store *store, struct kv_change *what);
+/** kv_change - carry it out where it belongs. Context: task, suspends if that is elsewhere. Return: 0 with its result; -ECANCELED, -ESHUTDOWN, -ENOMEM: it was not */
+APUS_MUST_CHECK int64_t kv_change(struct kv_server *s, struct kv_change *what);
+/** kv_remote_get - answer @cmd, with keys of any shard. Context: task, suspends. Return: 0; an end of the session */
+APUS_MUST_CHECK int kv_remote_get(struct kv_connection *c, struct kv_command *cmd);
+/** kv_flush_all - on all shards. Context: task, suspends if there are others. Return: 0, < 0 */
+APUS_MUST_CHECK int64_t kv_flush_all(struct kv_server *s, int64_t exptime);
+
+/* One shard's part of what "stats" says, or the sum. */
+struct kv_tally {
+	uint64_t connections, bytes, items, hash_bytes, buckets;
+	uint64_t counts[KV_COUNTERS_MAX];
+};
+/** kv_tally_all - the sum over all shards; @reset: set the counters to zero. Context: task, suspends if there are others. Return: 0, < 0 */
+APUS_MUST_CHECK int64_t kv_tally_all(struct kv_server *s, bool reset, struct kv_tally *out);
+/** kv_put_item - head, value, CR LF. Return: behind it */
+char *kv_put_item(char *at, struct kv_item *item, bool cas);
+/** kv_say_item - of an item that is held; @is_ours: it may be lent. Context: task, suspends. Return: 0; an end */
+APUS_MUST_CHECK int kv_say_item(struct kv_connection *c, struct kv_item *item, bool cas,
+				bool is_ours);
 /** kv_session_run - carry out the commands of @c until it ends. Context: task, suspends */
 enum kv_end kv_session_run(struct kv_connection *c);
 /** kv_session_linger - FIN, then read what comes for a while. Context: task, suspends. Return: CLOSE, ABORT */

@@ -9,7 +9,9 @@
 #include "apps/kv/server.h"
 
 #include "apps/kv/internal.h"
+#include "net/stack.h"
 #include "runtime/base/log.h"
+#include "runtime/cross/call.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sync/timeout.h"
 
@@ -164,14 +166,17 @@ int64_t kv_server_wait(struct kv_server *server)
 	return apus_await(apus_task_get(server->acceptor));
 }
 
-int kv_server_close(struct kv_server *server, int64_t grace_ns)
+/* End the sessions of this shard; nothing if that was done, or there never were any. */
+static int stop(struct kv_server *s, int64_t grace_ns)
 {
-	struct kv_server *s = server;
 	int64_t accepted;
 	int rc;
 
 	s->phase = KV_STOPPING;
+	if (!s->listener)
+		return 0;
 	apus_tcp_listener_close(s->listener);
+	s->listener = NULL;
 	cancel_connections(s, true);
 	rc = wait_empty(s, grace_ns);
 	if (rc == -ETIMEDOUT && is_empty(s))
@@ -185,33 +190,39 @@ int kv_server_close(struct kv_server *server, int64_t grace_ns)
 				rc = -ECANCELED;
 	}
 	accepted = apus_await(s->acceptor);
-	if (rc == 0 && accepted < 0 && accepted != -ECANCELED)
-		rc = (int)accepted;
-	server_free(s);
-	return rc;
+	return rc == 0 && accepted < 0 && accepted != -ECANCELED ? (int)accepted : rc;
 }
 
-const struct kv_store *kv_server_store(const struct kv_server *server)
+static int open_store(struct kv_server *s)
 {
-	return &server->store;
-}
-
-static int open_store(struct kv_server *s, struct apus_random *random)
-{
-	struct kv_store_options options = {
+	const struct kv_store_options options = {
 		.heap = s->heap,
+		.salt = s->cluster->salt,
 		.memory_bytes = s->options.memory_bytes,
-		.cas_first = 1,
-		.cas_step = 1,
+		.cas_first = s->cluster->count + s->index,
+		.cas_step = s->cluster->count,
 	};
 
-	apus_random_secret(random, &options.salt, sizeof(options.salt));
 	return kv_store_open(&s->store, &options);
 }
 
-int kv_server_open(const struct kv_server_options *options, struct kv_server **out)
+static int listen_here(struct kv_server *s)
 {
 	static const struct apus_spawn_options as = {.name = "kv accept"};
+	int rc = apus_tcp_listen(s->options.local, s->options.backlog, &s->listener);
+
+	if (rc < 0)
+		return rc;
+	s->acceptor = apus_spawn_with(&as, acceptor_main, s, 0);
+	if (s->acceptor)
+		return 0;
+	apus_tcp_listener_close(s->listener);
+	s->listener = NULL;
+	return -ENOMEM;
+}
+
+static int server_make(struct kv_cluster *cluster, struct kv_server **out)
+{
 	struct apus_shard *shard = apus_shard_self();
 	struct apus_heap *heap = apus_shard_heap(shard);
 	struct kv_server *s = apus_heap_zalloc(heap, sizeof(*s));
@@ -219,39 +230,132 @@ int kv_server_open(const struct kv_server_options *options, struct kv_server **o
 
 	if (!s)
 		return -ENOMEM;
+	s->cluster = cluster;
+	s->index = apus_shard_index();
 	s->heap = heap;
-	s->options = *options;
+	s->options = cluster->options;
+	s->options.memory_bytes /= cluster->count;
 	s->opened_at_ns = apus_now();
-	if (s->options.connections_max == 0)
-		s->options.connections_max = CONNECTIONS_DEFAULT;
-	if (s->options.memory_bytes == 0)
-		s->options.memory_bytes = MEMORY_DEFAULT;
 	apus_list_init(&s->connections);
 	apus_waitq_init(&s->emptied);
-	rc = open_store(s, apus_shard_random(shard));
-	if (rc < 0)
-		goto err_free;
+	rc = open_store(s);
+	if (rc < 0) {
+		apus_heap_free(heap, s);
+		return rc;
+	}
 	apus_slab_init(&s->slab, heap, sizeof(struct kv_connection), s->options.connections_max);
 	apus_slab_init(&s->leases, heap, sizeof(struct kv_lease), LEASES_MAX);
 	apus_metrics_register(apus_shard_metrics(shard), &s->metrics, "kv", counter_names,
 			      s->store.counts, KV_COUNTERS_MAX);
-	rc = apus_tcp_listen(s->options.local, s->options.backlog, &s->listener);
-	if (rc < 0)
-		goto err_store;
-	s->acceptor = apus_spawn_with(&as, acceptor_main, s, 0);
-	if (!s->acceptor) {
-		rc = -ENOMEM;
-		goto err_listener;
-	}
 	*out = s;
 	return 0;
+}
 
-err_listener:
-	apus_tcp_listener_close(s->listener);
-err_store:
-	server_free(s);
-	return rc;
+/* --- On every shard -------------------------------------------------------------------------- */
+
+/* First all stores, then all listeners: a command may go to any store. */
+static int64_t make_here(void *arg)
+{
+	struct kv_cluster *cluster = arg;
+
+	return server_make(cluster, &cluster->servers[apus_shard_index()]);
+}
+
+static int64_t serve_here(void *arg)
+{
+	struct kv_cluster *cluster = arg;
+	struct kv_server *s = cluster->servers[apus_shard_index()];
+
+	/* A shard without a network has a store only. */
+	return s->index == 0 || apus_stack_self() ? listen_here(s) : 0;
+}
+
+struct closing {
+	struct kv_cluster *cluster;
+	int64_t grace_ns;
+};
+
+/* And the other way round: first all sessions end, then the stores go. */
+static int64_t stop_here(void *arg)
+{
+	const struct closing *closing = arg;
+
+	return stop(closing->cluster->servers[apus_shard_index()], closing->grace_ns);
+}
+
+static int64_t free_here(void *arg)
+{
+	struct kv_cluster *cluster = arg;
+	struct kv_server *s = cluster->servers[apus_shard_index()];
+
+	if (s)
+		server_free(s);
+	cluster->servers[apus_shard_index()] = NULL;
+	return 0;
+}
+
+static int64_t on_all(const struct kv_cluster *cluster, apus_task_fn fn, void *arg)
+{
+	return cluster->count == 1 ? fn(arg) : apus_on_all(fn, arg, NULL);
+}
+
+/* What must happen everywhere, however often we are asked to stop. */
+static int64_t surely_on_all(const struct kv_cluster *cluster, apus_task_fn fn, void *arg)
+{
+	int64_t rc, cancelled = 0;
+
+	while ((rc = on_all(cluster, fn, arg)) == -ECANCELED && cluster->count > 1)
+		cancelled = rc;
+	return rc ? rc : cancelled;
+}
+
+int kv_server_close(struct kv_server *server, int64_t grace_ns)
+{
+	struct kv_cluster *cluster = server->cluster;
+	struct apus_heap *heap = server->heap;
+	struct closing closing = {cluster, grace_ns};
+	int64_t rc = surely_on_all(cluster, stop_here, &closing);
+
+	surely_on_all(cluster, free_here, cluster);
+	apus_heap_free(heap, cluster);
+	return (int)rc;
+}
+
+const struct kv_store *kv_server_store(const struct kv_server *server)
+{
+	return &server->store;
+}
+
+int kv_server_open(const struct kv_server_options *options, struct kv_server **out)
+{
+	struct apus_shard *shard = apus_shard_self();
+	struct apus_heap *heap = apus_shard_heap(shard);
+	struct kv_cluster *cluster = apus_heap_zalloc(heap, sizeof(*cluster));
+	struct closing closing = {cluster, 0};
+	int64_t rc;
+
+	if (!cluster)
+		return -ENOMEM;
+	cluster->options = *options;
+	cluster->count = apus_shard_count();
+	if (cluster->options.connections_max == 0)
+		cluster->options.connections_max = CONNECTIONS_DEFAULT;
+	if (cluster->options.memory_bytes == 0)
+		cluster->options.memory_bytes = MEMORY_DEFAULT;
+	apus_random_secret(apus_shard_random(shard), &cluster->salt, sizeof(cluster->salt));
+	rc = on_all(cluster, make_here, cluster);
+	if (rc < 0)
+		goto err_free;
+	rc = on_all(cluster, serve_here, cluster);
+	if (rc < 0)
+		goto err_stop;
+	*out = cluster->servers[apus_shard_index()];
+	return 0;
+
+err_stop:
+	surely_on_all(cluster, stop_here, &closing);
 err_free:
-	apus_heap_free(heap, s);
-	return rc;
+	surely_on_all(cluster, free_here, cluster);
+	apus_heap_free(heap, cluster);
+	return (int)rc;
 }

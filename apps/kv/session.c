@@ -18,16 +18,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define TAKE_MAX APUS_STREAM_BUFFER_BYTES /* command and value up to here come in one piece */
-#define LEND_MIN 16384                    /* values from here on are sent without a copy */
-#define HEAD_BYTES \
- (6 + KV_KEY_MAX + 1 + 10 + 1 + 10 + 1 + KV_NUMBER_BYTES + 2) /* VALUE ... CR LF */
+#define TAKE_MAX     APUS_STREAM_BUFFER_BYTES /* command and value up to here come in one piece */
+#define LEND_MIN     16384                    /* values from here on are sent without a copy */
 #define BUFFERED_MAX ((uint64_t)64 << 20)
 #define LINGER_NS    (2 * APUS_SEC)
 #define LINGER_BYTES ((size_t)1 << 20)
 
-/* A session goes on (0), or ends. */
-#define END(how)   (-1 - (int)(how))
+#define END(how)   KV_END_SESSION(how)
 #define END_OF(rc) ((enum kv_end)(-1 - (rc)))
 
 /* --- Saying ---------------------------------------------------------------------------------- */
@@ -128,25 +125,28 @@ static int say_lent(struct kv_connection *c, struct kv_item *item)
 
 /* --- Asking ---------------------------------------------------------------------------------- */
 
-/* An item that is held. */
-static int say_item(struct kv_connection *c, struct kv_item *item, bool cas)
+char *kv_put_item(char *at, struct kv_item *item, bool cas)
+{
+	return put_bytes(put_head(at, item, cas), kv_item_value(item), (size_t)item->bytes + 2);
+}
+
+int kv_say_item(struct kv_connection *c, struct kv_item *item, bool cas, bool is_ours)
 {
 	size_t len = (size_t)item->bytes + 2;
-	bool whole = HEAD_BYTES + len <= APUS_STREAM_BUFFER_BYTES;
+	bool whole = KV_HEAD_BYTES + len <= APUS_STREAM_BUFFER_BYTES;
 	char *begin, *p;
-	int rc;
 
-	if (apus_stream_reserve(c->stream, 0, whole ? HEAD_BYTES + len : HEAD_BYTES, &begin) < 0)
+	if (apus_stream_reserve(c->stream, 0, whole ? KV_HEAD_BYTES + len : KV_HEAD_BYTES, &begin) <
+	    0)
 		return END(KV_ABORT);
-	p = put_head(begin, item, cas);
-	if (whole)
-		p = put_bytes(p, kv_item_value(item), len);
+	p = whole ? kv_put_item(begin, item, cas) : put_head(begin, item, cas);
 	apus_stream_commit(c->stream, (size_t)(p - begin));
 	c->server->store.counts[KV_BYTES_WRITTEN] += (uint64_t)(p - begin);
 	if (whole)
 		return 0;
-	rc = item->bytes < LEND_MIN ? kv_say(c, kv_item_value(item), len) : say_lent(c, item);
-	return rc;
+	if (item->bytes < LEND_MIN || !is_ours)
+		return kv_say(c, kv_item_value(item), len);
+	return say_lent(c, item);
 }
 
 /*
@@ -171,7 +171,7 @@ static int get(struct kv_connection *c, struct kv_command *cmd)
 
 		if (item) {
 			kv_item_hold(store, item);
-			rc = say_item(c, item, cmd->cas);
+			rc = kv_say_item(c, item, cmd->cas, true);
 			kv_item_put(store, item);
 		}
 		if (rc == 0 && apus_checkpoint() < 0)
@@ -210,26 +210,61 @@ static int take(struct kv_connection *c, char *to, size_t bytes)
 	return 0;
 }
 
-static int put(struct kv_connection *c, const struct kv_command *cmd, struct kv_item *item)
+/* The change was carried out, or could not be: @rc. */
+static int say_change(struct kv_connection *c, const struct kv_command *cmd,
+		      const struct kv_change *what, int64_t rc)
+{
+	char number[KV_NUMBER_BYTES + 2], *end;
+
+	if (rc < 0) /* it is not known what has become of it */
+		return END(KV_ABORT);
+	if (what->result != KV_RESULT_DONE || (cmd->verb != KV_INCR && cmd->verb != KV_DECR))
+		return say_result(c, cmd, what->result);
+	end = put_bytes(kv_put_number(number, what->number), "\r\n", 2);
+	return cmd->noreply ? 0 : kv_say(c, number, (size_t)(end - number));
+}
+
+/* @item is filled, on this shard; if its key belongs to another one, that makes a copy. */
+static int put(struct kv_connection *c, const struct kv_command *cmd, struct kv_item *item,
+	       uint64_t hash)
 {
 	struct kv_store *store = &c->server->store;
+	struct kv_change what = {
+		.verb = cmd->verb,
+		.key = {{item->data, item->key_bytes}, hash},
+		.number = cmd->number,
+		.exptime = cmd->exptime,
+		.flags = cmd->flags,
+		.bytes = cmd->bytes,
+		.value = kv_item_value(item),
+	};
+	int64_t rc;
 
 	if (memcmp(kv_item_value(item) + item->bytes, "\r\n", 2) != 0) {
 		kv_item_put(store, item);
 		return say_text(c, cmd, KV_BAD_CHUNK);
 	}
-	return say_result(c, cmd, kv_store_put(store, cmd->verb, item, cmd->number, apus_now()));
+	if (kv_owner(c->server, &what.key) == c->server->index)
+		return say_result(c, cmd,
+				  kv_store_put(store, cmd->verb, item, cmd->number, apus_now()));
+	rc = kv_change(c->server, &what);
+	kv_item_put(store, item);
+	return say_change(c, cmd, &what, rc);
 }
 
 /* There is no item for it: say so, and drop the data block. */
 static int refuse(struct kv_connection *c, const struct kv_command *cmd, const struct kv_key *key,
 		  size_t line_bytes)
 {
-	bool too_large = cmd->bytes > KV_VALUE_MAX;
-	int rc;
+	struct kv_change what = {
+		.verb = cmd->verb,
+		.key = *key,
+		.is_refused = true,
+		.result = cmd->bytes > KV_VALUE_MAX ? KV_RESULT_TOO_LARGE : KV_RESULT_NO_MEMORY,
+	};
+	int64_t done = kv_change(c->server, &what);
+	int rc = say_change(c, cmd, &what, done);
 
-	kv_store_refuse(&c->server->store, cmd->verb, key, too_large);
-	rc = say_text(c, cmd, too_large ? KV_TOO_LARGE : KV_NO_MEMORY);
 	apus_stream_consume(c->stream, line_bytes);
 	return rc ? rc : take(c, NULL, (size_t)cmd->bytes + 2);
 }
@@ -259,7 +294,7 @@ static int store(struct kv_connection *c, const struct kv_command *cmd, const ch
 		memcpy(kv_item_value(item), bytes + line_bytes, block);
 		apus_stream_consume(c->stream, line_bytes + block);
 		store->counts[KV_BYTES_READ] += block;
-		return put(c, cmd, item);
+		return put(c, cmd, item, key.hash);
 	}
 	apus_stream_consume(c->stream, line_bytes);
 	rc = take(c, kv_item_value(item), block);
@@ -267,46 +302,71 @@ static int store(struct kv_connection *c, const struct kv_command *cmd, const ch
 		kv_item_put(store, item);
 		return rc;
 	}
-	return put(c, cmd, item);
+	return put(c, cmd, item, key.hash);
 }
 
 /* --- Other commands -------------------------------------------------------------------------- */
 
+/* A value that lies elsewhere: an item of our own with the same. */
+static enum kv_result put_copy(struct kv_store *store, const struct kv_change *what, int64_t now_ns)
+{
+	struct kv_item *item = kv_store_alloc(store, &what->key, what->flags,
+					      kv_deadline(what->exptime, now_ns, apus_wall_now()),
+					      what->bytes, now_ns);
+
+	if (!item) {
+		kv_store_refuse(store, what->verb, &what->key, false);
+		return KV_RESULT_NO_MEMORY;
+	}
+	memcpy(kv_item_value(item), what->value, what->bytes);
+	return kv_store_put(store, what->verb, item, what->number, now_ns);
+}
+
+void kv_change_here(struct kv_store *store, struct kv_change *what)
+{
+	int64_t now_ns = apus_now(), deadline_ns;
+
+	if (what->is_refused) {
+		kv_store_refuse(store, what->verb, &what->key, what->result == KV_RESULT_TOO_LARGE);
+		return;
+	}
+	switch (what->verb) {
+	case KV_DELETE:
+		what->result = kv_store_delete(store, &what->key, now_ns);
+		return;
+	case KV_TOUCH:
+		deadline_ns = kv_deadline(what->exptime, now_ns, apus_wall_now());
+		what->result = kv_store_touch(store, &what->key, deadline_ns, now_ns)
+				       ? KV_RESULT_DONE
+				       : KV_RESULT_NOT_FOUND;
+		return;
+	case KV_INCR:
+	case KV_DECR:
+		what->result = kv_store_add(store, what->verb, &what->key, what->number, now_ns,
+					    &what->number);
+		return;
+	default:
+		what->result = put_copy(store, what, now_ns);
+	}
+}
+
 static int change(struct kv_connection *c, const struct kv_command *cmd)
 {
-	struct kv_store *store = &c->server->store;
-	struct kv_key key = kv_store_key(store, cmd->key);
-	int64_t now_ns = apus_now(), deadline_ns;
-	char number[KV_NUMBER_BYTES + 2], *end;
-	enum kv_result result;
-	uint64_t n;
+	struct kv_change what = {
+		.verb = cmd->verb,
+		.key = kv_store_key(&c->server->store, cmd->key),
+		.number = cmd->number,
+		.exptime = cmd->exptime,
+	};
+	int64_t rc = kv_change(c->server, &what);
 
-	switch (cmd->verb) {
-	case KV_DELETE:
-		return say_result(c, cmd, kv_store_delete(store, &key, now_ns));
-	case KV_TOUCH:
-		deadline_ns = kv_deadline(cmd->exptime, now_ns, apus_wall_now());
-		return say_result(c, cmd,
-				  kv_store_touch(store, &key, deadline_ns, now_ns)
-					  ? KV_RESULT_DONE
-					  : KV_RESULT_NOT_FOUND);
-	default:
-		result = kv_store_add(store, cmd->verb, &key, cmd->number, now_ns, &n);
-		if (result != KV_RESULT_DONE)
-			return say_result(c, cmd, result);
-		end = kv_put_number(number, n);
-		end = put_bytes(end, "\r\n", 2);
-		return cmd->noreply ? 0 : kv_say(c, number, (size_t)(end - number));
-	}
+	return say_change(c, cmd, &what, rc);
 }
 
 static int flush_all(struct kv_connection *c, const struct kv_command *cmd)
 {
-	int64_t now_ns = apus_now();
-	int64_t at_ns =
-		cmd->exptime > 0 ? kv_deadline(cmd->exptime, now_ns, apus_wall_now()) : now_ns;
-
-	kv_store_flush(&c->server->store, at_ns, now_ns);
+	if (kv_flush_all(c->server, cmd->exptime) < 0)
+		return END(KV_ABORT);
 	return say_text(c, cmd, "OK\r\n");
 }
 
@@ -315,7 +375,7 @@ static int execute(struct kv_connection *c, struct kv_command *cmd)
 {
 	switch (cmd->verb) {
 	case KV_GET:
-		return get(c, cmd);
+		return c->server->cluster->count > 1 ? kv_remote_get(c, cmd) : get(c, cmd);
 	case KV_DELETE:
 	case KV_INCR:
 	case KV_DECR:

@@ -85,42 +85,52 @@ static int say_process(struct kv_connection *c)
 static int say_general(struct kv_connection *c)
 {
 	const struct kv_server *s = c->server;
-	const struct kv_table *table = &s->store.table;
+	struct kv_tally all;
+
+	if (kv_tally_all(c->server, false, &all) < 0)
+		return KV_END_SESSION(KV_ABORT);
+
 	const struct gauge gauges[] = {
 		{"max_connections", s->options.connections_max},
-		{"curr_connections", s->slab.used},
-		{"limit_maxbytes", s->options.memory_bytes},
+		{"curr_connections", all.connections},
+		{"limit_maxbytes", s->cluster->options.memory_bytes},
 		{"accepting_conns", s->phase == KV_RUNNING},
-		{"threads", 1},
-		{"hash_power_level", 31 - (unsigned int)__builtin_clz(table->mask + 1)},
-		{"hash_bytes", kv_table_bytes(table)},
-		{"hash_is_expanding", table->buckets <= table->mask},
-		{"bytes", s->store.bytes},
-		{"curr_items", table->items},
-		{"total_items", s->store.counts[KV_TOTAL_ITEMS]},
+		{"threads", s->cluster->count},
+		{"hash_power_level", 63 - (unsigned int)__builtin_clzl(all.buckets)},
+		{"hash_bytes", all.hash_bytes},
+		{"hash_is_expanding", 0}, /* it grows by single buckets */
+		{"bytes", all.bytes},
+		{"curr_items", all.items},
+		{"total_items", all.counts[KV_TOTAL_ITEMS]},
 	};
-	uint64_t counts[KV_COUNTERS_MAX];
-	int rc;
+	int rc = say_process(c);
 
-	memcpy(counts, s->store.counts, sizeof(counts));
-	rc = say_process(c);
 	if (rc == 0)
 		rc = say_gauges(c, gauges, apus_countof(gauges));
 	for (size_t i = 0; i < KV_COUNTERS_MAX && rc == 0; i++)
 		if (i != KV_TOTAL_ITEMS)
-			rc = say_number(c, counter_names[i], counts[i]);
+			rc = say_number(c, counter_names[i], all.counts[i]);
 	return rc;
+}
+
+static int reset(struct kv_connection *c)
+{
+	struct kv_tally all;
+
+	if (kv_tally_all(c->server, true, &all) < 0)
+		return KV_END_SESSION(KV_ABORT);
+	return kv_say(c, "RESET\r\n", 7);
 }
 
 static int say_settings(struct kv_connection *c)
 {
 	const struct kv_server *s = c->server;
 	const struct gauge settings[] = {
-		{"maxbytes", s->options.memory_bytes},
+		{"maxbytes", s->cluster->options.memory_bytes},
 		{"maxconns", s->options.connections_max},
-		{"tcpport", apus_tcp_listener_local(s->listener).port},
+		{"tcpport", s->options.local.port},
 		{"item_size_max", KV_VALUE_MAX},
-		{"num_threads", 1},
+		{"num_threads", s->cluster->count},
 	};
 	int rc = say_gauges(c, settings, apus_countof(settings));
 
@@ -133,16 +143,15 @@ static int say_settings(struct kv_connection *c)
 
 int kv_stats_say(struct kv_connection *c, struct kv_text what)
 {
-	static const struct kv_text reset = {"reset", 5}, settings = {"settings", 8};
+	static const struct kv_text zero = {"reset", 5}, settings = {"settings", 8};
 	int rc;
 
 	if (what.len == 0) {
 		rc = say_general(c);
 	} else if (what.len == settings.len && memcmp(what.at, settings.at, what.len) == 0) {
 		rc = say_settings(c);
-	} else if (what.len == reset.len && memcmp(what.at, reset.at, what.len) == 0) {
-		memset(c->server->store.counts, 0, sizeof(c->server->store.counts));
-		return kv_say(c, "RESET\r\n", 7);
+	} else if (what.len == zero.len && memcmp(what.at, zero.at, what.len) == 0) {
+		return reset(c);
 	} else {
 		return kv_say(c, KV_ERROR, sizeof(KV_ERROR) - 1);
 	}

@@ -137,9 +137,11 @@ LINES = [
 
 
 class Protocol(LiveTest):
+    CORES = ()
+
     @needs('memcached')
     def test_answers_are_memcached_s_byte_for_byte(self):
-        with memcached(), kv() as app, Peer('127.0.0.1') as theirs, Peer(ADDR) as ours:
+        with memcached(), kv(*self.CORES) as app, Peer('127.0.0.1') as theirs, Peer(ADDR) as ours:
             for line in LINES:
                 with self.subTest(line=line[:120]):
                     self.assertEqual(ours.say(line), theirs.say(line))
@@ -174,14 +176,14 @@ class Protocol(LiveTest):
                 f'gat 0 {key()} {key()}', f'flush_all{quiet}' if draw.random() < .1 else 'mn',
             ]).encode() + b'\r\n'
 
-        with memcached(), kv() as app, Peer('127.0.0.1') as theirs, Peer(ADDR) as ours:
+        with memcached(), kv(*self.CORES) as app, Peer('127.0.0.1') as theirs, Peer(ADDR) as ours:
             for _ in range(300):
                 lines = b''.join(line() for _ in range(draw.randrange(1, 12)))
                 self.assertEqual(ours.say(lines), theirs.say(lines), (seed, lines[:300]))
             self.assertEqual(app.stop(), 0)
 
     def test_cas_stores_only_what_was_not_changed(self):
-        with kv() as app, Peer(ADDR) as peer:
+        with kv(*self.CORES) as app, Peer(ADDR) as peer:
             peer.say(b'set a 5 0 1\r\nx\r\n')
             unique = re.fullmatch(rb'VALUE a 5 1 (\d+)\r\nx\r\nEND\r\n', peer.say(b'gets a\r\n'))[1]
             self.assertEqual(peer.say(b'cas a 5 0 1 ' + unique + b'\r\ny\r\n'), b'STORED\r\n')
@@ -190,7 +192,7 @@ class Protocol(LiveTest):
             self.assertEqual(app.stop(), 0)
 
     def test_items_expire(self):
-        with kv() as app, Peer(ADDR) as peer:
+        with kv(*self.CORES) as app, Peer(ADDR) as peer:
             date = int(time.time()) + 3
             peer.say(b'set r 0 2 1\r\nx\r\nset d 0 %d 1\r\nx\r\n' % date)
             peer.say(b'set old 0 2592001 1\r\nx\r\n')
@@ -201,7 +203,7 @@ class Protocol(LiveTest):
             self.assertEqual(app.stop(), 0)
 
     def test_the_largest_value_comes_back_and_one_more_byte_is_refused(self):
-        with kv() as app, Peer(ADDR) as peer:
+        with kv(*self.CORES) as app, Peer(ADDR) as peer:
             value = noise(BIG)
             self.assertEqual(peer.say(block('set a 0 0', value)), b'STORED\r\n')
             self.assertEqual(peer.say(b'get a\r\n'),
@@ -212,7 +214,7 @@ class Protocol(LiveTest):
             self.assertEqual(app.stop(), 0)
 
     def test_stats_count_what_was_done(self):
-        with kv() as app, Peer(ADDR) as peer:
+        with kv(*self.CORES) as app, Peer(ADDR) as peer:
             def stats():
                 return dict(line.split()[1:] for line in peer.say(b'stats\r\n').splitlines()[:-1])
 
@@ -228,6 +230,12 @@ class Protocol(LiveTest):
                                b'cmd_set': 2 + 1, b'delete_hits': 1, b'total_items': 3}.items():
                 self.assertEqual(delta[name], want, name)
             self.assertEqual(app.stop(), 0)
+
+
+class Shards(Protocol):
+    """The same with a store on each of two shards: half of the keys are another shard's."""
+
+    CORES = ('--cores', '0-1')
 
 
 class Clients(LiveTest):
