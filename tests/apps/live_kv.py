@@ -60,9 +60,18 @@ class Peer:
     """One connection; the end of an answer is found by asking for another one behind it."""
 
     def __init__(self, addr):
-        self.sock = socket.create_connection((addr, PORT), timeout=20)
+        self.sock = self.connect(addr)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.count = 0
+
+    @staticmethod
+    def connect(addr):
+        """It answers pings a moment before every shard listens."""
+        def attempt():
+            with contextlib.suppress(ConnectionRefusedError):
+                return socket.create_connection((addr, PORT), timeout=20)
+
+        return live.wait_until(attempt, 10, 'it does not listen')
 
     def __enter__(self):
         return self
@@ -172,7 +181,8 @@ class Protocol(LiveTest):
                 return f'get {" ".join(key() for _ in range(draw.randrange(1, 6)))}\r\n'.encode()
             return draw.choice([
                 f'incr {key()} {number()}{quiet}', f'decr {key()} {number()}{quiet}',
-                f'delete {key()}{quiet}', f'touch {key()} {number()}{quiet}',
+                f'delete {key()}{quiet}',
+                f'touch {key()} {draw.choice(["0", "9999", "-3", "x"])}{quiet}',
                 f'gat 0 {key()} {key()}', f'flush_all{quiet}' if draw.random() < .1 else 'mn',
             ]).encode() + b'\r\n'
 
@@ -220,6 +230,7 @@ class Protocol(LiveTest):
 
             first = stats()
             self.assertEqual(int(first[b'limit_maxbytes']), 64 << 20)
+            self.assertEqual(int(first[b'threads']), 2 if self.CORES else 1)
             self.assertEqual(int(first[b'pid']), app.process.pid)
             peer.say(b'set a 0 0 1\r\nx\r\nget a\r\nget b c\r\ndelete a\r\n')
             second = stats()
