@@ -6,6 +6,7 @@
  */
 #include "net/stack.h"
 #include "bench/bench.h"
+#include "net/link/pool.h"
 #include "net/socket/tcp.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
@@ -93,8 +94,8 @@ static void open_side(struct side *s, struct side *peer, struct apus_clock *cloc
 	struct apus_stack_options o = {.prefix_bits = 24};
 
 	if (!pool)
-		pool = rte_pktmbuf_pool_create("pipe", 8191, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-					       SOCKET_ID_ANY);
+		pool = apus_pool_create("pipe", 8191, APUS_POOL_CACHE, RTE_MBUF_DEFAULT_BUF_SIZE,
+					SOCKET_ID_ANY);
 	apus_must(pool);
 	apus_must(!apus_addr_parse(s == sides ? "10.0.0.1" : "10.0.0.2", &o.addr));
 	apus_must(!apus_shard_open(&as, &s->shard));

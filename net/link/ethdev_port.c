@@ -27,6 +27,7 @@
  */
 #include "net/link/eal.h"
 #include "net/link/ethdev_internal.h"
+#include "net/link/pool.h"
 #include "net/link/steer.h"
 #include "runtime/base/check.h"
 #include "runtime/base/log.h"
@@ -42,12 +43,9 @@
 
 #include <rte_eal.h>
 #include <rte_errno.h>
-#include <rte_mbuf_pool_ops.h>
-#include <rte_mempool.h>
 
 #define DESCRIPTORS     1024
 #define TAP_DESCRIPTORS 64 /* its receive queue keeps an mbuf for each, and reads into one */
-#define POOL_CACHE      256
 #define FRAME_OVERHEAD  (RTE_ETHER_HDR_LEN + 2 * 4 + RTE_ETHER_CRC_LEN) /* two VLAN tags */
 #define MEMORY_REST     (UINT64_C(24) << 20) /* EAL's heap, rings, the port's private data */
 #define MTU_DEFAULT     RTE_ETHER_MTU
@@ -121,36 +119,6 @@ static void silence_tap(const struct rte_eth_dev_info *info)
 	}
 }
 
-/*
- * As rte_pktmbuf_pool_create(), but without hugepages mbufs may cross pages. Else each would begin a
- * page: half of the memory lost, and every header in the same few lines of the first-level cache.
- * Only devices of software work without hugepages, and they do not ask where a page really is.
- */
-static struct rte_mempool *create_pool(const char *name, uint32_t mbufs, uint16_t room, int socket)
-{
-	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = room};
-	unsigned int flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
-	struct rte_mempool *pool =
-		rte_mempool_create_empty(name, mbufs, (unsigned int)sizeof(struct rte_mbuf) + room,
-					 POOL_CACHE, sizeof(private), socket, flags);
-	int rc;
-
-	if (!pool)
-		return NULL;
-	rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
-	if (!rc) {
-		rte_pktmbuf_pool_init(pool, &private);
-		rc = rte_mempool_populate_default(pool);
-	}
-	if (rc < 0) {
-		rte_mempool_free(pool);
-		rte_errno = -rc;
-		return NULL;
-	}
-	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
-	return pool;
-}
-
 static int make_pools(struct apus_ethdev_port *p, uint32_t mbufs, char *why, size_t why_bytes)
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
@@ -162,8 +130,9 @@ static int make_pools(struct apus_ethdev_port *p, uint32_t mbufs, char *why, siz
 	}
 	for (unsigned int i = 0; i < p->shards; i++) {
 		snprintf(name, sizeof(name), "apus-%u-%u", p->port, i);
-		p->pools[i] = create_pool(name, mbufs, (uint16_t)data_room(p->mtu),
-					  rte_eth_dev_socket_id(p->port));
+		p->pools[i] =
+			apus_pool_create(name, mbufs, APUS_POOL_CACHE, (uint16_t)data_room(p->mtu),
+					 rte_eth_dev_socket_id(p->port));
 		if (!p->pools[i])
 			goto err_no_memory;
 	}

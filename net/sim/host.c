@@ -11,6 +11,7 @@
  *
  * Entry points: apus_sim_host_open(), apus_sim_link(), and the faults.
  */
+#include "net/link/pool.h"
 #include "net/sim/internal.h"
 #include "net/stack_internal.h"
 #include "runtime/base/check.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define POOL_CACHE       256
 #define POOL_CACHE_ABOVE 2048 /* mbufs: a cache is not worth it in a small pool */
 
 /* --- Pools --------------------------------------------------------------------------------- */
@@ -29,8 +29,8 @@ struct rte_mempool *apus_sim_pool_create(const void *context, uint32_t mbufs, ui
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "sim-%zx", (size_t)(uintptr_t)context);
-	return rte_pktmbuf_pool_create(name, mbufs, mbufs > POOL_CACHE_ABOVE ? POOL_CACHE : 0, 0,
-				       (uint16_t)(RTE_PKTMBUF_HEADROOM + bytes), SOCKET_ID_ANY);
+	return apus_pool_create(name, mbufs, mbufs > POOL_CACHE_ABOVE ? APUS_POOL_CACHE : 0,
+				(uint16_t)(RTE_PKTMBUF_HEADROOM + bytes), SOCKET_ID_ANY);
 }
 
 static int pool_open(struct apus_sim_host *h, const struct apus_sim_host_options *options)

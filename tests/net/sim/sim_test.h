@@ -9,6 +9,7 @@
 #ifndef APUS_TESTS_NET_SIM_SIM_TEST_H
 #define APUS_TESTS_NET_SIM_SIM_TEST_H
 
+#include "net/link/pool.h"
 #include "net/sim/world.h"
 #include "net/socket/tcp.h"
 #include "net/socket/udp.h"
@@ -77,8 +78,8 @@ static inline struct rte_mempool *sim_pool(void)
 	static struct rte_mempool *pool;
 
 	if (!pool)
-		pool = rte_pktmbuf_pool_create("sim-tests", 65535, 256, 0,
-					       RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+		pool = apus_pool_create("sim-tests", 65535, APUS_POOL_CACHE,
+					RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	apus_must(pool);
 	return pool;
 }
