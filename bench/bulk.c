@@ -15,7 +15,6 @@
 #define PORT          80
 #define WARM_UP_BYTES (8 << 20) /* the window opens, pools and caches fill */
 #define READ_BYTES    65536
-#define BUFFER_BYTES  (128 << 10)
 
 struct bulk {
 	uint64_t writes;
@@ -124,10 +123,8 @@ static int64_t in_bulk_world(uint64_t writes, int64_t bytes, apus_task_fn writer
 		.skip_bytes = warm_up * (uint64_t)bytes,
 	};
 	struct apus_sim_world_options options = {.no_digest = true};
-	/* On a wire without a rate the buffer would grow to all it may, and out of the caches. */
-	struct apus_tcp_options tcp = {.rcv_buffer_max = BUFFER_BYTES};
-	struct apus_sim_host_options server = {.ip = "10.0.0.1/24", .tcp = tcp};
-	struct apus_sim_host_options client = {.ip = "10.0.0.2/24", .tcp = tcp};
+	struct apus_sim_host_options server = {.ip = "10.0.0.1/24"};
+	struct apus_sim_host_options client = {.ip = "10.0.0.2/24"};
 	struct apus_sim_link_options link = {
 		.wire = {.delay_ns = APUS_US, .queue_frames = 65536, .lend = true},
 	};

@@ -138,12 +138,16 @@ void apus_tcp_take_ece(struct apus_tcp *c, int64_t now_ns)
 }
 
 /*
- * A window cannot be filled from a queue that is shorter: room for two of them, what is in flight
- * and what follows it, as Linux has.
+ * A window cannot be filled from a queue that is shorter: room for what may be in flight, and for
+ * what follows it. Writers are woken in the turn in which an ACK comes, before output sends, so
+ * that need not be another window, as in Linux: text that waits long has left the caches when it
+ * is sent.
  */
 static void tune_send_queue(struct apus_tcp *c)
 {
-	uint32_t bytes = apus_min(2 * c->cc.cwnd_bytes, APUS_TCP_SEND_QUEUE_MAX);
+	uint32_t window = apus_min(c->cc.cwnd_bytes, c->snd.max_wnd);
+	uint32_t more = apus_max(window / 4, APUS_TCP_SEND_QUEUE_BYTES);
+	uint32_t bytes = apus_min(window + more, APUS_TCP_SEND_QUEUE_MAX);
 
 	if (bytes > c->sndq.limit_bytes)
 		apus_sndq_set_limit(&c->sndq, bytes);

@@ -197,8 +197,10 @@ void apus_tcp_set_peer(struct apus_tcp *c, const struct apus_tcp_peer *peer, int
 void apus_tcp_established(struct apus_tcp *c, int64_t now_ns)
 {
 	apus_tcp_enter(c, APUS_TCP_ESTABLISHED);
-	if (c->syn_at_ns) /* the SYN's round trip; Karn: not if it went out twice */
-		apus_rtt_sample(&c->rtt, now_ns - c->syn_at_ns);
+	if (c->syn_at_ns) { /* the SYN's round trip; Karn: not if it went out twice */
+		c->handshake_ns = now_ns - c->syn_at_ns;
+		apus_rtt_sample(&c->rtt, c->handshake_ns);
+	}
 	apus_rtt_handshake_done(&c->rtt, c->syn_resent);
 	c->retries = 0;
 	c->rexmit_at_ns = APUS_NEVER;

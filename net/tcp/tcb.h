@@ -137,7 +137,10 @@ struct apus_tcp {
 	struct apus_rtt rtt;
 	uint32_t urgent_seq; /* RCV.UP: urgent text ends before it */
 	struct apus_cc cc;
-	int64_t syn_at_ns;              /* when our SYN was sent; 0: twice, or nobody knows */
+	union {                       /* 0: our SYN was sent twice, or nobody knows */
+		int64_t syn_at_ns;    /* before ESTABLISHED: when it was sent */
+		int64_t handshake_ns; /* then: how long its answer took */
+	};
 	struct apus_recovery_kept kept; /* of `recovery`, while there is none */
 	struct apus_drs *drs;           /* NULL while it has received little */
 	struct apus_rcvq rcvq;

@@ -105,7 +105,7 @@ static void measure(struct apus_tcp *c, const struct apus_segment *seg, int64_t 
 	uint32_t ms = apus_tcp_ts_clock(now_ns) + c->ts_offset - seg->ts_ecr;
 
 	if (ms <= TS_SAMPLE_MAX_MS)
-		apus_drs_sample(c->drs, 1000 * ms);
+		apus_drs_sample(c->drs, 1000 * ms, now_us);
 }
 
 void apus_tcp_tune_slow(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
@@ -117,7 +117,9 @@ void apus_tcp_tune_slow(struct apus_tcp *c, const struct apus_segment *seg, int6
 		c->drs = apus_slab_get(&c->layer->drs);
 		if (!c->drs)
 			return; /* its buffer stays as it is */
-		apus_drs_init(c->drs, read_seq, APUS_CC_INITIAL_MSS * c->rcv.mss, now_us);
+		apus_drs_init(c->drs, read_seq, APUS_CC_INITIAL_MSS * c->rcv.mss,
+			      (uint32_t)apus_min((c->handshake_ns + 999) / 1000, INT32_MAX),
+			      now_us);
 	}
 	measure(c, seg, now_ns);
 
