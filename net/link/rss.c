@@ -330,10 +330,38 @@ void apus_rss_flow_parse(const void *frame, size_t bytes, struct apus_rss_flow *
 /* The longest that is looked at: both IPv4 headers with all their options, and four bytes of ports. */
 #define LOOK_BYTES (RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN + 60 + 8 + 60 + 4)
 
-void apus_rss_flow_of(const struct rte_mbuf *m, struct apus_rss_flow *out)
+static APUS_NOINLINE void flow_of_any(const struct rte_mbuf *m, struct apus_rss_flow *out)
 {
 	uint8_t room[LOOK_BYTES];
 	uint32_t bytes = apus_min(m->pkt_len, (uint32_t)LOOK_BYTES);
 
 	apus_rss_flow_parse(rte_pktmbuf_read(m, 0, bytes, room), bytes, out);
+}
+
+/* TCP or UDP as nearly always: no tag, no options, whole. Return: false: it must be looked at closely. */
+static bool flow_of_plain(const struct rte_mbuf *m, struct apus_rss_flow *out)
+{
+	const char *at = rte_pktmbuf_mtod(m, const char *);
+	const struct rte_ether_hdr *eth = (const void *)at;
+	const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
+
+	if (m->data_len < sizeof(*eth) + sizeof(*ip) + 4 ||
+	    eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) ||
+	    ip->version_ihl != RTE_IPV4_VHL_DEF ||
+	    (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_OFFSET_MASK | RTE_IPV4_HDR_MF_FLAG)) ||
+	    (ip->next_proto_id != IPPROTO_TCP && ip->next_proto_id != IPPROTO_UDP))
+		return false;
+	out->kind = ip->next_proto_id == IPPROTO_TCP ? APUS_RSS_TCP : APUS_RSS_UDP;
+	out->inner = false;
+	/* Addresses and ports lie side by side, as they are hashed. */
+	memcpy(&out->tuple, &ip->src_addr, sizeof(out->tuple));
+	return true;
+}
+
+void apus_rss_flow_of(const struct rte_mbuf *m, struct apus_rss_flow *out)
+{
+	if (apus_likely(flow_of_plain(m, out)))
+		return;
+
+	flow_of_any(m, out);
 }

@@ -440,6 +440,34 @@ static void icmp_that_names_no_flow_is_known_by_addresses(void **state)
 	}
 }
 
+/* The short way through an mbuf says what the long one does. */
+static void frames_in_mbufs_are_read_as_in_memory(void **state)
+{
+	static struct rte_mbuf m;
+	struct apus_random random;
+
+	apus_random_init_seed(&random, 11);
+	for (int i = 0; i < 20000; i++) {
+		uint8_t proto =
+			(uint8_t)(i % 3 ? i % 3 == 1 ? IPPROTO_TCP : IPPROTO_UDP : IPPROTO_ICMP);
+		struct frame f = ipv4_frame(proto, i % 5 ? 5 : 7, i % 7 ? 0 : RTE_IPV4_HDR_MF_FLAG);
+		struct apus_rss_flow want, got;
+
+		f.bytes[apus_random_below(&random, f.len)] ^= (uint8_t)(i % 11 ? 0 : 1 << i % 8);
+		if (i % 13 == 0)
+			f.len = apus_random_below(&random, f.len);
+		m.buf_addr = f.bytes;
+		m.data_len = (uint16_t)f.len;
+		m.pkt_len = (uint32_t)f.len;
+		memset(&got, 0, sizeof(got));
+		apus_rss_flow_of(&m, &got);
+		want = flow_of(&f);
+		assert_int_equal(got.kind, want.kind);
+		assert_int_equal(got.inner, want.inner);
+		assert_memory_equal(&got.tuple, &want.tuple, sizeof(want.tuple));
+	}
+}
+
 /* In memory of exactly their length, so that a sanitizer sees a byte too many. */
 static void frames_cut_anywhere_and_noise_are_read_within_bounds(void **state)
 {
@@ -479,6 +507,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(tagged_frames_are_looked_into_and_other_types_are_not),
 		cmocka_unit_test(icmp_error_goes_where_the_flow_is_that_it_is_about),
 		cmocka_unit_test(icmp_that_names_no_flow_is_known_by_addresses),
+		cmocka_unit_test(frames_in_mbufs_are_read_as_in_memory),
 		cmocka_unit_test(frames_cut_anywhere_and_noise_are_read_within_bounds),
 	};
 
