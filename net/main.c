@@ -15,6 +15,7 @@
 #include "net/link/impair.h"
 #include "net/link/steer.h"
 #include "net/main_cores.h"
+#include "net/socket/kernel.h"
 #include "net/stack.h"
 #include "net/tcp/cc.h"
 #include "net/telemetry.h"
@@ -69,13 +70,16 @@ struct options {
 	bool impaired;
 	bool spin;
 	bool debug;
+	bool kernel;            /* the host's sockets instead of a network of our own */
+	const char *own_option; /* one that was given and makes sense for ours only; NULL: none */
 	const struct apus_app *app;
 };
 
 /* What is open on one shard. */
 struct room {
-	struct apus_link *link;   /* the outermost around its queue of the port */
-	struct apus_stack *stack; /* NULL when the application wants the link itself */
+	struct apus_link *link;     /* the outermost around its queue of the port */
+	struct apus_stack *stack;   /* NULL when the application wants the link itself */
+	struct apus_kernel *kernel; /* instead of both: --net kernel */
 };
 
 /* What is open. */
@@ -96,7 +100,10 @@ static const struct argp_option common_options[] = {
 	{"congestion", KEY_CONGESTION, "NAME", 0,
 	 "congestion control of TCP: cubic (default), reno, dctcp, bbr", 0},
 	{"mtu", KEY_MTU, "BYTES", 0, "largest IP packet (the device's, 1500 as a rule)", 0},
-	{"net", KEY_NET, "KIND", 0, "dpdk (kernel and sim are not there yet)", 0},
+	{"net", KEY_NET, "KIND", 0,
+	 "dpdk: a network of our own (default); kernel: the host's sockets, for comparison and "
+	 "without a NIC",
+	 0},
 	{"vdev", KEY_VDEV, "DEVICE", 0,
 	 "DPDK device to make (net_tap0, whose other end is the interface dtap0); arguments follow "
 	 "after commas: net_tap0,iface=NAME",
@@ -214,12 +221,13 @@ static void parse_cores(struct options *o, const char *text)
 		apus_main_refuse("%s", why);
 }
 
-static void parse_net(const char *text)
+static void parse_net(struct options *o, const char *text)
 {
-	if (!strcmp(text, "kernel") || !strcmp(text, "sim"))
-		apus_main_refuse("--net %s is not there yet; --net dpdk is", text);
-	if (strcmp(text, "dpdk"))
-		apus_main_refuse("--net %s: give dpdk (kernel and sim are not there yet)", text);
+	if (strcmp(text, "dpdk") && strcmp(text, "kernel"))
+		apus_main_refuse("--net %s: give dpdk or kernel (a simulated network is for tests: "
+				 "net/sim)",
+				 text);
+	o->kernel = !strcmp(text, "kernel");
 }
 
 static void parse_congestion(struct options *o, const char *text)
@@ -244,6 +252,9 @@ static void check_options(struct options *o)
 	struct apus_stack_options *s = &o->stack;
 	uint32_t differ = ntohl(apus_addr_to_v4(s->addr) ^ apus_addr_to_v4(s->gateway));
 
+	if (o->kernel && o->own_option)
+		apus_main_refuse("--%s is for a network of our own: leave it out with --net kernel",
+				 o->own_option);
 	if (!o->vdev && !apus_eal_names_device(o->eal))
 		o->vdev = "net_tap0";
 	if (apus_addr_is_any(s->gateway))
@@ -289,15 +300,18 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		check_options(o);
 		return 0;
 	case KEY_IP:
+		o->own_option = "ip";
 		parse_ip(o, text);
 		return 0;
 	case KEY_GW:
+		o->own_option = "gw";
 		parse_gateway(o, text);
 		return 0;
 	case KEY_NET:
-		parse_net(text);
+		parse_net(o, text);
 		return 0;
 	case KEY_VDEV:
+		o->own_option = "vdev";
 		o->vdev = text;
 		return 0;
 	case KEY_CORES:
@@ -314,18 +328,21 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		parse_number(o, key, text);
 		return 0;
 	case KEY_IMPAIR:
+		o->own_option = "impair";
 		parse_impair(o, text);
 		return 0;
 	case KEY_CONGESTION:
 		parse_congestion(o, text);
 		return 0;
 	case KEY_PCAP:
+		o->own_option = "pcap";
 		o->pcap = text;
 		return 0;
 	case KEY_DEBUG:
 		o->debug = true;
 		return 0;
 	case KEY_EAL:
+		o->own_option = "eal";
 		o->eal = text;
 		return 0;
 	case ARGP_KEY_ARG:
@@ -484,13 +501,29 @@ static int open_stack(struct house *h, struct room *r, struct apus_shard *shard)
 	return rc;
 }
 
+static int open_kernel(struct house *h, struct room *r, struct apus_shard *shard)
+{
+	const struct apus_kernel_options options = {.share_ports = h->options->count > 1};
+	int rc = apus_kernel_open(shard, &options, &r->kernel);
+
+	if (rc)
+		snprintf(h->why, sizeof(h->why),
+			 "--net kernel: io_uring is not to be had (%s); `sysctl "
+			 "kernel.io_uring_disabled` or a container's rules may forbid it",
+			 strerror(-rc));
+	return rc;
+}
+
 /* Of each shard, on its thread, in order. */
 static int set_up(struct apus_shard *shard, unsigned int index, void *arg)
 {
 	struct house *h = arg;
 	struct room *r = &h->rooms[index];
-	int rc = apus_eal_thread_open(h->why, sizeof(h->why));
+	int rc;
 
+	if (h->options->kernel)
+		return open_kernel(h, r, shard);
+	rc = apus_eal_thread_open(h->why, sizeof(h->why));
 	if (rc)
 		return rc;
 	rc = open_link(h, r, index, shard);
@@ -505,6 +538,10 @@ static void tear_down(struct apus_shard *shard, unsigned int index, void *arg)
 {
 	struct room *r = &((struct house *)arg)->rooms[index];
 
+	if (r->kernel) {
+		apus_kernel_close(r->kernel);
+		return;
+	}
 	if (r->stack)
 		apus_stack_close(r->stack);
 	else if (r->link)
@@ -519,6 +556,8 @@ static int64_t say_goodbye(struct apus_shard *shard, unsigned int index, void *a
 
 	if (r->stack && apus_stack_linger(r->stack, LINGER_NS) == -ETIMEDOUT)
 		apus_log(INFO, "stop: some peers did not answer our FIN in time");
+	if (r->kernel && apus_kernel_linger(r->kernel, LINGER_NS) == -ETIMEDOUT)
+		apus_log(INFO, "stop: some peers did not read all in time");
 	return 0;
 }
 
@@ -597,28 +636,47 @@ static int run(struct house *h)
 	return status_of(rc);
 }
 
-static int open_and_run(struct house *h)
+/* What DPDK adds around a run. */
+static int run_observed(struct house *h)
 {
-	int status = EXIT_FAILURE;
+	int status;
 
-	hold_signals(true);
-	if (open_eal(h))
-		goto err_none;
-	if (open_port(h))
-		goto err_eal;
-	if (open_shards(h))
-		goto err_port;
 	apus_ethdev_port_report(h->port);
 	if (apus_telemetry_open(apus_shards_at(h->shards, 0)))
 		apus_log(WARN, "telemetry: /apus/tasks and /apus/tree are not there");
 	status = run(h);
 	apus_telemetry_close();
-	apus_shards_close(h->shards);
-err_port:
+	return status;
+}
+
+static int open_and_run_here(struct house *h)
+{
+	int status = EXIT_FAILURE;
+
+	if (open_port(h))
+		return status;
+	if (!open_shards(h)) {
+		status = run_observed(h);
+		apus_shards_close(h->shards);
+	}
 	apus_ethdev_port_close(h->port);
-err_eal:
-	apus_eal_close();
-err_none:
+	return status;
+}
+
+static int open_and_run(struct house *h)
+{
+	int status = EXIT_FAILURE;
+
+	hold_signals(true);
+	if (h->options->kernel) {
+		if (!open_shards(h)) {
+			status = run(h);
+			apus_shards_close(h->shards);
+		}
+	} else if (!open_eal(h)) {
+		status = open_and_run_here(h);
+		apus_eal_close();
+	}
 	if (*h->why)
 		fprintf(stderr, "%s: %s\n", program_invocation_short_name, h->why);
 	hold_signals(false);
@@ -646,6 +704,9 @@ int apus_main_with(const struct apus_app *app, int argc, char **argv)
 	if (apus_addr_parse_prefix("10.7.0.2/24", &options.stack.addr, &options.stack.prefix_bits))
 		return EXIT_FAILURE;
 	parse(&options, argc, argv);
+	if (is_bare(&options) && options.kernel)
+		apus_main_refuse(
+			"--net kernel: without a stack there is nothing for the kernel to do");
 	if (is_bare(&options) && options.count > 1)
 		apus_main_refuse("--cores: without a stack it runs on one core; give one CPU");
 	apus_log_set_level(options.debug ? APUS_LOG_DEBUG : APUS_LOG_INFO);

@@ -12,6 +12,7 @@
 #include "net/socket/tcp.h"
 
 #include "net/link/link.h"
+#include "net/socket/kernel_internal.h"
 #include "net/stack_internal.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/user.h"
@@ -30,12 +31,70 @@ static struct apus_tcp_layer *layer_self(void)
 	return stack ? &stack->tcp : NULL;
 }
 
+/* ---- which network: a listener of the kernel's has no layer ---- */
+
+static struct apus_tcp *listener_take(struct apus_tcp_listener *l)
+{
+	return l->layer ? apus_tcp_listener_take(l) : apus_kernel_listener_take(l);
+}
+
+static bool listener_has_ready(const struct apus_tcp_listener *l)
+{
+	return l->layer ? apus_tcp_listener_has_ready(l) : apus_kernel_listener_has_ready(l);
+}
+
+static void listener_unhold(struct apus_tcp_listener *l)
+{
+	if (l->layer)
+		apus_tcp_listener_unhold(l);
+	else
+		apus_kernel_listener_unhold(l);
+}
+
+static void unhold(struct apus_tcp *c)
+{
+	if (apus_unlikely(c->is_kernel))
+		apus_kernel_unhold(c);
+	else
+		apus_tcp_unhold(c);
+}
+
+static void abort_now(struct apus_tcp *c)
+{
+	if (c->is_kernel)
+		apus_kernel_call_abort(c);
+	else
+		apus_tcp_call_abort(c, apus_now());
+}
+
+static int64_t send_some(struct apus_tcp *c, const struct iovec *iov, size_t n)
+{
+	if (apus_unlikely(c->is_kernel))
+		return apus_kernel_call_send(c, iov, n);
+	return apus_tcp_call_send(c, iov, n, apus_now());
+}
+
+static int open_from(struct apus_endpoint local, struct apus_endpoint remote, struct apus_tcp **out)
+{
+	struct apus_tcp_layer *layer = layer_self();
+	struct apus_kernel *kernel = layer ? NULL : apus_kernel_self();
+
+	if (kernel)
+		return apus_kernel_call_open(kernel, local, remote, out);
+	if (!layer)
+		return -EADDRNOTAVAIL;
+	return apus_tcp_call_open_from(layer, local, remote, apus_now(), out);
+}
+
 /* ---- listeners ---- */
 
 int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog, struct apus_tcp_listener **out)
 {
 	struct apus_tcp_layer *layer = layer_self();
+	struct apus_kernel *kernel = layer ? NULL : apus_kernel_self();
 
+	if (kernel)
+		return apus_kernel_listen(kernel, local, backlog, out);
 	return layer ? apus_tcp_listener_open(layer, local, backlog, out) : -EADDRNOTAVAIL;
 }
 
@@ -51,15 +110,15 @@ int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out)
 			rc = -EPIPE;
 			break;
 		}
-		c = apus_tcp_listener_take(l);
+		c = listener_take(l);
 		if (c)
 			break;
 		rc = apus_waitq_wait(&l->acceptors, "tcp accept");
 	}
 	/* A cancel may have come after the wake: the connection is the next one's. */
-	if (rc == -ECANCELED && apus_tcp_listener_has_ready(l))
+	if (rc == -ECANCELED && listener_has_ready(l))
 		apus_waitq_wake_one(&l->acceptors, 0);
-	apus_tcp_listener_unhold(l);
+	listener_unhold(l);
 	if (rc)
 		return (int)rc;
 	*out = c;
@@ -68,7 +127,10 @@ int apus_tcp_accept(struct apus_tcp_listener *l, struct apus_tcp **out)
 
 void apus_tcp_listener_close(struct apus_tcp_listener *l)
 {
-	apus_tcp_listener_shut(l, apus_now());
+	if (l->layer)
+		apus_tcp_listener_shut(l, apus_now());
+	else
+		apus_kernel_listener_shut(l);
 }
 
 struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l)
@@ -81,16 +143,12 @@ struct apus_endpoint apus_tcp_listener_local(const struct apus_tcp_listener *l)
 int apus_tcp_connect_from(struct apus_endpoint local, struct apus_endpoint remote,
 			  struct apus_tcp **out)
 {
-	struct apus_tcp_layer *layer = layer_self();
 	struct apus_tcp *c;
-	int64_t rc;
+	int64_t rc = apus_checkpoint();
 
-	if (!layer)
-		return -EADDRNOTAVAIL;
-	rc = apus_checkpoint();
 	if (rc)
 		return (int)rc;
-	rc = apus_tcp_call_open_from(layer, local, remote, apus_now(), &c);
+	rc = open_from(local, remote, &c);
 	if (rc)
 		return (int)rc;
 	while (!rc && (c->state == APUS_TCP_SYN_SENT || c->state == APUS_TCP_SYN_RECEIVED))
@@ -98,7 +156,7 @@ int apus_tcp_connect_from(struct apus_endpoint local, struct apus_endpoint remot
 	if (!rc)
 		rc = c->error;
 	if (rc) { /* refused, timed out, or cancelled: nothing is left behind */
-		apus_tcp_call_abort(c, apus_now());
+		abort_now(c);
 		return (int)rc;
 	}
 	*out = c;
@@ -112,7 +170,7 @@ int apus_tcp_connect(struct apus_endpoint remote, struct apus_tcp **out)
 
 uint32_t apus_tcp_urgent(struct apus_tcp *c)
 {
-	return apus_tcp_call_urgent(c);
+	return c->is_kernel ? 0 : apus_tcp_call_urgent(c);
 }
 
 /* What a reader wants: text, or views of it. */
@@ -126,6 +184,9 @@ static int64_t take(struct apus_tcp *c, const struct wanted *w)
 {
 	if (c->is_released)
 		return -EPIPE;
+	if (apus_unlikely(c->is_kernel))
+		return w->views ? apus_kernel_call_peek(c, w->views, (int)w->n)
+				: apus_kernel_call_receive(c, w->buf, w->n);
 	return w->views ? apus_tcp_call_peek(c, w->views, (int)w->n)
 			: apus_tcp_call_receive(c, w->buf, w->n);
 }
@@ -146,7 +207,7 @@ static int64_t receive(struct apus_tcp *c, struct wanted w, const char *what)
 		rc = apus_waitq_wait(&c->readers, what);
 	}
 	c->is_reading = false;
-	apus_tcp_unhold(c);
+	unhold(c);
 	return rc;
 }
 
@@ -162,7 +223,10 @@ int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
 
 void apus_tcp_consume(struct apus_tcp *c, size_t bytes)
 {
-	apus_tcp_call_consume(c, bytes);
+	if (apus_unlikely(c->is_kernel))
+		apus_kernel_call_consume(c, bytes);
+	else
+		apus_tcp_call_consume(c, bytes);
 }
 
 /* What is left of a scatter list. */
@@ -207,7 +271,7 @@ static int64_t write_all(struct apus_tcp *c, struct rest rest, size_t len, size_
 	while (!rc && *queued < len) {
 		size_t count = rest_pieces(&rest, pieces);
 
-		rc = c->is_released ? -EPIPE : apus_tcp_call_send(c, pieces, count, apus_now());
+		rc = c->is_released ? -EPIPE : send_some(c, pieces, count);
 		if (rc > 0) {
 			*queued += (size_t)rc;
 			rest_skip(&rest, (size_t)rc);
@@ -235,7 +299,7 @@ int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, s
 	apus_tcp_hold(c);
 	rc = write_all(c, (struct rest){.iov = iov, .n = n}, len, queued);
 	c->is_writing = false;
-	apus_tcp_unhold(c);
+	unhold(c);
 	return rc;
 }
 
@@ -271,7 +335,8 @@ static bool worth_lending(const struct apus_tcp *c, const void *buf, size_t len)
 {
 	rte_iova_t iova;
 
-	return len >= c->cc.mss && len > 0 && apus_link_can_send(c->layer->link, buf, len, &iova);
+	return !c->is_kernel && len >= c->cc.mss && len > 0 &&
+	       apus_link_can_send(c->layer->link, buf, len, &iova);
 }
 
 int64_t apus_tcp_send_buffer(struct apus_tcp *c, const void *buf, size_t len,
@@ -293,13 +358,13 @@ int64_t apus_tcp_send_buffer(struct apus_tcp *c, const void *buf, size_t len,
 	rc = send_lent(c, buf, len, lent);
 	apus_tcp_lent_put(lent);
 	c->is_writing = false;
-	apus_tcp_unhold(c);
+	unhold(c);
 	return rc;
 }
 
 int apus_tcp_shutdown(struct apus_tcp *c)
 {
-	return apus_tcp_call_shutdown(c);
+	return c->is_kernel ? apus_kernel_call_shutdown(c) : apus_tcp_call_shutdown(c);
 }
 
 /* Until our FIN, and all before it, is acknowledged or never will be; a hold keeps @c. */
@@ -324,16 +389,19 @@ void apus_tcp_close(struct apus_tcp *c)
 
 	if (lingers)
 		apus_tcp_hold(c);
-	apus_tcp_call_close(c, apus_now());
+	if (c->is_kernel)
+		apus_kernel_call_close(c);
+	else
+		apus_tcp_call_close(c, apus_now());
 	if (!lingers)
 		return;
 	linger(c);
-	apus_tcp_unhold(c);
+	unhold(c);
 }
 
 void apus_tcp_abort(struct apus_tcp *c)
 {
-	apus_tcp_call_abort(c, apus_now());
+	abort_now(c);
 }
 
 void apus_tcp_get(struct apus_tcp *c)
@@ -343,7 +411,7 @@ void apus_tcp_get(struct apus_tcp *c)
 
 void apus_tcp_put(struct apus_tcp *c)
 {
-	apus_tcp_unhold(c);
+	unhold(c);
 }
 
 void apus_tcp_reset(struct apus_tcp *c)
@@ -351,7 +419,7 @@ void apus_tcp_reset(struct apus_tcp *c)
 	bool is_released = c->is_released;
 
 	apus_tcp_hold(c);
-	apus_tcp_call_abort(c, apus_now());
+	abort_now(c);
 	c->is_released = is_released;
 }
 
@@ -398,6 +466,8 @@ int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 	/* Only linger has a meaning below 0. */
 	if (value < 0 && option != APUS_TCP_LINGER_NS)
 		return -EINVAL;
+	if (c->is_kernel && option != APUS_TCP_LINGER_NS)
+		return apus_kernel_set(c, option, value);
 	switch (option) {
 	case APUS_TCP_NODELAY:
 		c->is_nodelay = value;
@@ -435,8 +505,11 @@ int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 
 int apus_tcp_set_congestion(struct apus_tcp *c, const char *name)
 {
-	const struct apus_cc_type *type = apus_cc_find(name);
+	const struct apus_cc_type *type;
 
+	if (c->is_kernel)
+		return apus_kernel_set_congestion(c, name);
+	type = apus_cc_find(name);
 	if (!type)
 		return -ENOENT;
 	if (c->state == APUS_TCP_CLOSED)

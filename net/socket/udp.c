@@ -8,17 +8,26 @@
  */
 #include "net/socket/udp.h"
 #include "net/ip/udp.h"
+#include "net/socket/kernel_internal.h"
 #include "net/stack_internal.h"
 
 #include <errno.h>
 #include <rte_udp.h>
 #include <string.h>
 
+static bool is_kernel(const struct apus_udp *u)
+{
+	return !u->layer;
+}
+
 int apus_udp_open(struct apus_endpoint local, const struct apus_endpoint *remote,
 		  struct apus_udp **out)
 {
 	struct apus_stack *stack = apus_stack_self();
+	struct apus_kernel *kernel = stack ? NULL : apus_kernel_self();
 
+	if (kernel)
+		return apus_kernel_udp_open(kernel, local, remote, out);
 	if (!stack)
 		return -EADDRNOTAVAIL;
 	return apus_udp_attach(&stack->udp, local, remote, out);
@@ -26,7 +35,10 @@ int apus_udp_open(struct apus_endpoint local, const struct apus_endpoint *remote
 
 void apus_udp_close(struct apus_udp *u)
 {
-	apus_udp_detach(u);
+	if (is_kernel(u))
+		apus_kernel_udp_close(u);
+	else
+		apus_udp_detach(u);
 }
 
 struct apus_endpoint apus_udp_local(const struct apus_udp *u)
@@ -86,6 +98,8 @@ int64_t apus_udp_recv(struct apus_udp *u, void *buf, size_t len, struct apus_end
 {
 	struct rte_mbuf *m;
 
+	if (is_kernel(u))
+		return apus_kernel_udp_recv(u, buf, len, from);
 	u->users++;
 
 	int64_t rc = wait_datagram(u, &m);
@@ -99,6 +113,8 @@ int64_t apus_udp_send(struct apus_udp *u, const void *buf, size_t len,
 {
 	if (!to && !u->remote.port)
 		return -EDESTADDRREQ;
+	if (is_kernel(u))
+		return apus_kernel_udp_send(u, buf, len, to);
 
 	int rc = apus_udp_output(u, buf, len, to ? to : &u->remote, apus_now());
 

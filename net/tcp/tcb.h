@@ -77,6 +77,7 @@ struct apus_tcp {
 	bool has_ts : 1;          /* timestamps in every segment (Snd.TS.OK of RFC 7323) */
 	bool has_sack : 1;        /* the peer understands SACK (RFC 2018 §2) */
 	bool is_corked : 1;       /* a short segment waits for more, even with no Nagle */
+	bool is_kernel : 1;       /* not ours: a socket of the kernel's, and `layer` is NULL */
 	struct apus_tcp_layer *layer;
 	struct apus_list link; /* layer->marked, or layer->detached once it is CLOSED */
 

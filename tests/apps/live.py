@@ -2,12 +2,14 @@
 """tests/apps/live.py: what the live tests share: applications on a TAP, the kernel as their peer.
 
 A live test runs inside scripts/sandbox. It starts an application of the build on net_tap0, gives
-the kernel's side of the TAP its address, and talks to it with the kernel's own TCP/IP. main() runs
-a module's tests and prints 'ok NAME' or 'not ok NAME', with what failed indented below.
+the kernel's side of the TAP its address, and talks to it with the kernel's own TCP/IP. With --net
+kernel the application has the kernel's sockets instead, and both addresses are the loopback's. main()
+runs a module's tests and prints 'ok NAME' or 'not ok NAME', with what failed indented below.
 """
 
 import argparse
 import contextlib
+import functools
 import os
 import pathlib
 import random
@@ -26,7 +28,8 @@ KERNEL_ADDR = '10.7.0.1'
 TAP = 'dtap0'
 CAP_SYS_ADMIN = 21
 APPS = pathlib.Path()  # where the applications are, and if they are slowed down by sanitizers:
-SANITIZED = False      # both set by main()
+SANITIZED = False      # set by main(), as are:
+KERNEL = False         # --net kernel
 STARTED = set()        # ids of applications
 
 
@@ -92,12 +95,34 @@ def processes():
     return found
 
 
+def is_listening():
+    """Does anybody, in this namespace?"""
+    with open('/proc/self/net/tcp', encoding='ascii') as table:
+        return any(line.split()[3] == '0A' for line in table.readlines()[1:])
+
+
+def own_network(test):
+    """A test, or a class of tests, of the network that we have instead of the kernel's."""
+    def skipped(self, *_):
+        raise unittest.SkipTest('of our own network')
+    if not isinstance(test, type):
+        def run(self):
+            return skipped(self) if KERNEL else test(self)
+        return functools.wraps(test)(run)
+    set_up = test.setUp
+    test.setUp = lambda self: skipped(self) if KERNEL else set_up(self)
+    return test
+
+
 class App:
     """A running application; a context manager that leaves nothing running."""
 
+    listens = True  # sooner or later, by TCP
+
     def __init__(self, name, *args, ip=True):
         self.name = name
-        self.args = ['--vdev=net_tap0', *(['--ip', f'{ADDR}/24'] if ip else []), *args]
+        network = ['--vdev=net_tap0', *(['--ip', f'{ADDR}/24'] if ip else [])]
+        self.args = [*(['--net', 'kernel'] if KERNEL else network), *args]
         self.ip = ip
         self.process = None
         self.said = b''
@@ -109,6 +134,10 @@ class App:
         STARTED.add(self.process.pid)
         os.set_blocking(self.process.stderr.fileno(), False)
         try:
+            if KERNEL:
+                wait_until(lambda: is_listening() or not self.alive() or not self.listens, 30,
+                           f'{self.name} does not listen')
+                return self
             wait_until(lambda: is_up(TAP) or not self.alive(), 30, f'no {TAP}')
             if not self.alive():
                 raise AssertionError(f'{self.name} ended at once')
@@ -219,17 +248,23 @@ class Lines(unittest.TestResult):
 
 
 def main(description):
-    global APPS, SANITIZED  # the one setting, from the command line
+    global APPS, SANITIZED, KERNEL  # the one setting, from the command line
     root = pathlib.Path(__file__).resolve().parent.parent.parent
     parser = argparse.ArgumentParser(description=description.split('\n', maxsplit=1)[0] +
                                      ' Run it inside scripts/sandbox.')
     parser.add_argument('--build', type=pathlib.Path, default=root / 'build/release')
+    parser.add_argument('--net', choices=('dpdk', 'kernel'), default='dpdk')
     parser.add_argument('names', nargs='*', metavar='NAME', help='tests with this in their name')
     args = parser.parse_args()
     APPS = args.build.resolve() / 'apps'
     SANITIZED = b'__asan_init' in (APPS / 'echo').read_bytes()
     if len(devices()) > 1:
         parser.error('this network has devices besides the loopback: run inside scripts/sandbox')
+    KERNEL = args.net == 'kernel'
+    if KERNEL:
+        command('ip', 'link', 'set', 'lo', 'up')
+        for addr in (ADDR, KERNEL_ADDR):
+            command('ip', 'addr', 'add', f'{addr}/32', 'dev', 'lo')
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules['__main__'])
     chosen = unittest.TestSuite(t for case in suite for t in case
                                 if not args.names or any(n in t.id() for n in args.names))

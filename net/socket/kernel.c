@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/socket/kernel.c: the kernel's sockets as a shard's network: its life, and listeners; see
+ * kernel.h.
+ *
+ * A listener has one multishot accept out. Connections that nobody has accepted yet wait here, at
+ * most `backlog` of them: then the accept is taken back, and the kernel's own queue fills.
+ */
+#include "net/socket/kernel_internal.h"
+
+#include "runtime/base/check.h"
+#include "runtime/sync/timeout.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKLOG_DEFAULT 4096
+
+struct listener {
+	struct apus_tcp_listener face; /* first: what the sockets see */
+	struct apus_kernel *kernel;
+	struct apus_list all; /* kernel->listeners */
+	int fd;
+	bool is_accepting; /* the operation is under way */
+	bool is_paused;    /* it is being taken back */
+	struct apus_ring_op accept_op;
+};
+
+/* --- Names --------------------------------------------------------------------------------- */
+
+int apus_kernel_error(int rc)
+{
+	return rc == -EPIPE ? -ECONNRESET : rc; /* EPIPE is ours to say: closed here */
+}
+
+void apus_kernel_sockaddr(struct apus_endpoint e, struct sockaddr_in *out)
+{
+	*out = (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port = htons(e.port),
+		.sin_addr.s_addr = apus_addr_is_any(e.addr) ? 0 : apus_addr_to_v4(e.addr),
+	};
+}
+
+struct apus_endpoint apus_kernel_endpoint(const struct sockaddr_in *in)
+{
+	return (struct apus_endpoint){
+		.addr = in->sin_addr.s_addr ? apus_addr_v4(in->sin_addr.s_addr)
+					    : (struct apus_addr){.u64 = {0, 0}},
+		.port = ntohs(in->sin_port),
+	};
+}
+
+/* --- Listeners ----------------------------------------------------------------------------- */
+
+static struct listener *of(struct apus_tcp_listener *l)
+{
+	return (struct listener *)l;
+}
+
+static uint32_t waiting(const struct apus_tcp_listener *l)
+{
+	return l->ready_tail - l->ready_head;
+}
+
+static void accept_more(struct listener *k)
+{
+	struct io_uring_sqe *sqe;
+
+	if (k->is_accepting || k->face.is_closed || waiting(&k->face) >= k->face.backlog)
+		return;
+	sqe = apus_ring_prepare(k->kernel->ring, &k->accept_op);
+	if (!sqe)
+		return; /* the next accept asks again */
+	io_uring_prep_multishot_accept(sqe, k->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	k->is_accepting = true;
+	k->is_paused = false;
+}
+
+static void cancel_accept(struct listener *k)
+{
+	struct io_uring_sqe *sqe = apus_ring_prepare(k->kernel->ring, NULL);
+
+	if (sqe)
+		io_uring_prep_cancel(sqe, &k->accept_op, 0);
+	k->is_paused = sqe != NULL;
+}
+
+static void try_destroy(struct listener *k)
+{
+	struct apus_heap *heap = apus_shard_heap(k->kernel->shard);
+
+	if (!k->face.is_closed || k->face.holds || k->is_accepting)
+		return;
+	apus_list_remove(&k->all);
+	apus_heap_free(heap, k->face.ready);
+	apus_heap_free(heap, k);
+}
+
+/* There is room: while it is full, no accept is out, but for what was on its way. */
+static void keep(struct listener *k, int fd)
+{
+	struct apus_tcp *c;
+
+	if (k->face.is_closed || waiting(&k->face) == k->face.ready_size) {
+		close(fd);
+		return;
+	}
+	c = apus_kernel_accepted(k->kernel, fd);
+	if (!c)
+		return;
+	k->face.ready[k->face.ready_tail++ & (k->face.ready_size - 1)] = c;
+	apus_waitq_wake_one(&k->face.acceptors, 0);
+}
+
+static void accepted(struct apus_ring_op *op, int32_t result, uint32_t flags)
+{
+	struct listener *k = apus_container_of(op, struct listener, accept_op);
+
+	if (!(flags & IORING_CQE_F_MORE))
+		k->is_accepting = false;
+	if (result >= 0)
+		keep(k, result);
+	if (k->is_accepting && !k->is_paused && waiting(&k->face) >= k->face.backlog)
+		cancel_accept(k);
+	/* Out of descriptors or memory: who accepts next asks again, when some may be free. */
+	if (result >= 0 || result == -ECANCELED || result == -ECONNABORTED)
+		accept_more(k);
+	try_destroy(k);
+}
+
+static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local, uint32_t backlog)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	apus_kernel_sockaddr(*local, &name);
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (kernel->options.share_ports)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&name, sizeof(name)) || listen(fd, (int)backlog) ||
+	    getsockname(fd, (struct sockaddr *)&name, &len)) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	*local = apus_kernel_endpoint(&name);
+	return fd;
+}
+
+int apus_kernel_listen(struct apus_kernel *kernel, struct apus_endpoint local, uint32_t backlog,
+		       struct apus_tcp_listener **out)
+{
+	struct apus_heap *heap = apus_shard_heap(kernel->shard);
+	struct listener *k = apus_heap_alloc(heap, sizeof(*k));
+
+	if (!k)
+		return -ENOMEM;
+	memset(k, 0, sizeof(*k));
+	k->face.backlog = backlog ? backlog : BACKLOG_DEFAULT;
+	k->face.ready_size = 2;
+	while (k->face.ready_size < 2 * k->face.backlog)
+		k->face.ready_size *= 2;
+	k->face.ready = apus_heap_alloc(heap, k->face.ready_size * sizeof(*k->face.ready));
+	k->fd = k->face.ready ? open_socket(kernel, &local, k->face.backlog) : -ENOMEM;
+	if (k->fd < 0) {
+		int rc = k->fd;
+
+		apus_heap_free(heap, k->face.ready);
+		apus_heap_free(heap, k);
+		return rc;
+	}
+	k->kernel = kernel;
+	k->face.local = local;
+	k->face.holds = 1;
+	apus_waitq_init(&k->face.acceptors);
+	k->accept_op.done = accepted;
+	apus_list_push_back(&kernel->listeners, &k->all);
+	accept_more(k);
+	*out = &k->face;
+	return 0;
+}
+
+bool apus_kernel_listener_has_ready(const struct apus_tcp_listener *l)
+{
+	return waiting(l) > 0;
+}
+
+struct apus_tcp *apus_kernel_listener_take(struct apus_tcp_listener *l)
+{
+	struct apus_tcp *c = NULL;
+
+	if (waiting(l))
+		c = l->ready[l->ready_head++ & (l->ready_size - 1)];
+	accept_more(of(l));
+	return c;
+}
+
+void apus_kernel_listener_shut(struct apus_tcp_listener *l)
+{
+	struct listener *k = of(l);
+
+	l->is_closed = true;
+	while (waiting(l))
+		apus_kernel_call_abort(l->ready[l->ready_head++ & (l->ready_size - 1)]);
+	if (k->is_accepting)
+		cancel_accept(k);
+	close(k->fd);
+	apus_waitq_wake_all(&l->acceptors, 0);
+	apus_kernel_listener_unhold(l);
+}
+
+void apus_kernel_listener_unhold(struct apus_tcp_listener *l)
+{
+	apus_must(l->holds > 0);
+	l->holds--;
+	try_destroy(of(l));
+}
+
+/* --- The network --------------------------------------------------------------------------- */
+
+static bool kernel_poll(struct apus_poller *p, int64_t now_ns)
+{
+	struct apus_kernel *kernel = apus_container_of(p, struct apus_kernel, poller);
+
+	apus_kernel_feed(kernel);
+	return false;
+}
+
+static void kernel_flush(struct apus_poller *p, int64_t now_ns)
+{
+	struct apus_kernel *kernel = apus_container_of(p, struct apus_kernel, poller);
+
+	if (!apus_list_empty(&kernel->marked))
+		apus_kernel_send_marked(kernel);
+}
+
+static int64_t kernel_idle(struct apus_poller *p, enum apus_idle what, int64_t now_ns)
+{
+	struct apus_kernel *kernel = apus_container_of(p, struct apus_kernel, poller);
+
+	return apus_list_empty(&kernel->marked) ? APUS_NEVER : now_ns;
+}
+
+static const struct apus_poller_type kernel_type = {
+	.name = "kernel",
+	.poll = kernel_poll,
+	.flush = kernel_flush,
+	.idle = kernel_idle,
+};
+
+int apus_kernel_open(struct apus_shard *shard, const struct apus_kernel_options *options,
+		     struct apus_kernel **out)
+{
+	struct apus_kernel *kernel = apus_heap_alloc(apus_shard_heap(shard), sizeof(*kernel));
+	int rc;
+
+	if (!kernel)
+		return -ENOMEM;
+	memset(kernel, 0, sizeof(*kernel));
+	kernel->shard = shard;
+	if (options)
+		kernel->options = *options;
+	apus_list_init(&kernel->connections);
+	apus_list_init(&kernel->marked);
+	apus_list_init(&kernel->starved);
+	apus_list_init(&kernel->listeners);
+	apus_list_init(&kernel->datagrams);
+	apus_waitq_init(&kernel->closed);
+	apus_poller_register(shard, &kernel->poller, &kernel_type);
+	rc = apus_ring_self(&kernel->ring);
+	if (rc) {
+		apus_poller_unregister(&kernel->poller);
+		apus_heap_free(apus_shard_heap(shard), kernel);
+		return rc;
+	}
+	apus_shard_set_slot(shard, APUS_KERNEL_SLOT, kernel);
+	*out = kernel;
+	return 0;
+}
+
+/* Operations that were cancelled end within a few turns: the kernel has only to say so. */
+static void wait_for_operations(struct apus_kernel *kernel)
+{
+	int64_t until_ns = apus_clock_host_ns() + APUS_SEC;
+
+	while ((!apus_list_empty(&kernel->connections) || !apus_list_empty(&kernel->listeners)) &&
+	       apus_clock_host_ns() < until_ns)
+		apus_shard_turn(kernel->shard);
+}
+
+void apus_kernel_close(struct apus_kernel *kernel)
+{
+	struct apus_list *it;
+
+	apus_list_for_each(it, &kernel->connections)
+		apus_kernel_reset(it);
+	wait_for_operations(kernel);
+	apus_poller_unregister(&kernel->poller);
+	apus_shard_set_slot(kernel->shard, APUS_KERNEL_SLOT, NULL);
+	apus_heap_free(apus_shard_heap(kernel->shard), kernel);
+}
+
+struct apus_kernel *apus_kernel_self(void)
+{
+	struct apus_shard *shard = apus_shard_self();
+
+	return shard ? apus_shard_slot(shard, APUS_KERNEL_SLOT) : NULL;
+}
+
+int apus_kernel_linger(struct apus_kernel *kernel, int64_t ns)
+{
+	struct apus_timeout limit;
+	int64_t rc = 0;
+
+	apus_timeout_begin(&limit, ns);
+	while (!rc && kernel->closing)
+		rc = apus_waitq_wait(&kernel->closed, "kernel linger");
+	return (int)apus_timeout_end(&limit, rc);
+}

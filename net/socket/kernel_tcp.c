@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/socket/kernel_tcp.c: connections on the kernel's sockets; see kernel_internal.h.
+ *
+ * Receiving: one multishot receive is out while less than IN_MAX bytes wait for the reader; it is
+ * taken back when more do, so that the kernel's window closes, and goes out again when half of them
+ * were read. Sending: what is written gathers in one buffer of at most OUT_MAX bytes and leaves at
+ * the end of the turn; while the kernel sends from it the buffer stands still.
+ *
+ * A connection's memory goes when nobody holds it and no operation names it: `ops`.
+ */
+#include "net/socket/kernel_internal.h"
+
+#include "net/tcp/state.h"
+#include "net/tcp/user.h"
+#include "runtime/base/check.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define IN_MAX    (256 * 1024)
+#define OUT_FIRST 4096
+#define OUT_MAX   (256 * 1024)
+#define NO_CHUNK  UINT16_MAX
+
+struct connection {
+	struct apus_tcp face; /* first: what the sockets see */
+	struct apus_kernel *kernel;
+	struct apus_list all;     /* kernel->connections */
+	struct apus_list marked;  /* kernel->marked */
+	struct apus_list starved; /* kernel->starved */
+	int fd;                   /* -1: closed */
+	uint32_t ops;             /* under way */
+	bool is_receiving, is_sending, is_opening;
+	bool is_paused;  /* the receive is being taken back */
+	bool at_end;     /* the peer will say no more */
+	bool is_shut;    /* we will write no more */
+	bool is_closing; /* counted in kernel->closing */
+	struct apus_ring_op open_op, receive_op, send_op;
+	struct sockaddr_in to; /* of the connect under way */
+	/* Received. */
+	uint16_t first, last; /* kernel->chunks */
+	uint32_t in_bytes;
+	/* Written. */
+	char *out;
+	uint32_t out_size, out_at, out_bytes;
+};
+
+static struct connection *of(struct apus_tcp *c)
+{
+	return (struct connection *)c;
+}
+
+static void try_destroy(struct connection *k)
+{
+	struct apus_heap *heap = apus_shard_heap(k->kernel->shard);
+
+	if (k->ops || k->face.holds || k->fd >= 0)
+		return;
+	apus_list_remove(&k->all);
+	apus_heap_free(heap, k->out);
+	apus_heap_free(heap, k);
+}
+
+/* --- Ends ---------------------------------------------------------------------------------- */
+
+/* The first @bytes received are done with: their buffers are the kernel's again. */
+static void drop(struct connection *k, size_t bytes)
+{
+	struct apus_kernel *kernel = k->kernel;
+
+	apus_must(bytes <= k->in_bytes);
+	k->in_bytes -= (uint32_t)bytes;
+	while (bytes) {
+		uint16_t id = k->first;
+		size_t n =
+			apus_min(bytes, (size_t)(kernel->chunks[id].end - kernel->chunks[id].at));
+
+		kernel->chunks[id].at += (uint16_t)n;
+		bytes -= n;
+		if (kernel->chunks[id].at < kernel->chunks[id].end)
+			break;
+		k->first = kernel->chunks[id].next;
+		apus_ring_give_back(kernel->ring, id);
+	}
+}
+
+static void cancel(struct connection *k, struct apus_ring_op *op)
+{
+	struct io_uring_sqe *sqe = apus_ring_prepare(k->kernel->ring, NULL);
+
+	if (sqe)
+		io_uring_prep_cancel(sqe, op, 0);
+	/* Without room for it: the socket is shut below, and the operation ends by itself. */
+}
+
+/* No more of the kernel's socket. What is under way ends soon. */
+static void let_go(struct connection *k)
+{
+	if (k->fd < 0)
+		return;
+	if (k->is_receiving)
+		cancel(k, &k->receive_op);
+	if (k->is_sending)
+		cancel(k, &k->send_op);
+	if (k->is_opening)
+		cancel(k, &k->open_op);
+	apus_list_remove(&k->marked);
+	apus_list_remove(&k->starved);
+	if (k->is_closing && --k->kernel->closing == 0)
+		apus_waitq_wake_all(&k->kernel->closed, 0);
+	k->is_closing = false;
+	close(k->fd);
+	k->fd = -1;
+	k->face.state = APUS_TCP_CLOSED;
+	apus_waitq_wake_all(&k->face.readers, 0);
+	apus_waitq_wake_all(&k->face.writers, 0);
+}
+
+/* The connection has failed: RFC 9293 flushes its queues and tells its users. */
+static void fail(struct connection *k, int error)
+{
+	k->face.error = (int16_t)apus_kernel_error(error);
+	drop(k, k->in_bytes);
+	k->out_bytes = 0;
+	let_go(k);
+}
+
+static void reset(struct connection *k)
+{
+	const struct linger now = {.l_onoff = 1};
+
+	if (k->fd >= 0)
+		(void)setsockopt(k->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	drop(k, k->in_bytes);
+	k->out_bytes = 0;
+	let_go(k);
+}
+
+void apus_kernel_reset(struct apus_list *node)
+{
+	reset(apus_list_entry(node, struct connection, all));
+}
+
+/* All that was written is the kernel's: say so, if no more will come. */
+static void written(struct connection *k)
+{
+	if (!k->is_shut || k->fd < 0)
+		return;
+	(void)shutdown(k->fd, SHUT_WR);
+	if (k->face.is_released)
+		let_go(k);
+	else
+		k->face.state = k->at_end ? APUS_TCP_LAST_ACK : APUS_TCP_FIN_WAIT_2;
+}
+
+/* --- Receiving ----------------------------------------------------------------------------- */
+
+static void receive(struct connection *k)
+{
+	struct io_uring_sqe *sqe;
+
+	if (k->is_receiving || k->is_opening || k->at_end || k->fd < 0 || k->in_bytes >= IN_MAX / 2)
+		return;
+	sqe = apus_ring_buffers_free(k->kernel->ring)
+		      ? apus_ring_prepare(k->kernel->ring, &k->receive_op)
+		      : NULL;
+	if (!sqe) {
+		if (!apus_list_linked(&k->starved))
+			apus_list_push_back(&k->kernel->starved, &k->starved);
+		return;
+	}
+	io_uring_prep_recv_multishot(sqe, k->fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = APUS_RING_BUFFER_GROUP;
+	k->is_receiving = true;
+	k->is_paused = false;
+	k->ops++;
+}
+
+void apus_kernel_feed(struct apus_kernel *kernel)
+{
+	while (!apus_list_empty(&kernel->starved) && apus_ring_buffers_free(kernel->ring)) {
+		struct apus_list *node = apus_list_pop_front(&kernel->starved);
+		struct connection *k = apus_list_entry(node, struct connection, starved);
+
+		receive(k);
+		if (apus_list_linked(&k->starved))
+			return; /* no room in the ring */
+	}
+}
+
+static void keep(struct connection *k, uint16_t id, uint32_t bytes)
+{
+	k->kernel->chunks[id].next = NO_CHUNK;
+	k->kernel->chunks[id].at = 0;
+	k->kernel->chunks[id].end = (uint16_t)bytes;
+	if (k->first == NO_CHUNK)
+		k->first = id;
+	else
+		k->kernel->chunks[k->last].next = id;
+	k->last = id;
+	k->in_bytes += bytes;
+}
+
+static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
+{
+	struct connection *k = apus_container_of(op, struct connection, receive_op);
+
+	if (flags & IORING_CQE_F_BUFFER) {
+		uint16_t id = apus_ring_take(k->kernel->ring, flags);
+
+		if (result > 0 && k->fd >= 0 && !k->face.is_released)
+			keep(k, id, (uint32_t)result);
+		else
+			apus_ring_give_back(k->kernel->ring, id);
+	}
+	if (!(flags & IORING_CQE_F_MORE)) {
+		k->is_receiving = false;
+		k->ops--;
+	}
+	if (k->fd < 0) {
+		try_destroy(k);
+		return;
+	}
+	if (result == 0) {
+		k->at_end = true;
+		if (k->face.state == APUS_TCP_ESTABLISHED)
+			k->face.state = APUS_TCP_CLOSE_WAIT;
+	} else if (result < 0 && result != -ENOBUFS && result != -ECANCELED) {
+		fail(k, result);
+	}
+	apus_waitq_wake_all(&k->face.readers, 0);
+	if (k->is_receiving && !k->is_paused && k->in_bytes >= IN_MAX) {
+		k->is_paused = true;
+		cancel(k, &k->receive_op);
+	}
+	receive(k);
+	try_destroy(k);
+}
+
+void apus_kernel_call_consume(struct apus_tcp *c, size_t bytes)
+{
+	drop(of(c), bytes);
+	apus_kernel_feed(of(c)->kernel);
+	receive(of(c));
+}
+
+int apus_kernel_call_peek(struct apus_tcp *c, struct iovec *views, int n)
+{
+	struct connection *k = of(c);
+	int count = 0;
+
+	for (uint16_t id = k->first; id != NO_CHUNK && count < n; id = k->kernel->chunks[id].next)
+		views[count++] = (struct iovec){
+			apus_ring_buffer(k->kernel->ring, id) + k->kernel->chunks[id].at,
+			(size_t)(k->kernel->chunks[id].end - k->kernel->chunks[id].at),
+		};
+	if (count)
+		return count;
+	if (c->error)
+		return c->error;
+	return k->at_end ? 0 : -EAGAIN;
+}
+
+int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len)
+{
+	struct iovec view = {0};
+	size_t taken = 0;
+	int rc = 1;
+
+	while (taken < len && (rc = apus_kernel_call_peek(c, &view, 1)) == 1) {
+		size_t n = apus_min(len - taken, view.iov_len);
+
+		memcpy((char *)buf + taken, view.iov_base, n);
+		apus_kernel_call_consume(c, n);
+		taken += n;
+	}
+	return taken ? (int64_t)taken : rc;
+}
+
+/* --- Sending ------------------------------------------------------------------------------- */
+
+static void mark(struct connection *k)
+{
+	if (!apus_list_linked(&k->marked))
+		apus_list_push_back(&k->kernel->marked, &k->marked);
+}
+
+void apus_kernel_send_marked(struct apus_kernel *kernel)
+{
+	while (!apus_list_empty(&kernel->marked)) {
+		struct apus_list *node = kernel->marked.next;
+		struct connection *k = apus_list_entry(node, struct connection, marked);
+		struct io_uring_sqe *sqe = NULL;
+
+		if (!k->is_sending && k->out_bytes && k->fd >= 0) {
+			sqe = apus_ring_prepare(kernel->ring, &k->send_op);
+			if (!sqe)
+				break; /* at the end of the next turn */
+			io_uring_prep_send(sqe, k->fd, k->out + k->out_at, k->out_bytes,
+					   MSG_NOSIGNAL | MSG_WAITALL);
+			k->is_sending = true;
+			k->ops++;
+		}
+		apus_list_remove(node);
+	}
+	apus_ring_submit(kernel->ring);
+}
+
+static void sent(struct apus_ring_op *op, int32_t result, uint32_t flags)
+{
+	struct connection *k = apus_container_of(op, struct connection, send_op);
+
+	k->is_sending = false;
+	k->ops--;
+	if (k->fd < 0) {
+		try_destroy(k);
+		return;
+	}
+	if (result < 0) {
+		fail(k, result);
+		return;
+	}
+	k->out_at += (uint32_t)result;
+	k->out_bytes -= (uint32_t)result;
+	if (k->out_bytes) {
+		mark(k);
+	} else {
+		k->out_at = 0;
+		written(k);
+	}
+	apus_waitq_wake_all(&k->face.writers, 0);
+	try_destroy(k);
+}
+
+/* Room for @want more bytes, or less. Return: how many there is room for, behind what is there */
+static uint32_t make_room(struct connection *k, uint32_t want)
+{
+	uint32_t size = apus_max(k->out_size, (uint32_t)OUT_FIRST);
+	char *bigger;
+
+	if (k->out_size - k->out_at - k->out_bytes >= want)
+		return want;
+	if (k->is_sending) /* the kernel reads there: it stands still */
+		return k->out_size - k->out_at - k->out_bytes;
+	if (k->out_at) {
+		memmove(k->out, k->out + k->out_at, k->out_bytes);
+		k->out_at = 0;
+	}
+	while (size < OUT_MAX && size - k->out_bytes < want)
+		size *= 2;
+	if (size > k->out_size) {
+		bigger = apus_heap_alloc(apus_shard_heap(k->kernel->shard), size);
+		if (bigger) {
+			if (k->out_bytes)
+				memcpy(bigger, k->out, k->out_bytes);
+			apus_heap_free(apus_shard_heap(k->kernel->shard), k->out);
+			k->out = bigger;
+			k->out_size = size;
+		}
+	}
+	return apus_min(want, k->out_size - k->out_bytes);
+}
+
+int64_t apus_kernel_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n)
+{
+	struct connection *k = of(c);
+	size_t want = 0, queued = 0;
+	uint32_t room;
+
+	if (c->error)
+		return c->error;
+	if (k->is_shut || k->fd < 0)
+		return -EPIPE;
+	for (size_t i = 0; i < n; i++)
+		want += iov[i].iov_len;
+	room = make_room(k, (uint32_t)apus_min(want, (size_t)OUT_MAX));
+	if (!room)
+		return k->out_size ? -EAGAIN : -ENOMEM;
+	for (size_t i = 0; i < n && queued < room; i++) {
+		size_t part = apus_min(iov[i].iov_len, room - queued);
+
+		memcpy(k->out + k->out_at + k->out_bytes, iov[i].iov_base, part);
+		k->out_bytes += (uint32_t)part;
+		queued += part;
+	}
+	mark(k);
+	return (int64_t)queued;
+}
+
+int apus_kernel_call_shutdown(struct apus_tcp *c)
+{
+	struct connection *k = of(c);
+
+	if (c->error)
+		return c->error;
+	if (k->is_shut || k->fd < 0)
+		return -EPIPE;
+	k->is_shut = true;
+	c->state = k->at_end ? APUS_TCP_LAST_ACK : APUS_TCP_FIN_WAIT_1;
+	if (!k->out_bytes)
+		written(k);
+	return 0;
+}
+
+/* --- Opening and closing ------------------------------------------------------------------- */
+
+static void opened(struct apus_ring_op *op, int32_t result, uint32_t flags)
+{
+	struct connection *k = apus_container_of(op, struct connection, open_op);
+	struct sockaddr_in local;
+	socklen_t len = sizeof(local);
+
+	k->is_opening = false;
+	k->ops--;
+	if (k->fd < 0) {
+		try_destroy(k);
+		return;
+	}
+	if (result < 0) {
+		fail(k, result);
+		return;
+	}
+	if (!getsockname(k->fd, (struct sockaddr *)&local, &len)) {
+		k->face.key.local = apus_kernel_endpoint(&local).addr;
+		k->face.key.local_port = apus_kernel_endpoint(&local).port;
+	}
+	k->face.state = APUS_TCP_ESTABLISHED;
+	apus_waitq_wake_all(&k->face.writers, 0);
+	receive(k);
+}
+
+/* Consumes @fd, also without memory. */
+static struct connection *create(struct apus_kernel *kernel, int fd, enum apus_tcp_state state)
+{
+	struct connection *k = apus_heap_alloc(apus_shard_heap(kernel->shard), sizeof(*k));
+	int one = 1;
+
+	if (!k) {
+		close(fd);
+		return NULL;
+	}
+	memset(k, 0, sizeof(*k));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	k->face.is_kernel = true;
+	k->face.state = state;
+	k->face.holds = 1;
+	apus_waitq_init(&k->face.readers);
+	apus_waitq_init(&k->face.writers);
+	k->kernel = kernel;
+	k->fd = fd;
+	k->first = k->last = NO_CHUNK;
+	k->open_op.done = opened;
+	k->receive_op.done = received;
+	k->send_op.done = sent;
+	apus_list_init(&k->marked);
+	apus_list_init(&k->starved);
+	apus_list_push_back(&kernel->connections, &k->all);
+	return k;
+}
+
+struct apus_tcp *apus_kernel_accepted(struct apus_kernel *kernel, int fd)
+{
+	struct connection *k = create(kernel, fd, APUS_TCP_ESTABLISHED);
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
+
+	if (!k)
+		return NULL;
+	if (!getpeername(fd, (struct sockaddr *)&name, &len)) {
+		k->face.key.remote = apus_kernel_endpoint(&name).addr;
+		k->face.key.remote_port = apus_kernel_endpoint(&name).port;
+	}
+	len = sizeof(name);
+	if (!getsockname(fd, (struct sockaddr *)&name, &len)) {
+		k->face.key.local = apus_kernel_endpoint(&name).addr;
+		k->face.key.local_port = apus_kernel_endpoint(&name).port;
+	}
+	receive(k);
+	return &k->face;
+}
+
+static int bind_to(int fd, struct apus_endpoint local)
+{
+	struct sockaddr_in name;
+	int one = 1;
+
+	if (apus_addr_is_any(local.addr) && !local.port)
+		return 0;
+	apus_kernel_sockaddr(local, &name);
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	return bind(fd, (struct sockaddr *)&name, sizeof(name)) ? -errno : 0;
+}
+
+int apus_kernel_call_open(struct apus_kernel *kernel, struct apus_endpoint local,
+			  struct apus_endpoint remote, struct apus_tcp **out)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct io_uring_sqe *sqe;
+	struct connection *k;
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = bind_to(fd, local);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	k = create(kernel, fd, APUS_TCP_SYN_SENT);
+	if (!k)
+		return -ENOMEM;
+	sqe = apus_ring_prepare(kernel->ring, &k->open_op);
+	if (!sqe) {
+		k->face.holds = 0;
+		let_go(k);
+		try_destroy(k);
+		return -ENOBUFS;
+	}
+	k->face.key.remote = remote.addr;
+	k->face.key.remote_port = remote.port;
+	apus_kernel_sockaddr(remote, &k->to);
+	io_uring_prep_connect(sqe, fd, (struct sockaddr *)&k->to, sizeof(k->to));
+	k->is_opening = true;
+	k->ops++;
+	*out = &k->face;
+	return 0;
+}
+
+void apus_kernel_call_close(struct apus_tcp *c)
+{
+	struct connection *k = of(c);
+
+	c->is_released = true;
+	apus_waitq_wake_all(&c->readers, 0);
+	apus_waitq_wake_all(&c->writers, 0);
+	if (k->in_bytes || c->linger_units == APUS_TCP_LINGER_RESET || k->is_opening) {
+		reset(k);
+	} else if (k->fd >= 0) {
+		k->is_shut = true;
+		k->is_closing = k->out_bytes > 0;
+		k->kernel->closing += k->is_closing;
+		c->state = APUS_TCP_FIN_WAIT_1;
+		if (!k->out_bytes)
+			written(k);
+	}
+	apus_kernel_unhold(c);
+}
+
+void apus_kernel_call_abort(struct apus_tcp *c)
+{
+	c->is_released = true;
+	reset(of(c));
+	apus_waitq_wake_all(&c->readers, 0);
+	apus_waitq_wake_all(&c->writers, 0);
+	apus_kernel_unhold(c);
+}
+
+void apus_kernel_unhold(struct apus_tcp *c)
+{
+	apus_must(c->holds > 0);
+	c->holds--;
+	try_destroy(of(c));
+}
+
+/* --- Options ------------------------------------------------------------------------------- */
+
+static int set(const struct connection *k, int level, int name, int value)
+{
+	if (k->fd < 0)
+		return 0;
+	return setsockopt(k->fd, level, name, &value, sizeof(value)) ? -errno : 0;
+}
+
+static int seconds_of(int64_t ns)
+{
+	return (int)apus_min((ns + APUS_SEC - 1) / APUS_SEC, INT64_C(32767));
+}
+
+int apus_kernel_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
+{
+	const struct connection *k = of(c);
+	int rc;
+
+	switch (option) {
+	case APUS_TCP_NODELAY:
+		return set(k, IPPROTO_TCP, TCP_NODELAY, value != 0);
+	case APUS_TCP_CORK:
+		return set(k, IPPROTO_TCP, TCP_CORK, value != 0);
+	case APUS_TCP_KEEPALIVE_IDLE_NS:
+		rc = set(k, SOL_SOCKET, SO_KEEPALIVE, value != 0);
+		return rc || !value ? rc : set(k, IPPROTO_TCP, TCP_KEEPIDLE, seconds_of(value));
+	case APUS_TCP_KEEPALIVE_INTERVAL_NS:
+		return value ? set(k, IPPROTO_TCP, TCP_KEEPINTVL, seconds_of(value)) : -EINVAL;
+	case APUS_TCP_KEEPALIVE_PROBES:
+		return value && value <= 127 ? set(k, IPPROTO_TCP, TCP_KEEPCNT, (int)value)
+					     : -EINVAL;
+	case APUS_TCP_USER_TIMEOUT_NS:
+		return set(k, IPPROTO_TCP, TCP_USER_TIMEOUT,
+			   (int)apus_min(value / APUS_MS, (int64_t)INT32_MAX));
+	default:
+		return -EINVAL;
+	}
+}
+
+int apus_kernel_set_congestion(struct apus_tcp *c, const char *name)
+{
+	if (of(c)->fd < 0)
+		return -EPIPE;
+	return setsockopt(of(c)->fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name))
+		       ? -errno
+		       : 0;
+}
