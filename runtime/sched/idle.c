@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -37,34 +36,25 @@ void apus_shard_unwatch(struct apus_shard *shard, int fd)
 		shard->watched--;
 }
 
+/* The bell is edge-triggered, so that nobody needs to read it: each ring is an event of its own. */
 int apus_idle_open(struct apus_shard *s)
 {
+	struct epoll_event bell = {.events = EPOLLIN | EPOLLET};
 	int rc;
 
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll_fd < 0)
 		return -errno;
-	s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->event_fd < 0) {
+	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->inbox->event_fd, &bell)) {
 		rc = -errno;
-		goto err_close_epoll;
+		close(s->epoll_fd);
+		return rc;
 	}
-	rc = apus_shard_watch(s, s->event_fd);
-	if (rc)
-		goto err_close_event;
-	s->watched = 0; /* the bell does not count */
 	return 0;
-
-err_close_event:
-	close(s->event_fd);
-err_close_epoll:
-	close(s->epoll_fd);
-	return rc;
 }
 
 void apus_idle_close(struct apus_shard *s)
 {
-	close(s->event_fd);
 	close(s->epoll_fd);
 }
 
@@ -99,7 +89,8 @@ static int64_t next_timer_ns(const struct apus_shard *s)
 
 int64_t apus_shard_next_ns(struct apus_shard *s)
 {
-	if (!apus_ready_empty(&s->ready) || atomic_load_explicit(&s->inbox, memory_order_relaxed))
+	if (!apus_ready_empty(&s->ready) ||
+	    atomic_load_explicit(&s->inbox->head, memory_order_relaxed))
 		return apus_shard_now(s);
 
 	int64_t timer_ns = next_timer_ns(s);
@@ -123,14 +114,8 @@ static void wait_for_news(struct apus_shard *s, int64_t until_ns)
 	if (s->is_debug)
 		apus_debug_sleeps(s);
 
-	int n = epoll_pwait2(s->epoll_fd, events, apus_countof(events), timeout, NULL);
-
-	for (int i = 0; i < n; i++) {
-		eventfd_t rings;
-
-		if (events[i].data.fd == s->event_fd)
-			(void)eventfd_read(s->event_fd, &rings);
-	}
+	/* What happened the pollers find out themselves. */
+	(void)epoll_pwait2(s->epoll_fd, events, apus_countof(events), timeout, NULL);
 	s->counters[APUS_SHARD_SLEEPS]++;
 	s->counters[APUS_SHARD_SLEPT_NS] += (uint64_t)(apus_clock_read(s->clock) - begin_ns);
 }
@@ -152,11 +137,11 @@ static void sleep_armed(struct apus_shard *s)
 {
 	int64_t trim_ns = trim_stacks(s, apus_shard_now(s));
 
-	atomic_store(&s->asleep, true);
+	atomic_store(&s->inbox->asleep, true);
 
 	int64_t poll_ns = tell_pollers(s, APUS_IDLE_ARM);
 
-	if (!apus_shard_turn(s) && apus_ready_empty(&s->ready) && !atomic_load(&s->inbox)) {
+	if (!apus_shard_turn(s) && apus_ready_empty(&s->ready) && !atomic_load(&s->inbox->head)) {
 		int64_t timer_ns = next_timer_ns(s);
 
 		poll_ns = apus_min(poll_ns, trim_ns);
@@ -164,7 +149,7 @@ static void sleep_armed(struct apus_shard *s)
 	}
 	s->now_known = false;
 	tell_pollers(s, APUS_IDLE_WAKE);
-	atomic_store(&s->asleep, false);
+	atomic_store(&s->inbox->asleep, false);
 }
 
 /* Only another thread or a signal can bring news. */
@@ -174,10 +159,10 @@ static void wait_for_others(struct apus_shard *s)
 
 	if (s->outside && s->outside_until_ns != APUS_NEVER)
 		until_ns = apus_clock_read(s->clock) + s->outside_until_ns - apus_clock_host_ns();
-	atomic_store(&s->asleep, true);
-	if (!atomic_load(&s->inbox))
+	atomic_store(&s->inbox->asleep, true);
+	if (!atomic_load(&s->inbox->head))
 		wait_for_news(s, until_ns);
-	atomic_store(&s->asleep, false);
+	atomic_store(&s->inbox->asleep, false);
 }
 
 bool apus_shard_wait_outside(struct apus_shard *s)

@@ -16,6 +16,7 @@
 #include "runtime/sched/wheel.h"
 
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 
 struct apus_timeout;
@@ -84,6 +85,16 @@ enum apus_shard_counter {
 #define APUS_STACK_POOLS    12
 #define APUS_STACK_BITS_MIN 14
 
+/* Counted apart from its shard, which has one of the references: other threads may hold it longer. */
+struct apus_inbox {
+	alignas(APUS_CACHE_LINE) _Atomic(struct apus_work *)
+		head;       /* newest first; CLOSED: no more */
+	atomic_bool asleep; /* whoever takes it back rings the bell */
+	atomic_uint refs;
+	int event_fd;             /* the bell */
+	struct apus_list waiting; /* struct apus_inbox_wait.link; the shard's */
+};
+
 struct apus_shard {
 	struct apus_task *current; /* the running task; NULL on the loop's stack */
 	struct apus_ready ready;
@@ -95,9 +106,9 @@ struct apus_shard {
 	int64_t now_ns;
 	struct apus_context loop; /* where the loop stands while a task runs */
 	struct apus_clock *clock;
-	struct apus_vars *work_vars;       /* of the running callback */
-	const struct apus_task *until;     /* apus_shard_run() ends with it */
-	_Atomic(struct apus_work *) inbox; /* from other threads, newest first */
+	struct apus_vars *work_vars;   /* of the running callback */
+	const struct apus_task *until; /* apus_shard_run() ends with it */
+	struct apus_inbox *inbox;      /* from other threads */
 	uint64_t counters[APUS_SHARD_COUNTER_COUNT];
 	struct apus_wheel wheel;
 
@@ -123,8 +134,7 @@ struct apus_shard {
 	int64_t busy_at_ns; /* when there last was something to do */
 	int64_t trimmed_at_ns;
 	int epoll_fd;
-	int event_fd;       /* the inbox's bell */
-	atomic_bool asleep; /* other threads must ring the bell */
+	bool is_stopping;   /* main has ended: no new tasks for other threads */
 	unsigned int index; /* of several that run together, for the log */
 	unsigned int count; /* so many; 0 or 1: it is alone */
 	void *signal_stack; /* of the fault handler */
@@ -190,6 +200,9 @@ APUS_COLD void apus_scopes_left(struct apus_task *t);
 
 /* inbox.c: moves what other threads left to the ready queue. */
 bool apus_inbox_poll(struct apus_shard *s);
+APUS_MUST_CHECK int apus_inbox_open(struct apus_shard *s);
+/* inbox.c: refuses calls from now on, and runs those that came before. */
+void apus_inbox_shut(struct apus_shard *s);
 
 /* fault.c: names the task whose stack overflowed. */
 APUS_MUST_CHECK int apus_fault_open(struct apus_shard *s);

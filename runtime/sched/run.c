@@ -67,6 +67,8 @@ static void unlisten(struct apus_shard *shard, const struct sigaction old[])
 		sched_yield();
 	apus_inbox_poll(shard); /* the node is ours: nothing may point at it later */
 	apus_call_cancel(&interrupt.cancel);
+	if (!apus_ready_empty(&shard->ready))
+		apus_shard_turn(shard); /* what else has come is not ours, and must run */
 }
 
 /*
@@ -103,6 +105,7 @@ int apus_shard_drain(struct apus_shard *shard, int64_t ns)
 
 	/* A call on a thread can be neither cancelled nor waited for without end. */
 	shard->outside_until_ns = now_ns + shard->executor_wait_ns;
+	shard->is_stopping = true;
 	while (apus_shard_tasks(shard)) {
 		if (!sweeps)
 			sweeps = apus_spawn_detached(NULL, sweep, shard, 0) == 0;

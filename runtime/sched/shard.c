@@ -14,6 +14,7 @@
 #include "runtime/base/log.h"
 #include "runtime/sched/debug.h"
 #include "runtime/sched/internal.h"
+#include "runtime/sched/run.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -256,9 +257,12 @@ int apus_shard_open(const struct apus_shard_options *options, struct apus_shard 
 	if (rc)
 		goto err_free;
 	init_time_and_chance(s, o);
-	rc = apus_idle_open(s);
+	rc = apus_inbox_open(s);
 	if (rc)
 		goto err_ready;
+	rc = apus_idle_open(s);
+	if (rc)
+		goto err_inbox;
 	rc = o->stack_report ? apus_fault_open(s) : 0;
 	if (rc)
 		goto err_idle;
@@ -273,6 +277,8 @@ err_fault:
 	apus_fault_close(s);
 err_idle:
 	apus_idle_close(s);
+err_inbox:
+	apus_inbox_put(s->inbox);
 err_ready:
 	apus_ready_fini(&s->ready);
 	apus_heap_fini(&s->heap);
@@ -297,12 +303,27 @@ static void warn_of_handles(const struct apus_shard *s)
 		apus_log(WARN, "shard: %zu tasks were neither awaited nor detached", handles);
 }
 
+/* Calls of other threads that came in time still run; they ought not to, but may spawn. */
+static void shut_inbox(struct apus_shard *s)
+{
+	struct apus_shard *before = apus_shard_current;
+	size_t tasks = s->tasks_live;
+
+	s->is_stopping = true;
+	apus_shard_current = s;
+	apus_inbox_shut(s);
+	if (s->tasks_live > tasks && !s->is_abandoned)
+		(void)!apus_shard_drain(s, APUS_SEC);
+	apus_shard_current = before;
+}
+
 void apus_shard_close(struct apus_shard *s)
 {
 	struct apus_list *node;
 
 	if (!s)
 		return;
+	shut_inbox(s);
 	if (s->is_abandoned) {
 		apus_debug_close(s);
 		if (apus_shard_current == s)
@@ -323,6 +344,7 @@ void apus_shard_close(struct apus_shard *s)
 	apus_debug_close(s);
 	apus_fault_close(s);
 	apus_idle_close(s);
+	apus_inbox_put(s->inbox);
 	apus_ready_fini(&s->ready);
 	apus_debug_report_heap(s);
 	apus_heap_fini(&s->heap);

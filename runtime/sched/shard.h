@@ -134,11 +134,35 @@ void apus_shard_unwatch(struct apus_shard *shard, int fd);
 
 /**
  * apus_call_from_thread - run @work on @shard, from any thread or signal handler
- * @work: initialised and waiting nowhere; kept until it ran
+ * @shard: open when the call begins; a thread that cannot know holds its inbox instead
+ * @work:  initialised and waiting nowhere; kept until it ran; taken nowhere on error
  *
- * Context: any thread. Source: asyncio loop.call_soon_threadsafe
+ * What one thread calls runs in its order. A call that came before the shard was closed runs, at the
+ * latest while it closes; then it can spawn nothing.
+ *
+ * Context: any thread. Return: 0; -ESHUTDOWN: the shard is closed. Source: asyncio loop.call_soon_threadsafe
  */
-void apus_call_from_thread(struct apus_shard *shard, struct apus_work *work);
+int apus_call_from_thread(struct apus_shard *shard, struct apus_work *work);
+
+/*
+ * The way into a shard for threads that may outlast it: counted, and valid until it is put, whether
+ * or not the shard still is.
+ */
+struct apus_inbox;
+/** apus_inbox_get - a reference to the inbox of @shard, which is open. Context: any thread */
+APUS_MUST_CHECK struct apus_inbox *apus_inbox_get(struct apus_shard *shard);
+/** apus_inbox_put - give it back; NULL does nothing. Context: any thread */
+void apus_inbox_put(struct apus_inbox *inbox);
+/** apus_inbox_call - as apus_call_from_thread(), into a shard that may be closed. Context: any thread. Return: 0, -ESHUTDOWN */
+APUS_MUST_CHECK int apus_inbox_call(struct apus_inbox *inbox, struct apus_work *work);
+
+/* A thread that waits for something of the shard's. */
+struct apus_inbox_wait {
+	struct apus_list link;
+	void (*lost)(struct apus_inbox_wait *wait); /* the shard closes, and it has not come */
+};
+/** apus_inbox_wait - keeps @wait until it is unlinked by apus_list_unlink(), or lost. Context: any, on the shard */
+void apus_inbox_wait(struct apus_shard *shard, struct apus_inbox_wait *wait);
 
 /** apus_shard_ring - if it sleeps, wake it: after something was put where its pollers look. Context: any thread */
 void apus_shard_ring(struct apus_shard *shard);
