@@ -28,6 +28,7 @@
 
 static const int64_t drain_default = 30 * APUS_SEC;
 static const int64_t probe_ns = APUS_SEC;
+static const int64_t part_ns = APUS_SEC;
 
 /* To a thread whose loop stands still. */
 enum order {
@@ -43,6 +44,7 @@ enum order {
 enum phase {
 	PHASE_DRAIN,
 	PHASE_END,
+	PHASE_PART,  /* from the fabric */
 	PHASE_LEAVE, /* and stand still */
 };
 
@@ -145,6 +147,7 @@ static void drain(struct member *m, int64_t ns)
 {
 	if (m->shard->is_abandoned)
 		return;
+	apus_cross_refuse(m->shard);
 	if (apus_shard_drain(m->shard, ns))
 		apus_shard_abandon(m->shard);
 }
@@ -175,6 +178,20 @@ static void end(struct member *m)
 	drain(m, m->span_ns); /* what it may have left */
 }
 
+/*
+ * All shards at once, and each goes on turning until all have parted. It takes some laps; one that was
+ * abandoned, or is stuck, may owe an answer for good.
+ */
+static void part(struct member *m, int64_t ns)
+{
+	int64_t until_ns = apus_clock_host_ns() + ns;
+
+	apus_cross_leave(m->shard);
+	while (!apus_cross_has_left(m->shard) && apus_clock_host_ns() < until_ns)
+		if (!apus_shard_turn(m->shard))
+			sched_yield();
+}
+
 static void take_phase(struct member *m)
 {
 	switch (m->phase) {
@@ -183,6 +200,9 @@ static void take_phase(struct member *m)
 		break;
 	case PHASE_END:
 		end(m);
+		break;
+	case PHASE_PART:
+		part(m, m->span_ns);
 		break;
 	case PHASE_LEAVE:
 		break;
@@ -404,12 +424,24 @@ static void end_all(struct apus_shards *all)
 		await_answer(&all->members[i]);
 }
 
+static void part_all(struct apus_shards *all)
+{
+	if (!all->cross)
+		return;
+	for (unsigned int i = 1; i < all->count; i++)
+		tell(&all->members[i], PHASE_PART, part_ns);
+	part(&all->members[0], part_ns);
+	for (unsigned int i = 1; i < all->count; i++)
+		await_answer(&all->members[i]);
+}
+
 static void stop(struct apus_shard *shard, void *arg)
 {
 	struct apus_shards *all = arg;
 
 	drain_all(all);
 	end_all(all);
+	part_all(all);
 	for (unsigned int i = 1; i < all->count; i++)
 		tell(&all->members[i], PHASE_LEAVE, 0);
 	for (unsigned int i = 1; i < all->count; i++)

@@ -9,6 +9,7 @@
  *	run      all loops turn; the main task runs on shard 0
  *	drain    the last shard first: calls to it are refused, its tasks cancelled and awaited
  *	end      what the owner has each shard do when all tasks are gone: say the last FINs
+ *	part     all shards leave the fabric, which had carried frames until here
  *	leave    all loops stand still
  *	close    tear-down hooks, the last first; the fabric; the shards; the threads are joined
  */

@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "runtime/cross/call.h"
 #include "runtime/cross/shards.h"
 
 #define COUNT 4
@@ -409,6 +410,49 @@ static void first_signal_cancels_main_and_all_shards_stop(void **state)
 	assert_string_equal(record.text, "end 3, end 2, end 1, end 0, ");
 }
 
+/* Calls between shards while they stop. */
+
+static atomic_int called, refused;
+
+static int64_t note_a_call(void *arg)
+{
+	atomic_fetch_add(&called, 1);
+	return 0;
+}
+
+/* Calls a neighbour until that has stopped or it is cancelled itself, and once more after that. */
+static int64_t call_the_next(void *arg)
+{
+	unsigned int next = (apus_shard_index() + 1) % COUNT;
+
+	while (!apus_task_cancelling(apus_task_self()) &&
+	       apus_call_on(next, note_a_call, NULL) == 0 && apus_yield() == 0)
+		;
+	if (apus_call_on(next, note_a_call, NULL) == -ESHUTDOWN)
+		atomic_fetch_add(&refused, 1);
+	return -ECANCELED;
+}
+
+static int leave_a_caller(struct apus_shard *shard, unsigned int index, void *arg)
+{
+	return apus_spawn_detached(NULL, call_the_next, NULL, 0);
+}
+
+static void calls_to_a_shard_that_stops_are_refused_and_nothing_hangs(void **state)
+{
+	struct apus_shards_options options = plain;
+
+	options.setup = leave_a_caller;
+	for (int i = 0; i < 10; i++) {
+		atomic_store(&called, 0);
+		atomic_store(&refused, 0);
+		assert_int_equal(run(&options, sleep_a_little, NULL), 0);
+		assert_true(atomic_load(&called) > 0);
+		/* 3 stops first: then 2 finds it gone, and so on; 3 itself calls 0, which is there. */
+		assert_true(atomic_load(&refused) >= COUNT - 1);
+	}
+}
+
 /* Faults. */
 
 static APUS_NOINLINE int64_t recurse(int64_t depth)
@@ -538,6 +582,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(task_that_does_not_end_is_named_and_abandoned_at_the_deadline),
 		cmocka_unit_test(task_that_does_not_suspend_is_named_and_does_not_hang_the_stop),
 		cmocka_unit_test(first_signal_cancels_main_and_all_shards_stop),
+		cmocka_unit_test(calls_to_a_shard_that_stops_are_refused_and_nothing_hangs),
 		cmocka_unit_test(overflow_of_a_stack_names_shard_and_task),
 		cmocka_unit_test(hundred_starts_and_stops_leave_nothing_behind),
 	};
