@@ -15,6 +15,7 @@
 #include "net/ip/gro.h"
 #include "net/link/steer.h"
 #include "net/stack_internal.h"
+#include "net/tcp/fast.h"
 #include "runtime/base/check.h"
 
 #include <errno.h>
@@ -138,45 +139,95 @@ static void rx_act(struct apus_stack *s, struct rte_mbuf *m, enum door door, int
 	rte_pktmbuf_free(m);
 }
 
-/* The run that has gathered goes up. */
-static void rx_run(struct apus_stack *s, struct apus_gro *gro, int64_t now_ns)
+/* A segment, or a run of them; @c: whose it is, if it may take the short way. */
+static void rx_tcp(struct apus_stack *s, struct rte_mbuf *m, struct apus_tcp *c, int64_t now_ns)
 {
-	struct rte_mbuf *m = apus_gro_end(gro);
-
-	if (m)
+	if (!c || !apus_tcp_fast_arrives(c, m, now_ns))
 		apus_tcp_input(&s->tcp, m, now_ns);
 }
 
-/* In the order in which they came; TCP segments that follow each other go up as one. */
+/* Which connection each TCP segment is for, if it may take the short way; NULL for the others. */
+static void rx_find(struct apus_stack *s, struct rte_mbuf **frames, const enum door *doors,
+		    struct apus_tcp **found, uint16_t count)
+{
+	struct apus_tcp_fast_key keys[APUS_LINK_BURST_MAX];
+	uint32_t keyed = 0; /* a bit for each */
+
+	static_assert(APUS_LINK_BURST_MAX <= 32, "bits of keyed");
+	for (uint16_t i = 0; i < count; i++) {
+		if (doors[i] != DOOR_TCP || !apus_tcp_fast_key(&s->tcp, frames[i], &keys[i]))
+			continue;
+		keyed |= UINT32_C(1) << i;
+		apus_tcp_demux_prefetch(&s->tcp.demux, keys[i].hash);
+	}
+	for (uint16_t i = 0; i < count; i++) {
+		found[i] = keyed >> i & 1 ? apus_tcp_fast_find(&s->tcp, &keys[i]) : NULL;
+		if (found[i])
+			apus_tcp_prefetch(found[i]);
+	}
+}
+
+/*
+ * In the order in which they came; TCP segments that follow each other go up as one. Where the next
+ * is known to be another connection's, no run is begun.
+ */
 static void rx_act_burst(struct apus_stack *s, struct rte_mbuf **frames, const enum door *doors,
 			 uint16_t count, int64_t now_ns)
 {
+	struct apus_tcp *found[APUS_LINK_BURST_MAX + 1], *owner = NULL;
+	bool joins = !s->tcp.options.no_gro;
 	struct apus_gro gro;
 
+	rx_find(s, frames, doors, found, count);
+	found[count] = NULL;
 	apus_gro_init(&gro);
 	for (uint16_t i = 0; i < count; i++) {
-		if (doors[i] == DOOR_TCP && apus_gro_join(&gro, frames[i]))
-			continue;
-		rx_run(s, &gro, now_ns);
-		if (doors[i] != DOOR_TCP || s->tcp.options.no_gro ||
-		    !apus_gro_begin(&gro, frames[i]))
+		bool is_tcp = doors[i] == DOOR_TCP;
+
+		if (gro.head) {
+			if (is_tcp && apus_gro_join(&gro, frames[i]))
+				continue;
+			rx_tcp(s, apus_gro_end(&gro), owner, now_ns);
+		}
+		owner = found[i];
+		if (!is_tcp)
 			rx_act(s, frames[i], doors[i], now_ns);
+		else if (!joins || (owner && owner != found[i + 1]) ||
+			 !apus_gro_begin(&gro, frames[i]))
+			rx_tcp(s, frames[i], owner, now_ns);
 	}
-	rx_run(s, &gro, now_ns);
+	if (gro.head)
+		rx_tcp(s, apus_gro_end(&gro), owner, now_ns);
+}
+
+/* A frame that came alone: there is nothing to fetch or to find ahead. */
+static void rx_single(struct apus_stack *s, struct rte_mbuf *m, int64_t now_ns)
+{
+	struct apus_tcp_fast_key key;
+	enum door door = rx_parse(s, m);
+
+	if (door == DOOR_TCP)
+		rx_tcp(s, m,
+		       apus_tcp_fast_key(&s->tcp, m, &key) ? apus_tcp_fast_find(&s->tcp, &key)
+							   : NULL,
+		       now_ns);
+	else
+		rx_act(s, m, door, now_ns);
 }
 
 static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t count, int64_t now_ns)
 {
 	enum door doors[APUS_LINK_BURST_MAX];
 
+	if (count == 1) {
+		rx_single(s, frames[0], now_ns);
+		return;
+	}
 	for (uint16_t i = 0; i < count; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void *));
 	for (uint16_t i = 0; i < count; i++)
 		doors[i] = rx_parse(s, frames[i]);
-	if (count == 1)
-		rx_act(s, frames[0], doors[0], now_ns);
-	else
-		rx_act_burst(s, frames, doors, count, now_ns);
+	rx_act_burst(s, frames, doors, count, now_ns);
 }
 
 /* --- the shard's hook ----------------------------------------------------------------------- */
@@ -197,8 +248,10 @@ static bool stack_poll(struct apus_poller *p, int64_t now_ns)
 		count = apus_link_rx(s->link, frames, APUS_LINK_BURST_MAX, now_ns);
 		if (!i && (count || apus_unlikely(s->tcp.memory.level)))
 			apus_tcp_turn_begins(&s->tcp);
+		if (!count)
+			break;
 		rx_burst(s, frames, count, now_ns);
-		any |= count > 0;
+		any = true;
 	}
 	return any;
 }

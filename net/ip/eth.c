@@ -25,6 +25,17 @@
 
 static const char *const counter_names[] = {APUS_ETH_COUNTERS(APUS_COUNTER_NAME)};
 
+/* Where no frame is plain, for want of a header or for a tag: a head that none has. */
+static uint64_t plain_head(const struct apus_eth *eth)
+{
+	uint8_t head[8] = {0};
+
+	if (eth->vlan_id || eth->link->is_l3)
+		return UINT64_MAX;
+	memcpy(head, eth->link->mac.addr_bytes, RTE_ETHER_ADDR_LEN);
+	return apus_eth_head(head);
+}
+
 void apus_eth_init(struct apus_eth *eth, struct apus_shard *shard, struct apus_link *link,
 		   uint16_t vlan_id)
 {
@@ -34,6 +45,7 @@ void apus_eth_init(struct apus_eth *eth, struct apus_shard *shard, struct apus_l
 		.vlan_id = vlan_id,
 		.header_bytes = RTE_ETHER_HDR_LEN + (vlan_id ? RTE_VLAN_HLEN : 0),
 	};
+	eth->plain_head = plain_head(eth);
 	apus_metrics_register(apus_shard_metrics(shard), &eth->metrics, "eth", counter_names,
 			      eth->counters, APUS_ETH_COUNTER_COUNT);
 }
@@ -82,12 +94,11 @@ static APUS_COLD enum apus_eth_verdict input_l3(struct apus_eth *eth, struct rte
 	}
 }
 
-enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m)
+enum apus_eth_verdict apus_eth_input_any(struct apus_eth *eth, struct rte_mbuf *m)
 {
 	uint16_t header_bytes = RTE_ETHER_HDR_LEN;
 	uint16_t vlan_id = 0;
 
-	eth->counters[APUS_ETH_RX_FRAMES]++;
 	if (apus_unlikely(eth->link->is_l3))
 		return input_l3(eth, m);
 	if (apus_unlikely(!apus_mbuf_pull(m, RTE_ETHER_HDR_LEN)))

@@ -14,6 +14,9 @@
 #include "net/link/link.h"
 #include "runtime/sched/shard.h"
 
+#include <rte_byteorder.h>
+#include <string.h>
+
 APUS_BEGIN_DECLS
 
 enum apus_eth_verdict {
@@ -50,6 +53,7 @@ struct apus_eth {
 	uint16_t vlan_id;       /* ours, 1 to 4094; 0: untagged */
 	uint16_t header_bytes;  /* before an IP header that we send: 14, or 18 with a tag */
 	uint16_t tx_count;
+	uint64_t plain_head; /* what apus_eth_input() looks for: ours, from one host */
 	struct rte_mbuf *tx_burst[APUS_LINK_BURST_MAX]; /* tx_count frames, to be sent at flush */
 	uint64_t counters[APUS_ETH_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
@@ -70,7 +74,10 @@ void apus_eth_fini(struct apus_eth *eth);
  *
  * Context: any. Return: which room is next. Source: IEEE 802.3, 802.1Q; RFC 894
  */
-APUS_MUST_CHECK enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m);
+APUS_MUST_CHECK static inline enum apus_eth_verdict apus_eth_input(struct apus_eth *eth,
+								   struct rte_mbuf *m);
+/** apus_eth_input_any - the same, for any frame; it is counted */
+APUS_MUST_CHECK enum apus_eth_verdict apus_eth_input_any(struct apus_eth *eth, struct rte_mbuf *m);
 
 /**
  * apus_eth_output - put the header before the data, and the frame into the burst
@@ -96,6 +103,44 @@ static inline const struct rte_ether_hdr *apus_eth_header(const struct rte_mbuf 
 static inline bool apus_eth_is_group(const struct rte_mbuf *m)
 {
 	return m->l2_len && rte_is_multicast_ether_addr(&apus_eth_header(m)->dst_addr);
+}
+
+/* inline definitions */
+
+/* The first eight bytes of a frame that count here: the destination, and is the source a group? */
+static inline uint64_t apus_eth_head(const void *frame)
+{
+	static const uint8_t counts[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0};
+	uint64_t head, mask;
+
+	memcpy(&head, frame, sizeof(head));
+	memcpy(&mask, counts, sizeof(mask));
+	return head & mask;
+}
+
+/*
+ * The frame that nearly all are: untagged IPv4 from one host to us. Nothing passes here that
+ * apus_eth_input_any() would not let pass.
+ */
+static inline bool apus_eth_is_plain(const struct apus_eth *eth, const struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *h = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+
+	return m->data_len >= sizeof(*h) && apus_eth_head(h) == eth->plain_head &&
+	       h->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) &&
+	       !(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED);
+}
+
+static inline enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m)
+{
+	eth->counters[APUS_ETH_RX_FRAMES]++;
+	if (apus_unlikely(!apus_eth_is_plain(eth, m)))
+		return apus_eth_input_any(eth, m);
+	m->l2_len = RTE_ETHER_HDR_LEN;
+	m->data_off += RTE_ETHER_HDR_LEN;
+	m->data_len -= RTE_ETHER_HDR_LEN;
+	m->pkt_len -= RTE_ETHER_HDR_LEN;
+	return APUS_ETH_IPV4;
 }
 
 APUS_END_DECLS

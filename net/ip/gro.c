@@ -18,7 +18,6 @@
 #include "net/ip/gro.h"
 
 #include "net/ip/mbuf.h"
-#include "net/ip/sum.h"
 #include "runtime/base/check.h"
 
 #include <netinet/in.h>
@@ -50,19 +49,6 @@ static uint16_t header_bytes(const struct rte_mbuf *m)
 	    m->pkt_len <= IP_BYTES + l4_bytes)
 		return 0;
 	return l4_bytes;
-}
-
-static bool checksum_good(const struct rte_mbuf *m)
-{
-	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	uint32_t bytes = m->pkt_len - (uint32_t)IP_BYTES;
-	const struct rte_ipv4_hdr *ip = ip_of(m);
-
-	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE)
-		return true;
-	return apus_sum_fold(apus_sum_add(apus_mbuf_sum(m, IP_BYTES, bytes),
-					  apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_TCP,
-							  bytes))) == UINT16_MAX;
 }
 
 bool apus_gro_begin(struct apus_gro *g, struct rte_mbuf *m)
@@ -140,7 +126,8 @@ bool apus_gro_join(struct apus_gro *g, struct rte_mbuf *m)
 	    tcp_of(g->head)->tcp_flags != RTE_TCP_ACK_FLAG || m->ol_flags & RTE_MBUF_F_RX_LRO ||
 	    g->head->pkt_len + text_bytes > UINT16_MAX)
 		return false;
-	if (!checksum_good(m) || (!g->is_summed && !checksum_good(g->head)))
+	if (!apus_mbuf_checksum_good(m, ip_of(m), IPPROTO_TCP) ||
+	    (!g->is_summed && !apus_mbuf_checksum_good(g->head, ip_of(g->head), IPPROTO_TCP)))
 		return false;
 
 	g->is_summed = true;

@@ -24,10 +24,9 @@
 #include <rte_ethdev.h>
 #include <string.h>
 
-#define VERSION         4
-#define IHL_MIN         5
-#define TTL             64
-#define FRAGMENT_FIELDS (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)
+#define VERSION 4
+#define IHL_MIN 5
+#define TTL     64
 
 /* Options, RFC 791 §3.1. */
 #define OPTION_END                 0
@@ -119,17 +118,6 @@ static enum apus_ipv4_counter check_shape(struct rte_mbuf *m)
 	return FINE;
 }
 
-/* RFC 1122 §3.2.1.2: verified over all @bytes of the header, by the device or by us. */
-static inline bool checksum_good(const struct rte_mbuf *m, uint32_t bytes)
-{
-	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
-
-	if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD || told == RTE_MBUF_F_RX_IP_CKSUM_NONE)
-		return true;
-	/* Not known; or bad, which drivers say of what they do not understand, too. */
-	return apus_sum_fold(apus_sum(apus_ipv4_header(m), bytes)) == UINT16_MAX;
-}
-
 /* RFC 1122 §3.2.1.3: what may not be a source on a wire; our own address is LAND's. */
 static enum apus_ipv4_counter check_source(const struct apus_ipv4 *ip, uint32_t src)
 {
@@ -193,7 +181,7 @@ static enum apus_ipv4_counter check(struct apus_ipv4 *ip, struct rte_mbuf *m)
 
 	if (apus_unlikely(wrong != FINE))
 		return wrong;
-	if (apus_unlikely(!checksum_good(m, m->l3_len)))
+	if (apus_unlikely(!apus_ipv4_checksum_good(m, m->l3_len)))
 		return APUS_IPV4_DROP_CHECKSUM;
 
 	const struct rte_ipv4_hdr *h = apus_ipv4_header(m);
@@ -204,7 +192,7 @@ static enum apus_ipv4_counter check(struct apus_ipv4 *ip, struct rte_mbuf *m)
 	wrong = check_destination(ip, m, h->dst_addr);
 	if (apus_unlikely(wrong != FINE))
 		return wrong;
-	if (apus_unlikely(h->fragment_offset & rte_cpu_to_be_16(FRAGMENT_FIELDS)))
+	if (apus_unlikely(h->fragment_offset & rte_cpu_to_be_16(APUS_IPV4_FRAGMENT_FIELDS)))
 		return APUS_IPV4_DROP_FRAGMENT;
 	if (apus_likely(m->l3_len == sizeof(*h)))
 		return FINE;
@@ -212,36 +200,10 @@ static enum apus_ipv4_counter check(struct apus_ipv4 *ip, struct rte_mbuf *m)
 	return check_options(m);
 }
 
-/*
- * The packet that nearly all are: no options, no fragment, no padding, from one host to us. Nothing
- * passes here that check() would not let pass; without this function all goes the long way.
- */
-static bool is_ordinary(const struct apus_ipv4 *ip, struct rte_mbuf *m)
+enum apus_ipv4_verdict apus_ipv4_input_any(struct apus_ipv4 *ip, struct rte_mbuf *m)
 {
-	const struct rte_ipv4_hdr *h = apus_ipv4_header(m);
+	enum apus_ipv4_counter wrong = check(ip, m);
 
-	if (m->data_len < sizeof(*h) || h->version_ihl != RTE_IPV4_VHL_DEF ||
-	    h->total_length != rte_cpu_to_be_16((uint16_t)m->pkt_len) || m->pkt_len > UINT16_MAX ||
-	    h->fragment_offset & rte_cpu_to_be_16(FRAGMENT_FIELDS) || h->dst_addr != ip->addr ||
-	    apus_eth_is_group(m))
-		return false;
-
-	uint8_t first = first_byte(h->src_addr);
-
-	if (first == 0 || first == IN_LOOPBACKNET || first >= 0xe0 || h->src_addr == ip->addr ||
-	    h->src_addr == ip->broadcast)
-		return false;
-	m->l3_len = sizeof(*h);
-	return checksum_good(m, sizeof(*h));
-}
-
-enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m)
-{
-	enum apus_ipv4_counter wrong = FINE;
-
-	ip->counters[APUS_IPV4_RX_PACKETS]++;
-	if (!apus_likely(is_ordinary(ip, m)))
-		wrong = check(ip, m);
 	if (apus_unlikely(wrong != FINE)) {
 		ip->counters[wrong]++;
 		return APUS_IPV4_DROP;

@@ -11,9 +11,12 @@
 
 #include "net/ip/addr.h"
 #include "net/ip/arp.h"
+#include "net/ip/eth.h"
 #include "net/ip/pmtu.h"
 #include "net/ip/route.h"
+#include "net/ip/sum.h"
 
+#include <netinet/in.h>
 #include <rte_ip.h>
 
 APUS_BEGIN_DECLS
@@ -91,7 +94,11 @@ void apus_ipv4_fini(struct apus_ipv4 *ip);
  *
  * Context: any. Return: which room is next. Source: RFC 791 §3.1, RFC 1122 §3.2.1, §3.3.6
  */
-APUS_MUST_CHECK enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m);
+APUS_MUST_CHECK static inline enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip,
+								     struct rte_mbuf *m);
+/** apus_ipv4_input_any - the same, for any packet; it is counted */
+APUS_MUST_CHECK enum apus_ipv4_verdict apus_ipv4_input_any(struct apus_ipv4 *ip,
+							   struct rte_mbuf *m);
 
 /**
  * apus_ipv4_output - send a packet to @dst
@@ -145,6 +152,47 @@ static inline uint16_t apus_ipv4_path_mtu(struct apus_ipv4 *ip, struct apus_addr
 static inline const struct rte_ipv4_hdr *apus_ipv4_header(const struct rte_mbuf *m)
 {
 	return rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+}
+
+/* inline definitions */
+
+#define APUS_IPV4_FRAGMENT_FIELDS (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)
+
+/* RFC 1122 §3.2.1.2: verified over all @bytes of the header, by the device or by us. */
+static inline bool apus_ipv4_checksum_good(const struct rte_mbuf *m, uint32_t bytes)
+{
+	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
+
+	if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD || told == RTE_MBUF_F_RX_IP_CKSUM_NONE)
+		return true;
+	/* Not known; or bad, which drivers say of what they do not understand, too. */
+	return apus_sum_fold(apus_sum(apus_ipv4_header(m), bytes)) == UINT16_MAX;
+}
+
+/*
+ * The packet that nearly all are: TCP, no options, no fragment, no padding, from one host to us.
+ * Nothing passes here that apus_ipv4_input_any() would not let pass.
+ */
+static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct rte_mbuf *m)
+{
+	const struct rte_ipv4_hdr *h = apus_ipv4_header(m);
+	uint32_t src = h->src_addr, first = *(const uint8_t *)&h->src_addr;
+
+	return m->data_len >= sizeof(*h) && h->version_ihl == RTE_IPV4_VHL_DEF &&
+	       rte_be_to_cpu_16(h->total_length) == m->pkt_len &&
+	       !(h->fragment_offset & RTE_BE16(APUS_IPV4_FRAGMENT_FIELDS)) &&
+	       h->next_proto_id == IPPROTO_TCP && h->dst_addr == ip->addr && first - 1 < 0xdf &&
+	       first != IN_LOOPBACKNET && src != ip->addr && src != ip->broadcast &&
+	       apus_ipv4_checksum_good(m, sizeof(*h)) && !apus_eth_is_group(m);
+}
+
+static inline enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m)
+{
+	ip->counters[APUS_IPV4_RX_PACKETS]++;
+	if (apus_unlikely(!apus_ipv4_is_plain(ip, m)))
+		return apus_ipv4_input_any(ip, m);
+	m->l3_len = sizeof(struct rte_ipv4_hdr);
+	return APUS_IPV4_TCP;
 }
 
 APUS_END_DECLS

@@ -58,6 +58,11 @@ void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes)
 	}
 }
 
+uint64_t apus_sum_long(const void *data, size_t bytes)
+{
+	return rte_raw_cksum(data, bytes);
+}
+
 uint64_t apus_mbuf_sum_slow(const struct rte_mbuf *m, uint32_t offset, uint32_t bytes)
 {
 	uint64_t sum = 0;

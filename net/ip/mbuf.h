@@ -49,6 +49,26 @@ APUS_MUST_CHECK static inline uint64_t apus_mbuf_sum(const struct rte_mbuf *m, u
 	return apus_mbuf_sum_slow(m, offset, bytes);
 }
 
+/**
+ * apus_mbuf_checksum_good - is the checksum of what @ip carries right, from offset m->l3_len to the end?
+ * @protocol: TCP, or UDP with a checksum
+ *
+ * What the device said counts, but that it is wrong: drivers err, so that is looked at here.
+ */
+APUS_MUST_CHECK static inline bool
+apus_mbuf_checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint8_t protocol)
+{
+	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	uint32_t bytes = m->pkt_len - m->l3_len;
+
+	/* NONE: not computed, for it never left the host. */
+	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE)
+		return true;
+	return apus_sum_fold(apus_sum_add(
+		       apus_mbuf_sum(m, m->l3_len, bytes),
+		       apus_sum_pseudo(ip->src_addr, ip->dst_addr, protocol, bytes))) == UINT16_MAX;
+}
+
 /* True if we may write to the packet's bytes: nobody else holds them. */
 static inline bool apus_mbuf_is_ours(const struct rte_mbuf *m)
 {

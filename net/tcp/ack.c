@@ -6,6 +6,8 @@
  *
  * Called by input.c once the numbers have been found acceptable. Only the TCB changes.
  */
+#include "net/tcp/ack.h"
+
 #include "net/tcp/transmit.h"
 #include "runtime/sched/shard.h"
 
@@ -137,22 +139,6 @@ void apus_tcp_take_ece(struct apus_tcp *c, int64_t now_ns)
 	apus_tcp_count(c->layer, APUS_TCP_COUNT_ECN_REDUCTIONS);
 }
 
-/*
- * A window cannot be filled from a queue that is shorter: room for what may be in flight, and for
- * what follows it. Writers are woken in the turn in which an ACK comes, before output sends, so
- * that need not be another window, as in Linux: text that waits long has left the caches when it
- * is sent.
- */
-static void tune_send_queue(struct apus_tcp *c)
-{
-	uint32_t window = apus_min(c->cc.cwnd_bytes, c->snd.max_wnd);
-	uint32_t more = apus_max(window / 4, APUS_TCP_SEND_QUEUE_BYTES);
-	uint32_t bytes = apus_min(window + more, APUS_TCP_SEND_QUEUE_MAX);
-
-	if (bytes > c->sndq.limit_bytes)
-		apus_sndq_set_limit(&c->sndq, bytes);
-}
-
 bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
 {
 	bool fin_acked = apus_tcp_fin_due(c) && seg->ack == apus_tcp_text_end(c) + 1;
@@ -166,10 +152,7 @@ bool apus_tcp_take_ack(struct apus_tcp *c, const struct apus_segment *seg, int64
 	if (c->tally)
 		c->tally->bytes_acked += text_bytes;
 	learn(c, seg, false, now_ns);
-	tune_send_queue(c);
-	if (!apus_waitq_empty(&c->writers) &&
-	    apus_sndq_space(&c->sndq) >= APUS_TCP_SEND_QUEUE_BYTES / 4)
-		apus_waitq_wake_all(&c->writers, 0);
+	apus_tcp_acked(c);
 	return fin_acked;
 }
 

@@ -64,6 +64,9 @@ enum apus_cc_flags {
 	APUS_CC_NEEDS_ECN = 1 << 1,    /* asks for ECN in the SYN, and for ECE at every mark */
 	APUS_CC_NEEDS_RATE = 1 << 2,   /* uses rate samples */
 	APUS_CC_NEEDS_PACING = 1 << 3, /* sends by pacing_rate, always */
+	APUS_CC_RESTS =
+		1
+		<< 4, /* an ACK tells it nothing before the first congestion, while the window may not grow */
 };
 
 /* What an algorithm tells of itself, for apus_tcp_info and traces. */
@@ -182,6 +185,14 @@ static inline bool apus_cc_in_slow_start(const struct apus_cc *cc)
 
 /** apus_cc_may_grow - outside recovery, and the window was in use (TCP.md §2: in slow start, half of it) */
 bool apus_cc_may_grow(const struct apus_cc *cc, const struct apus_cc_sample *s);
+
+/** apus_cc_rests - would apus_cc_acked() do nothing, outside recovery? */
+static inline bool apus_cc_rests(const struct apus_cc *cc)
+{
+	return cc->type->flags & APUS_CC_RESTS && !cc->is_limited &&
+	       cc->ssthresh_bytes == APUS_CC_SSTHRESH_NONE &&
+	       cc->cwnd_bytes >= 2 * cc->flight_max_bytes;
+}
 
 /** apus_cc_used - of cwnd, what was in use of late: what a loss is a loss of (RFC 5681 §3.1: FlightSize, not cwnd) */
 uint32_t apus_cc_used(const struct apus_cc *cc, const struct apus_cc_sample *s);

@@ -284,6 +284,7 @@ static void info(const struct apus_cc *cc, struct apus_cc_info *info)
 
 const struct apus_cc_type apus_cubic = {
 	.name = "cubic",
+	.flags = APUS_CC_RESTS,
 	.state_bytes = sizeof(struct apus_cubic),
 	.restore = restore,
 	.save = save,

@@ -15,20 +15,9 @@
 
 #define SLOTS_FIRST 64 /* a power of two */
 
-/* The kind is in the two low bits: what is kept is aligned to at least 8. */
-#define KIND_MASK ((uintptr_t)3)
-
 static const struct apus_tcp_key *slot_key(const struct apus_tcp_slot *slot)
 {
-	return (const struct apus_tcp_key *)(slot->tagged & ~KIND_MASK);
-}
-
-static struct apus_tcp_found slot_found(const struct apus_tcp_slot *slot)
-{
-	return (struct apus_tcp_found){
-		.kind = (enum apus_tcp_kind)(slot->tagged & KIND_MASK),
-		.entry = (void *)(slot->tagged & ~KIND_MASK),
-	};
+	return (const struct apus_tcp_key *)(slot->tagged & ~APUS_TCP_KIND_MASK);
 }
 
 static bool key_equal(const struct apus_tcp_key *a, const struct apus_tcp_key *b)
@@ -37,27 +26,24 @@ static bool key_equal(const struct apus_tcp_key *a, const struct apus_tcp_key *b
 	       apus_addr_equal(a->remote, b->remote) && apus_addr_equal(a->local, b->local);
 }
 
-/* Both halves of the 128-bit product, folded: every input bit reaches every output bit. */
-static uint64_t fold(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)a * b;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 /*
  * A keyed hash in the shape of wyhash's short path: not for secrets, but a peer who does not know
- * the key, and never sees a hash, cannot choose four-tuples that meet.
+ * the key, and never sees a hash, cannot choose four-tuples that meet. What an IPv4 address adds to
+ * its 32 bits is the same for all: it is left out, so that a header's fields are hashed as they lie.
  */
 static uint32_t hash_key(const struct apus_tcp_demux *d, const struct apus_tcp_key *key)
 {
+	uint32_t ports = apus_tcp_demux_ports(key);
 	uint64_t word[4];
-	uint64_t h, ports = (uint64_t)key->local_port << 16 | key->remote_port;
+	uint64_t h;
 
+	if (apus_addr_is_v4(key->local) && apus_addr_is_v4(key->remote))
+		return apus_tcp_demux_hash_v4(d, apus_addr_to_v4(key->local),
+					      apus_addr_to_v4(key->remote), ports);
 	memcpy(word, key, sizeof(word));
-	h = fold(word[0] ^ d->secret[0], word[1] ^ d->secret[1]);
-	h ^= fold(word[2] ^ d->secret[2], word[3] ^ d->secret[3]);
-	h = fold(h ^ d->secret[4], ports ^ d->secret[5]);
+	h = apus_tcp_demux_fold(word[0] ^ d->secret[0], word[1] ^ d->secret[1]);
+	h ^= apus_tcp_demux_fold(word[2] ^ d->secret[2], word[3] ^ d->secret[3]);
+	h = apus_tcp_demux_fold(h ^ d->secret[4], ports ^ d->secret[5]);
 	return (uint32_t)(h ^ h >> 32);
 }
 
@@ -116,7 +102,7 @@ struct apus_tcp_found apus_tcp_demux_find(const struct apus_tcp_demux *d,
 {
 	const struct apus_tcp_slot *slot = probe(d, key, hash_key(d, key));
 
-	return slot_found(slot);
+	return apus_tcp_slot_found(slot);
 }
 
 int apus_tcp_demux_insert(struct apus_tcp_demux *d, enum apus_tcp_kind kind, void *entry)
@@ -124,7 +110,7 @@ int apus_tcp_demux_insert(struct apus_tcp_demux *d, enum apus_tcp_kind kind, voi
 	const struct apus_tcp_key *key = entry;
 	uint32_t hash = hash_key(d, key);
 
-	apus_assert(kind != APUS_TCP_KIND_NONE && !((uintptr_t)entry & KIND_MASK));
+	apus_assert(kind != APUS_TCP_KIND_NONE && !((uintptr_t)entry & APUS_TCP_KIND_MASK));
 	if (d->used >= d->limit)
 		return -ENOMEM;
 	if (2 * (d->used + 1) > d->mask) {
@@ -155,7 +141,7 @@ void apus_tcp_demux_remove(struct apus_tcp_demux *d, const void *entry)
 	struct apus_tcp_slot *slot = probe(d, entry, hash_key(d, entry));
 	uint32_t hole = (uint32_t)(slot - d->slots);
 
-	apus_must((const void *)(slot->tagged & ~KIND_MASK) == entry);
+	apus_must((const void *)(slot->tagged & ~APUS_TCP_KIND_MASK) == entry);
 	d->used--;
 	d->removals++;
 	/* Move back every later entry that the hole would otherwise cut off from its home. */
@@ -179,7 +165,7 @@ struct apus_tcp_found apus_tcp_demux_next(const struct apus_tcp_demux *d, uint32
 		(*cursor)++;
 	if (*cursor > d->mask)
 		return (struct apus_tcp_found){.kind = APUS_TCP_KIND_NONE};
-	return slot_found(&d->slots[*cursor]);
+	return apus_tcp_slot_found(&d->slots[*cursor]);
 }
 
 struct apus_tcp_found apus_tcp_demux_at(const struct apus_tcp_demux *d, uint32_t i)
@@ -188,7 +174,7 @@ struct apus_tcp_found apus_tcp_demux_at(const struct apus_tcp_demux *d, uint32_t
 
 	if (!slot->tagged)
 		return (struct apus_tcp_found){.kind = APUS_TCP_KIND_NONE};
-	return slot_found(slot);
+	return apus_tcp_slot_found(slot);
 }
 
 void apus_tcp_demux_check(const struct apus_tcp_demux *d)

@@ -75,7 +75,78 @@ struct apus_tcp_found apus_tcp_demux_next(const struct apus_tcp_demux *d, uint32
 /** apus_tcp_demux_at - what slot @i holds, modulo the table's size; NONE if nothing. To look at all, a few at a time */
 struct apus_tcp_found apus_tcp_demux_at(const struct apus_tcp_demux *d, uint32_t i);
 
+/** apus_tcp_demux_hash_v4 - of a key whose addresses are these IPv4 ones, in network order; @ports: apus_tcp_demux_ports() */
+static inline uint32_t apus_tcp_demux_hash_v4(const struct apus_tcp_demux *d, uint32_t local,
+					      uint32_t remote, uint32_t ports);
+/** apus_tcp_demux_prefetch - a key with @hash will be looked for */
+static inline void apus_tcp_demux_prefetch(const struct apus_tcp_demux *d, uint32_t hash);
+/** apus_tcp_demux_find_v4 - as apus_tcp_demux_find(), for such a key, by its @hash. Context: any */
+static inline struct apus_tcp_found apus_tcp_demux_find_v4(const struct apus_tcp_demux *d,
+							   uint32_t hash, uint32_t local,
+							   uint32_t remote, uint32_t ports);
+
 /** apus_tcp_demux_check - every entry is found where it is, and the count is right */
 void apus_tcp_demux_check(const struct apus_tcp_demux *d);
+
+/* inline definitions */
+
+/* The kind is in the two low bits: what is kept is aligned to at least 8. */
+#define APUS_TCP_KIND_MASK ((uintptr_t)3)
+
+static inline struct apus_tcp_found apus_tcp_slot_found(const struct apus_tcp_slot *slot)
+{
+	return (struct apus_tcp_found){
+		.kind = (enum apus_tcp_kind)(slot->tagged & APUS_TCP_KIND_MASK),
+		.entry = (void *)(slot->tagged & ~APUS_TCP_KIND_MASK),
+	};
+}
+
+/* Both ports, as they lie in a key: one word on most machines. */
+static inline uint32_t apus_tcp_demux_ports(const struct apus_tcp_key *key)
+{
+	return (uint32_t)key->remote_port << 16 | key->local_port;
+}
+
+/* Both halves of the 128-bit product, folded: every input bit reaches every output bit. */
+static inline uint64_t apus_tcp_demux_fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint32_t apus_tcp_demux_hash_v4(const struct apus_tcp_demux *d, uint32_t local,
+					      uint32_t remote, uint32_t ports)
+{
+	uint64_t h = apus_tcp_demux_fold(((uint64_t)local << 32 | remote) ^ d->secret[0],
+					 ports ^ d->secret[1]);
+
+	return (uint32_t)apus_tcp_demux_fold(h ^ d->secret[2], d->secret[3]);
+}
+
+static inline void apus_tcp_demux_prefetch(const struct apus_tcp_demux *d, uint32_t hash)
+{
+	__builtin_prefetch(&d->slots[hash & d->mask]);
+}
+
+static inline struct apus_tcp_found apus_tcp_demux_find_v4(const struct apus_tcp_demux *d,
+							   uint32_t hash, uint32_t local,
+							   uint32_t remote, uint32_t ports)
+{
+	struct apus_addr local_addr = apus_addr_v4(local), remote_addr = apus_addr_v4(remote);
+
+	for (uint32_t i = hash;; i++) {
+		const struct apus_tcp_slot *slot = &d->slots[i & d->mask];
+		struct apus_tcp_found found = apus_tcp_slot_found(slot);
+		const struct apus_tcp_key *key = (const struct apus_tcp_key *)found.entry;
+
+		if (!slot->tagged)
+			return found;
+		if (apus_likely(slot->hash == hash && apus_tcp_demux_ports(key) == ports &&
+				apus_addr_equal(key->remote, remote_addr) &&
+				apus_addr_equal(key->local, local_addr)))
+			return found;
+	}
+}
 
 #endif

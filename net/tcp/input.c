@@ -164,7 +164,7 @@ static enum check seventh_process_text(struct apus_tcp *c, struct apus_tcp_arriv
 	c->layer->counters[APUS_TCP_COUNT_BYTES_IN] += (uint64_t)moved;
 	if (c->tally)
 		c->tally->bytes_received += (uint64_t)moved;
-	apus_tcp_tune(c, seg, a->now_ns);
+	apus_tcp_tune(c, seg->text_bytes, seg->ts_ecr, a->now_ns);
 	c->rcv.duplicates = 0; /* what was missing came in the same burst */
 	if (had_gap)
 		c->rcv.acked = c->rcv.nxt; /* one ACK for all that the hole kept back */

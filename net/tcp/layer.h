@@ -37,6 +37,7 @@ struct rte_mbuf;
 /* Every event and every drop, by name. */
 #define APUS_TCP_COUNTERS(X)                         \
  X(SEGMENTS_IN, "segments_in")                       \
+ X(SEGMENTS_FAST, "segments_fast")                   \
  X(SEGMENTS_OUT, "segments_out")                     \
  X(BYTES_IN, "bytes_in")                             \
  X(BYTES_OUT, "bytes_out")                           \

@@ -31,6 +31,7 @@ void apus_tcp_memory_init(struct apus_tcp_memory *memory, struct rte_mempool *po
 {
 	*memory = (struct apus_tcp_memory){
 		.pool = pool,
+		.fine = pool->size / 8 * 3,
 		.reserve = apus_min(pool->size / 32, (uint32_t)RESERVE_MAX),
 		.free = pool->size,
 	};
@@ -48,7 +49,7 @@ static enum apus_tcp_memory_level level_of(const struct apus_tcp_memory *memory)
 {
 	uint32_t size = memory->pool->size;
 
-	if (apus_likely(memory->free >= size / 8 * 3))
+	if (apus_likely(apus_tcp_memory_is_fine(memory)))
 		return APUS_TCP_MEMORY_FINE;
 	if (memory->free < memory->reserve)
 		return APUS_TCP_MEMORY_RESERVE;
@@ -145,12 +146,11 @@ bool apus_tcp_memory_may_keep(struct apus_tcp *c, bool in_order, uint32_t mbufs)
 {
 	struct apus_tcp_memory *memory = &c->layer->memory;
 
-	if (apus_unlikely(memory->free < memory->pool->size / 8 * 3) &&
-	    !may_keep_slow(c, in_order)) {
+	if (apus_unlikely(!apus_tcp_memory_is_fine(memory)) && !may_keep_slow(c, in_order)) {
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_DROP_RCV_PRUNED);
 		return false;
 	}
-	memory->free -= apus_min(memory->free, mbufs);
+	apus_tcp_memory_kept(memory, mbufs);
 	return true;
 }
 

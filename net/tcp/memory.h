@@ -33,6 +33,7 @@ enum apus_tcp_memory_level {
 struct apus_tcp_memory {
 	struct rte_mempool *pool; /* borrowed */
 	enum apus_tcp_memory_level level;
+	uint32_t fine;    /* mbufs: with so many free there is no pressure */
 	uint32_t reserve; /* mbufs that no text gets */
 	uint32_t free;    /* mbufs at the beginning of this turn, less what was queued since */
 	uint32_t cursor;  /* into the demux: whose text out of order is next */
@@ -64,6 +65,16 @@ static inline bool apus_tcp_memory_plenty(const struct apus_tcp_memory *memory, 
 void apus_tcp_memory_queued(struct apus_tcp_layer *layer, size_t bytes);
 /** apus_tcp_memory_may_keep - may text that arrived for @c in @mbufs, in order or not, be kept? Then it counts */
 bool apus_tcp_memory_may_keep(struct apus_tcp *c, bool in_order, uint32_t mbufs);
+/** apus_tcp_memory_is_fine - is there no need to ask that? */
+static inline bool apus_tcp_memory_is_fine(const struct apus_tcp_memory *memory)
+{
+	return memory->free >= memory->fine;
+}
+/** apus_tcp_memory_kept - text was kept in @mbufs */
+static inline void apus_tcp_memory_kept(struct apus_tcp_memory *memory, uint32_t mbufs)
+{
+	memory->free -= apus_min(memory->free, mbufs);
+}
 /** apus_tcp_memory_receive_limit - of the bytes that @c's receive queue may come to, which are @buffer_bytes without pressure */
 uint32_t apus_tcp_memory_receive_limit(const struct apus_tcp *c, uint32_t buffer_bytes);
 

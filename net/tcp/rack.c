@@ -17,11 +17,8 @@
  * A running minimum over a window of time in constant memory (Kathleen Nichols's): the best, the
  * best since that, and the best since that one. When the best grows old, the second takes over.
  */
-void apus_min_rtt_sample(struct apus_min_rtt *m, int64_t rtt_ns, int64_t now_ns)
+void apus_min_rtt_sample_units(struct apus_min_rtt *m, uint32_t units, uint32_t tick)
 {
-	uint32_t units = (uint32_t)apus_max(apus_min(rtt_ns / 125, (int64_t)UINT32_MAX), 1);
-	uint32_t tick = (uint32_t)(now_ns >> 20);
-
 	if (!m->best[0].units || units <= m->best[0].units ||
 	    tick - m->best[2].tick > MIN_RTT_TICKS) {
 		for (int i = 0; i < 3; i++) {
@@ -50,6 +47,13 @@ void apus_min_rtt_sample(struct apus_min_rtt *m, int64_t rtt_ns, int64_t now_ns)
 		m->best[2].units = units;
 		m->best[2].tick = tick;
 	}
+}
+
+void apus_min_rtt_sample(struct apus_min_rtt *m, int64_t rtt_ns, int64_t now_ns)
+{
+	int64_t units = apus_max(apus_min(rtt_ns / 125, (int64_t)UINT32_MAX), 1);
+
+	apus_min_rtt_sample_units(m, (uint32_t)units, (uint32_t)(now_ns >> 20));
 }
 
 /* ---- RACK ---- */

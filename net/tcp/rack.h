@@ -49,6 +49,8 @@ struct apus_rack_losses {
 /** apus_min_rtt_sample - a round trip took @rtt_ns */
 void apus_min_rtt_sample(struct apus_min_rtt *m, int64_t rtt_ns, int64_t now_ns);
 
+void apus_min_rtt_sample_units(struct apus_min_rtt *m, uint32_t units, uint32_t tick);
+
 /** apus_min_rtt_ns - 0: no sample */
 static inline int64_t apus_min_rtt_ns(const struct apus_min_rtt *m)
 {

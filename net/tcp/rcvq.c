@@ -111,6 +111,12 @@ static int keep(struct apus_rcvq *q, struct rte_mbuf *m, struct apus_ooo_text te
 	return rc;
 }
 
+void apus_rcvq_append_any(struct apus_rcvq *q, struct rte_mbuf *m, uint32_t offset, uint32_t bytes)
+{
+	m = apus_mchain_carve(m, offset, bytes);
+	queue_chain(q, m, apus_mchain_last(m), bytes);
+}
+
 int64_t apus_rcvq_input(struct apus_rcvq *q, struct rte_mbuf *m, struct apus_ooo_text text,
 			uint32_t nxt)
 {
@@ -124,8 +130,7 @@ int64_t apus_rcvq_input(struct apus_rcvq *q, struct rte_mbuf *m, struct apus_ooo
 
 	if (q->ooo) /* what of it had come out of order */
 		report_overlap(q, nxt, nxt + text.bytes);
-	m = apus_mchain_carve(m, text.offset, text.bytes);
-	queue_chain(q, m, apus_mchain_last(m), text.bytes);
+	apus_rcvq_append_any(q, m, text.offset, text.bytes);
 	return (int64_t)(drain(q, nxt + text.bytes) - nxt);
 }
 

@@ -82,6 +82,12 @@ static inline uint32_t apus_rcvq_blocks(struct apus_rcvq *q, const struct apus_o
 APUS_MUST_CHECK int64_t apus_rcvq_input(struct apus_rcvq *q, struct rte_mbuf *m,
 					struct apus_ooo_text text, uint32_t nxt);
 
+/** apus_rcvq_append_any - apus_rcvq_append(), whatever is queued */
+void apus_rcvq_append_any(struct apus_rcvq *q, struct rte_mbuf *m, uint32_t offset, uint32_t bytes);
+/** apus_rcvq_append - the @bytes (> 0) of @m from @offset to its end are the next; consumes @m. Nothing may be out of order or to be reported. Context: any */
+static inline void apus_rcvq_append(struct apus_rcvq *q, struct rte_mbuf *m, uint32_t offset,
+				    uint32_t bytes);
+
 /** apus_rcvq_read - move at most @bytes to @buf. Return: how many */
 APUS_MUST_CHECK size_t apus_rcvq_read(struct apus_rcvq *q, void *buf, size_t bytes);
 /** apus_rcvq_readv - the same, to several places. Return: how many bytes */
@@ -93,6 +99,21 @@ void apus_rcvq_consume(struct apus_rcvq *q, size_t bytes);
 
 /** apus_rcvq_check - the invariants, for tests; O(n) */
 void apus_rcvq_check(const struct apus_rcvq *q);
+
+/* inline definitions */
+
+static inline void apus_rcvq_append(struct apus_rcvq *q, struct rte_mbuf *m, uint32_t offset,
+				    uint32_t bytes)
+{
+	if (q->head || m->nb_segs != 1) {
+		apus_rcvq_append_any(q, m, offset, bytes);
+		return;
+	}
+	m->data_off = (uint16_t)(m->data_off + offset);
+	m->data_len = (uint16_t)bytes;
+	q->head = q->tail = m;
+	q->bytes = bytes;
+}
 
 APUS_END_DECLS
 

@@ -29,6 +29,7 @@ static uint32_t congestion(struct apus_cc *cc, const struct apus_cc_sample *s,
 
 const struct apus_cc_type apus_reno = {
 	.name = "reno",
+	.flags = APUS_CC_RESTS,
 	.acked = acked,
 	.congestion = congestion,
 };

@@ -11,8 +11,6 @@
 
 #include "runtime/base/check.h"
 
-#include <stdlib.h>
-
 #define BACKOFF_MAX 10 /* 200 ms << 10 is beyond the maximum */
 
 static_assert(APUS_RTT_RTO_FLOOR_NS << BACKOFF_MAX >= APUS_RTT_RTO_MAX_NS, "backoff reaches it");
@@ -26,23 +24,10 @@ void apus_rtt_init(struct apus_rtt *rtt)
 
 void apus_rtt_sample(struct apus_rtt *rtt, int64_t measured_ns)
 {
-	int32_t units, error;
-
 	/* A peer's forged timestamp may say anything: bounded, so that sums cannot overflow. */
 	measured_ns = apus_max(measured_ns, APUS_RTT_UNIT_NS);
 	measured_ns = apus_min(measured_ns, APUS_RTT_RTO_MAX_NS);
-	units = (int32_t)(measured_ns / APUS_RTT_UNIT_NS);
-	rtt->backoff = 0;
-	if (!rtt->srtt_units) { /* RFC 6298 (2.2) */
-		rtt->srtt_units = (uint32_t)units;
-		rtt->rttvar_units = (uint32_t)units / 2;
-		return;
-	}
-
-	/* RFC 6298 (2.3): RTTVAR with the old SRTT, alpha 1/8, beta 1/4. */
-	error = units - (int32_t)rtt->srtt_units;
-	rtt->rttvar_units += (uint32_t)((abs(error) - (int32_t)rtt->rttvar_units) / 4);
-	rtt->srtt_units += (uint32_t)(error / 8);
+	apus_rtt_sample_units(rtt, (int32_t)(measured_ns / APUS_RTT_UNIT_NS));
 	apus_assert(rtt->srtt_units > 0);
 }
 

@@ -31,6 +31,22 @@ void apus_rtt_init(struct apus_rtt *rtt);
 
 /** apus_rtt_sample - a segment sent once was acknowledged after @measured_ns (< 0 is 0); ends backoff */
 void apus_rtt_sample(struct apus_rtt *rtt, int64_t measured_ns);
+/** apus_rtt_sample_units - the same of @units of 125 ns, 1 to those of the greatest RTO */
+static inline void apus_rtt_sample_units(struct apus_rtt *rtt, int32_t units)
+{
+	int32_t error = units - (int32_t)rtt->srtt_units;
+	int32_t deviation = error < 0 ? -error : error;
+
+	rtt->backoff = 0;
+	if (apus_unlikely(!rtt->srtt_units)) { /* RFC 6298 (2.2) */
+		rtt->srtt_units = (uint32_t)units;
+		rtt->rttvar_units = (uint32_t)units / 2;
+		return;
+	}
+	/* RFC 6298 (2.3): RTTVAR with the old SRTT, alpha 1/8, beta 1/4. */
+	rtt->rttvar_units += (uint32_t)((deviation - (int32_t)rtt->rttvar_units) / 4);
+	rtt->srtt_units += (uint32_t)(error / 8);
+}
 
 /** apus_rtt_backoff - the timer fired: double the RTO, to the maximum (RFC 6298 (5.5)) */
 void apus_rtt_backoff(struct apus_rtt *rtt);

@@ -50,9 +50,8 @@ enum option_bytes {
 
 #define OPTIONS_MAX (APUS_SEGMENT_HEADER_MAX - APUS_SEGMENT_HEADER_MIN)
 
-/* NOP, NOP, kind and length of TS */
-#define ONLY_TS ((uint32_t)KIND_NOP << 24 | KIND_NOP << 16 | KIND_TS << 8 | BYTES_TS)
-
+static_assert(APUS_SEGMENT_ONLY_TS == (KIND_NOP << 24 | KIND_NOP << 16 | KIND_TS << 8 | BYTES_TS),
+	      "NOP, NOP, kind and length of TS");
 static_assert(sizeof(struct rte_tcp_hdr) == APUS_SEGMENT_HEADER_MIN, "RFC 9293 figure 1");
 
 /* ---- checksum ---- */
@@ -74,23 +73,6 @@ static void store_32(uint8_t *p, uint32_t value)
 {
 	value = rte_cpu_to_be_32(value);
 	memcpy(p, &value, sizeof(value));
-}
-
-static bool checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip)
-{
-	uint32_t bytes = m->pkt_len - m->l3_len;
-
-	switch (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) {
-	case RTE_MBUF_F_RX_L4_CKSUM_GOOD:
-	case RTE_MBUF_F_RX_L4_CKSUM_NONE: /* not computed, for it never left the host */
-		return true;
-	case RTE_MBUF_F_RX_L4_CKSUM_BAD: /* drivers err: look ourselves */
-	default:
-		return apus_sum_fold(apus_sum_add(
-			       apus_mbuf_sum(m, m->l3_len, bytes),
-			       apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_TCP, bytes))) ==
-		       UINT16_MAX;
-	}
 }
 
 /* ---- parse ---- */
@@ -147,11 +129,10 @@ static bool parse_option(const uint8_t *option, uint32_t bytes, struct apus_segm
  */
 static bool parse_only_ts(const uint8_t *option, uint32_t bytes, struct apus_segment *out)
 {
-	if (bytes != APUS_SEGMENT_TS_BYTES || load_32(option) != ONLY_TS)
+	if (bytes != APUS_SEGMENT_TS_BYTES ||
+	    !apus_segment_only_ts(option, &out->ts_val, &out->ts_ecr))
 		return false;
 	out->has_ts = true;
-	out->ts_val = load_32(option + 4);
-	out->ts_ecr = load_32(option + 8);
 	return true;
 }
 
@@ -205,7 +186,7 @@ enum apus_segment_verdict apus_segment_parse(const struct rte_mbuf *m, struct ap
 	header_bytes = (uint32_t)(header[12] >> 4) * 4;
 	if (header_bytes < APUS_SEGMENT_HEADER_MIN || header_bytes > tcp_bytes)
 		return APUS_SEGMENT_BAD_OFFSET;
-	if (!checksum_good(m, ip))
+	if (!apus_mbuf_checksum_good(m, ip, IPPROTO_TCP))
 		return APUS_SEGMENT_BAD_CHECKSUM;
 
 	*out = (struct apus_segment){
@@ -313,7 +294,7 @@ static void put_plain(uint8_t *at, const struct apus_segment *seg)
 {
 	if (!seg->has_ts)
 		return;
-	store_32(at, ONLY_TS);
+	store_32(at, APUS_SEGMENT_ONLY_TS);
 	store_32(at + 4, seg->ts_val);
 	store_32(at + 8, seg->ts_ecr);
 }

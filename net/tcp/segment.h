@@ -11,7 +11,9 @@
 
 #include "net/ip/addr.h"
 
+#include <rte_byteorder.h>
 #include <rte_mbuf.h>
+#include <string.h>
 
 APUS_BEGIN_DECLS
 
@@ -123,6 +125,21 @@ APUS_MUST_CHECK int apus_segment_build(struct rte_mbuf *m, const struct apus_seg
 				       uint64_t tx_offloads);
 
 /* inline definitions */
+
+#define APUS_SEGMENT_ONLY_TS 0x0101080a /* the first word of the layout of RFC 7323 A */
+
+/** apus_segment_only_ts - 12 bytes of @options: NOP, NOP and a timestamp? Written if so. Context: any */
+static inline bool apus_segment_only_ts(const void *options, uint32_t *ts_val, uint32_t *ts_ecr)
+{
+	uint32_t word[3];
+
+	memcpy(word, options, sizeof(word));
+	if (word[0] != RTE_BE32(APUS_SEGMENT_ONLY_TS))
+		return false;
+	*ts_val = rte_be_to_cpu_32(word[1]);
+	*ts_ecr = rte_be_to_cpu_32(word[2]);
+	return true;
+}
 
 /** apus_segment_full - bytes of text in each, but perhaps the last, of the segments that came as this one. Context: any */
 static inline uint32_t apus_segment_full(const struct apus_segment *seg)

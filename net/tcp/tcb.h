@@ -161,6 +161,20 @@ APUS_MUST_CHECK struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer,
 void apus_tcp_destroy(struct apus_tcp *c);
 /** apus_tcp_mark - output will run for @c at the end of this turn */
 void apus_tcp_mark(struct apus_tcp *c);
+/** apus_tcp_mark_open - the same, for one that is not CLOSED */
+static inline void apus_tcp_mark_open(struct apus_tcp *c)
+{
+	if (c->is_marked)
+		return;
+	c->is_marked = true;
+	apus_list_push_back(&c->layer->marked, &c->link);
+}
+/** apus_tcp_prefetch - a segment of it arrives soon */
+static inline void apus_tcp_prefetch(const struct apus_tcp *c)
+{
+	for (size_t at = 0; at < 3 * APUS_CACHE_LINE; at += APUS_CACHE_LINE)
+		apus_prefetch((const char *)c + at);
+}
 /** apus_tcp_hold - a call is under way */
 static inline void apus_tcp_hold(struct apus_tcp *c)
 {

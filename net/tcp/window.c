@@ -90,7 +90,7 @@ static void grow(struct apus_tcp *c, uint32_t bytes)
 }
 
 /* A round trip as the receiver sees it: our timestamp, echoed by text that our ACK let go. */
-static void measure(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
+static void measure(struct apus_tcp *c, uint32_t text_bytes, uint32_t ts_ecr, int64_t now_ns)
 {
 	uint32_t now_us = (uint32_t)(now_ns / 1000);
 
@@ -98,17 +98,17 @@ static void measure(struct apus_tcp *c, const struct apus_segment *seg, int64_t 
 		apus_drs_arrived(c->drs, c->rcv.nxt, c->rcv.adv - c->rcv.nxt, now_us);
 		return;
 	}
-	if (seg->text_bytes < c->rcv.mss || seg->ts_ecr == c->drs->mark_seq)
+	if (text_bytes < c->rcv.mss || ts_ecr == c->drs->mark_seq)
 		return;
-	c->drs->mark_seq = seg->ts_ecr; /* one sample for each echo */
+	c->drs->mark_seq = ts_ecr; /* one sample for each echo */
 
-	uint32_t ms = apus_tcp_ts_clock(now_ns) + c->ts_offset - seg->ts_ecr;
+	uint32_t ms = apus_tcp_ts_clock(now_ns) + c->ts_offset - ts_ecr;
 
 	if (ms <= TS_SAMPLE_MAX_MS)
 		apus_drs_sample(c->drs, 1000 * ms, now_us);
 }
 
-void apus_tcp_tune_slow(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
+void apus_tcp_tune_slow(struct apus_tcp *c, uint32_t text_bytes, uint32_t ts_ecr, int64_t now_ns)
 {
 	uint32_t now_us = (uint32_t)(now_ns / 1000);
 	uint32_t read_seq = c->rcv.nxt - c->rcvq.bytes;
@@ -121,7 +121,7 @@ void apus_tcp_tune_slow(struct apus_tcp *c, const struct apus_segment *seg, int6
 			      (uint32_t)apus_min((c->handshake_ns + 999) / 1000, INT32_MAX),
 			      now_us);
 	}
-	measure(c, seg, now_ns);
+	measure(c, text_bytes, ts_ecr, now_ns);
 
 	uint32_t bytes = apus_drs_read(c->drs, read_seq, c->rcv.mss, now_us);
 

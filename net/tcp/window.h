@@ -28,18 +28,18 @@ static inline uint16_t apus_tcp_syn_window(const struct apus_tcp_layer *layer)
 	return (uint16_t)apus_min(apus_tcp_buffer_first(&layer->options), (uint32_t)UINT16_MAX);
 }
 
-void apus_tcp_tune_slow(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns);
+void apus_tcp_tune_slow(struct apus_tcp *c, uint32_t text_bytes, uint32_t ts_ecr, int64_t now_ns);
 /**
  * apus_tcp_tune - text came in order: should the buffer grow?
  *
  * A connection that has received little is not measured, nor one at a segment that is not full: who
  * asks and answers does not fill a window.
  */
-static inline void apus_tcp_tune(struct apus_tcp *c, const struct apus_segment *seg, int64_t now_ns)
+static inline void apus_tcp_tune(struct apus_tcp *c, uint32_t text_bytes, uint32_t ts_ecr,
+				 int64_t now_ns)
 {
-	if (seg->text_bytes >= c->rcv.mss &&
-	    (c->drs || c->rcv.nxt - c->rcv.irs > c->rcv_buffer / 2))
-		apus_tcp_tune_slow(c, seg, now_ns);
+	if (text_bytes >= c->rcv.mss && (c->drs || c->rcv.nxt - c->rcv.irs > c->rcv_buffer / 2))
+		apus_tcp_tune_slow(c, text_bytes, ts_ecr, now_ns);
 }
 
 #endif

@@ -23,6 +23,7 @@
 #define APUS_MUST_CHECK       __attribute__((warn_unused_result))
 #define APUS_COLD             __attribute__((noinline, cold))
 #define APUS_NOINLINE         __attribute__((noinline))
+#define APUS_INLINE           inline __attribute__((always_inline))
 #define APUS_NORETURN         __attribute__((noreturn))
 #define APUS_PRINTF(fmt, arg) __attribute__((format(printf, fmt, arg)))
 #define APUS_ALIGNED(n)       __attribute__((aligned(n)))

@@ -5,6 +5,7 @@
  *	drill [--verbose] [--wrong] SCRIPT.pkt | FOLDER ...
  *
  * With --wrong each script must fail, for the reason that its first line gives: the runner's test.
+ * Each is played twice, with the short way of net/tcp/fast.c and without it, and must go the same way.
  * Prints TAP: 'ok N - SCRIPT' or 'not ok N - SCRIPT', and what was wrong as '# ...'.
  */
 #include "tests/drill/drill.h"
@@ -110,14 +111,51 @@ static void print_error(struct drill_script *script)
 		printf("# %s\n", line);
 }
 
+/* What happened goes to *trace, which the caller frees. */
+static int run_once(struct drill_script *script, const char *path, struct rte_mempool *pool,
+		    bool no_fast, char **trace)
+{
+	size_t bytes = 0;
+	FILE *f = open_memstream(trace, &bytes);
+	int rc = drill_parse(script, path);
+
+	apus_must(f);
+	script->options.tcp.no_fast = no_fast;
+	if (rc == 0)
+		rc = drill_run(script, pool, f);
+	apus_must(fclose(f) == 0);
+	return rc;
+}
+
+/* Once more without net/tcp/fast.c: all that happens must be the same, at the same time. */
+static int run_again(struct drill_script *script, struct rte_mempool *pool, const char *trace)
+{
+	struct drill_script again;
+	char *slow_trace = NULL;
+	int rc = run_once(&again, script->path, pool, true, &slow_trace);
+
+	if (rc == 0 && strcmp(trace, slow_trace)) {
+		snprintf(script->error, sizeof(script->error),
+			 "the short way and the long one differ\n%s\n%s", trace, slow_trace);
+		rc = -1;
+	}
+	free(slow_trace);
+	drill_script_fini(&again);
+	return rc;
+}
+
 static bool play(const char *path, size_t number, struct rte_mempool *pool, const struct how *how)
 {
 	struct drill_script script;
-	int rc = drill_parse(&script, path);
+	char *trace = NULL;
+	int rc = run_once(&script, path, pool, false, &trace);
 	bool is_good;
 
+	if (how->verbose)
+		fputs(trace, stdout);
 	if (rc == 0)
-		rc = drill_run(&script, pool, how->verbose ? stdout : NULL);
+		rc = run_again(&script, pool, trace);
+	free(trace);
 	is_good = how->wrong ? failed_rightly(&script, rc) : rc == 0;
 	printf("%s %zu - %s\n", is_good ? "ok" : "not ok", number, base_name(path));
 	if (!is_good)

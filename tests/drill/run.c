@@ -550,6 +550,24 @@ static int open_world(struct run *r, struct rte_mempool *pool)
 	return 0;
 }
 
+/* Every counter that moved, but for the one that says by which way. */
+static void trace_counters(const struct run *r)
+{
+	static const char *const names[] = {
+#define X(id, name) name,
+		APUS_TCP_COUNTERS(X)
+#undef X
+	};
+	const struct apus_stack *stack;
+
+	if (!r->trace || !r->host || !(stack = apus_sim_host_stack(r->host)))
+		return;
+	for (int i = 0; i < APUS_TCP_COUNTER_COUNT; i++)
+		if (stack->tcp.counters[i] && i != APUS_TCP_COUNT_SEGMENTS_FAST)
+			fprintf(r->trace, "%s %llu\n", names[i],
+				(unsigned long long)stack->tcp.counters[i]);
+}
+
 static void close_world(struct run *r)
 {
 	if (!r->world)
@@ -598,6 +616,7 @@ int drill_run(struct drill_script *script, struct rte_mempool *pool, FILE *trace
 		rc = play(r, &script->events[i]);
 	if (rc == 0)
 		rc = finish(r);
+	trace_counters(r);
 	close_world(r);
 	for (size_t i = 0; i < FLOWS_MAX; i++)
 		free(r->flows[i]);

@@ -203,6 +203,7 @@ static void frame_without_a_tag_is_not_of_our_vlan(void **state)
 	struct frame f;
 
 	net.stack->eth.vlan_id = 7;
+	net.stack->eth.plain_head = UINT64_MAX; /* as apus_eth_init() has it: no frame is plain */
 	ping(&f);
 	net_receive(&net, &f);
 	tag(&f, 0);

@@ -346,7 +346,7 @@ static void side_init(struct side *s, const struct scenario *scenario, uint64_t 
 	s->peeks = seed >> 3 & 1;
 }
 
-/* One of four has no segmentation of runs, one of four joins nothing. */
+/* One of four has no segmentation of runs, one of four joins nothing, one of two has no short way. */
 static struct apus_sim_host_options host_of(const struct scenario *scenario, uint64_t seed,
 					    uint64_t side)
 {
@@ -359,6 +359,7 @@ static struct apus_sim_host_options host_of(const struct scenario *scenario, uin
 	apus_random_init_seed(&random, (2 * seed + side) ^ UINT64_C(0x686f7374));
 	o.tcp.no_gso = apus_random_chance(&random, 250000);
 	o.tcp.no_gro = apus_random_chance(&random, 250000);
+	o.tcp.no_fast = apus_random_chance(&random, 500000);
 	return o;
 }
 

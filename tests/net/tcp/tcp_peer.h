@@ -286,10 +286,9 @@ static inline void peer_forget(struct peer *p)
 
 /* ---- open and close ---- */
 
-static inline struct peer *peer_open_with(struct apus_tcp_options tcp)
+/* On memory of the caller's. */
+static inline void peer_open_at(struct peer *p, struct apus_tcp_options tcp)
 {
-	static struct peer peer;
-	struct peer *p = &peer;
 	struct apus_stack_options options = {.addr = apus_addr_v4(htonl(0x0a000001)),
 					     .prefix_bits = 24,
 					     .connections_max = 64,
@@ -310,7 +309,14 @@ static inline struct peer *peer_open_with(struct apus_tcp_options tcp)
 	p->link.reads_any_memory = true;
 	apus_must(apus_stack_open(p->shard, &p->link, &options, &p->stack) == 0);
 	peer_introduce(p);
-	return p;
+}
+
+static inline struct peer *peer_open_with(struct apus_tcp_options tcp)
+{
+	static struct peer peer;
+
+	peer_open_at(&peer, tcp);
+	return &peer;
 }
 
 static inline struct peer *peer_open(void)

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/fast.c: SEGMENT ARRIVES, for the segments that nearly all are (Jacobson's header
+ * prediction, RFC 1144 §3 and BSD; DESIGN.md §5, row 7).
+ *
+ * The connection is ESTABLISHED and nothing is pending about it; the segment is the next one, with no
+ * flag but ACK and PSH, no option but a timestamp where both ends use them, whole within the
+ * window, and acknowledges what is in flight or nothing new. Then the eight checks of input.c have
+ * one outcome, and it is written down here in one piece. All questions are asked before anything is
+ * changed; one answer that is not expected sends the segment to input.c, as if this file were not
+ * there. So it can be left out (-Dtcp_fast=false, or no_fast of struct apus_tcp_options) and
+ * tests/net/tcp/test_fast.c compares both ways, field by field.
+ *
+ * The addresses are not looked at: the connection's own were when it was made (MUST-57, MUST-63).
+ *
+ * Entry points: apus_tcp_fast_arrives; fast.h: key, find.
+ */
+#include "net/tcp/fast.h"
+
+#include "net/ip/mbuf.h"
+#include "net/tcp/ack.h"
+#include "net/tcp/recovery_lone.h"
+#include "net/tcp/timestamp.h"
+#include "net/tcp/window.h"
+
+/* What is read of a header, once. */
+struct plain {
+	uint32_t seq, ack, wnd; /* the window is scaled */
+	uint32_t ts_val, ts_ecr;
+	uint32_t text_bytes;
+	uint16_t text_offset;
+	uint8_t flags;
+};
+
+/* The connection: does nothing but text and ACKs concern it? */
+static inline bool is_quiet(const struct apus_tcp *c)
+{
+	return c->state == APUS_TCP_ESTABLISHED && !c->is_persisting && !c->is_released &&
+	       !c->rcv.has_early_fin && !c->snd.ecn.is_on && c->snd.wnd && c->tally && !c->rcvq.ooo;
+}
+
+/* The header: in one piece, with the options that this connection has in every segment. */
+static inline bool is_plain_header(const struct apus_tcp *c, const struct rte_mbuf *m, bool has_ts,
+				   struct plain *p)
+{
+	const struct rte_tcp_hdr *tcp =
+		rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, sizeof(struct rte_ipv4_hdr));
+	uint32_t header_bytes = sizeof(*tcp) + (has_ts ? APUS_SEGMENT_TS_BYTES : 0);
+
+	p->text_offset = (uint16_t)(sizeof(struct rte_ipv4_hdr) + header_bytes);
+	p->text_bytes = m->pkt_len - p->text_offset;
+	p->flags = tcp->tcp_flags;
+	p->seq = rte_be_to_cpu_32(tcp->sent_seq);
+	p->ack = rte_be_to_cpu_32(tcp->recv_ack);
+	p->wnd = (uint32_t)rte_be_to_cpu_16(tcp->rx_win) << c->snd.wscale;
+	return tcp->data_off == header_bytes << 2 &&
+	       (p->flags | RTE_TCP_PSH_FLAG) == (RTE_TCP_ACK_FLAG | RTE_TCP_PSH_FLAG) &&
+	       m->data_len >= p->text_offset &&
+	       (!has_ts || apus_segment_only_ts(tcp + 1, &p->ts_val, &p->ts_ecr));
+}
+
+/* First to fifth check: acceptable, not old, and neither news of loss nor of a closed window. */
+static inline bool is_expected(const struct apus_tcp *c, bool has_ts, const struct plain *p)
+{
+	return p->seq == c->rcv.nxt && p->text_bytes <= c->rcv.adv - p->seq && p->wnd &&
+	       p->ack - c->snd.una <= c->snd.nxt - c->snd.una &&
+	       (p->text_bytes || p->ack != c->snd.una) &&
+	       (!has_ts || (int32_t)(p->ts_val - c->rcv.ts_recent) >= 0) &&
+	       apus_tcp_memory_is_fine(&c->layer->memory);
+}
+
+/* An ACK that is more than that of the one segment in flight: as input.c would have it. */
+static APUS_NOINLINE void take_any_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
+{
+	struct apus_segment seg = {
+		.seq = p.seq,
+		.ack = p.ack,
+		.len = p.text_bytes,
+		.text_bytes = p.text_bytes,
+		.text_offset = p.text_offset,
+		.wnd = (uint16_t)(p.wnd >> c->snd.wscale),
+		.flags = p.flags,
+		.has_ts = c->has_ts,
+		.wscale = -1,
+		.ts_val = p.ts_val,
+		.ts_ecr = p.ts_ecr,
+	};
+
+	(void)apus_tcp_take_ack(c, &seg, now_ns); /* in ESTABLISHED no FIN of ours is out */
+}
+
+/* SND.UNA < SEG.ACK =< SND.NXT: apus_tcp_take_ack(), for the ACK of the one segment in flight. */
+static inline void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
+{
+	uint32_t bytes = p.ack - c->snd.una;
+
+	c->snd.acked += apus_min(bytes, UINT32_MAX - c->snd.acked);
+	if (apus_unlikely(!apus_recovery_is_lone(c->recovery, p.ack, now_ns) || c->tally->trace ||
+			  bytes > c->cc.mss)) {
+		take_any_ack(c, p, now_ns);
+		return;
+	}
+	apus_sndq_ack(&c->sndq, bytes);
+	c->snd.una = p.ack;
+	c->retries = 0;
+	c->soft_error = 0;
+	c->progress_tick = apus_tcp_tick(now_ns);
+	apus_recovery_take_lone(c->recovery, &c->cc, &c->rtt, c->has_sack, c->snd.nxt, now_ns);
+	c->tally->bytes_acked += bytes;
+	c->tally->delivered++;
+	apus_tcp_acked(c);
+}
+
+/* The window, from newer segments (RFC 9293 §3.10.7.4); it was open and it is. */
+static inline void take_window(struct apus_tcp *c, struct plain p)
+{
+	if (apus_seq_lt(c->snd.wl1, p.seq) ||
+	    (c->snd.wl1 == p.seq && apus_seq_leq(c->snd.wl2, p.ack))) {
+		c->snd.wnd = p.wnd;
+		c->snd.max_wnd = apus_max(c->snd.max_wnd, p.wnd);
+		c->snd.wl1 = p.seq;
+		c->snd.wl2 = p.ack;
+	}
+}
+
+/* Bytes of text in each of the segments that came as this one. */
+static inline uint32_t full_of(const struct rte_mbuf *m, uint32_t text_bytes)
+{
+	return apus_unlikely(m->ol_flags & RTE_MBUF_F_RX_LRO) && m->tso_segsz && text_bytes
+		       ? m->tso_segsz
+		       : text_bytes;
+}
+
+/* Seventh, process the segment text: in order, no gap, and the memory is there. */
+static inline void take_text(struct apus_tcp *c, struct plain p, struct rte_mbuf *m, uint32_t full,
+			     int64_t now_ns)
+{
+	apus_tcp_memory_kept(&c->layer->memory, m->nb_segs);
+	apus_rcvq_append(&c->rcvq, m, p.text_offset, p.text_bytes);
+	if (apus_unlikely(full > c->rcv.mss))
+		c->rcv.mss = (uint16_t)apus_max(c->rcv.mss, apus_min(full, c->layer->mss));
+	c->rcv.nxt = p.seq + p.text_bytes;
+	c->layer->counters[APUS_TCP_COUNT_BYTES_IN] += p.text_bytes;
+	c->tally->bytes_received += p.text_bytes;
+	apus_tcp_tune(c, p.text_bytes, p.ts_ecr, now_ns);
+	c->rcv.duplicates = 0;
+	c->want |= APUS_TCP_WANT_ACK_SOON;
+	if (!apus_waitq_empty(&c->readers))
+		apus_waitq_wake_one(&c->readers, 0);
+}
+
+static APUS_NOINLINE void free_packet(struct rte_mbuf *m)
+{
+	rte_pktmbuf_free(m);
+}
+
+/* @has_ts is c->has_ts, and known to the compiler. */
+static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has_ts, int64_t now_ns)
+{
+	struct apus_tcp_layer *layer = c->layer;
+	struct plain p = {0};
+
+	if (apus_unlikely(!is_plain_header(c, m, has_ts, &p) || !is_expected(c, has_ts, &p) ||
+			  !apus_mbuf_checksum_good(m, apus_ipv4_header(m), IPPROTO_TCP)))
+		return false;
+
+	uint32_t full = full_of(m, p.text_bytes), segments = 1;
+
+	if (apus_unlikely(full != p.text_bytes))
+		segments = (p.text_bytes + full - 1) / full;
+	layer->counters[APUS_TCP_COUNT_SEGMENTS_IN] += segments;
+	layer->counters[APUS_TCP_COUNT_SEGMENTS_FAST] += segments;
+	c->tally->segs_in += segments;
+	if (p.ack != c->snd.una)
+		take_ack(c, p, now_ns);
+	take_window(c, p);
+	c->heard_tick = apus_tcp_tick(now_ns);
+	c->keepalive_sent = 0;
+	if (has_ts && c->rcv.nxt == c->rcv.acked) { /* RFC 7323 §4.3 (2) */
+		c->rcv.ts_recent = p.ts_val;
+		c->rcv.ts_age = apus_tcp_ts_age(now_ns);
+	}
+	apus_tcp_mark_open(c);
+	if (apus_likely(p.text_bytes))
+		take_text(c, p, m, full, now_ns);
+	else
+		free_packet(m);
+	return true;
+}
+
+bool apus_tcp_fast_arrives(struct apus_tcp *c, struct rte_mbuf *m, int64_t now_ns)
+{
+	if (apus_unlikely(!is_quiet(c)))
+		return false;
+	return apus_likely(c->has_ts) ? arrives(c, m, true, now_ns) : arrives(c, m, false, now_ns);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/fast.h: the short way for segments about which nothing is odd; see fast.c.
+ *
+ * In two steps, so that a burst can be walked in stages: find the connection, which may be far away
+ * in memory, then act. Without -Dtcp_fast nothing is ever found.
+ */
+#ifndef APUS_NET_TCP_FAST_H
+#define APUS_NET_TCP_FAST_H
+
+#include "net/ip/ipv4.h"
+#include "net/tcp/tcb.h"
+
+#include <rte_tcp.h>
+
+/* What is to be looked for. */
+struct apus_tcp_fast_key {
+	uint32_t local, remote; /* network order */
+	uint32_t ports;         /* apus_tcp_demux_ports() */
+	uint32_t hash;
+};
+
+/**
+ * apus_tcp_fast_key - the first step of apus_tcp_fast_find(), which touches the packet only
+ * @m: as for apus_tcp_input(); borrowed
+ *
+ * Return: false: apus_tcp_input() is the way.
+ */
+static inline bool apus_tcp_fast_key(const struct apus_tcp_layer *layer, const struct rte_mbuf *m,
+				     struct apus_tcp_fast_key *key)
+{
+	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
+	const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
+
+	if (!APUS_TCP_FAST || layer->options.no_fast ||
+	    apus_unlikely(m->l3_len != sizeof(*ip) || m->data_len < sizeof(*ip) + sizeof(*tcp)))
+		return false;
+	key->local = ip->dst_addr;
+	key->remote = ip->src_addr;
+	key->ports =
+		(uint32_t)rte_be_to_cpu_16(tcp->src_port) << 16 | rte_be_to_cpu_16(tcp->dst_port);
+	key->hash = apus_tcp_demux_hash_v4(&layer->demux, key->local, key->remote, key->ports);
+	return true;
+}
+
+/** apus_tcp_fast_find - whose it is. Return: NULL: no connection's; else ask apus_tcp_fast_arrives(), before the next flush */
+static inline struct apus_tcp *apus_tcp_fast_find(const struct apus_tcp_layer *layer,
+						  const struct apus_tcp_fast_key *key)
+{
+	struct apus_tcp_found found = apus_tcp_demux_find_v4(&layer->demux, key->hash, key->local,
+							     key->remote, key->ports);
+
+	return found.kind == APUS_TCP_KIND_CONNECTION ? found.entry : NULL;
+}
+
+/**
+ * apus_tcp_fast_arrives - a segment arrives
+ * @c: apus_tcp_fast_find() of it, in this burst
+ * @m: as for apus_tcp_input(); consumed if so
+ *
+ * Context: the loop, within the burst.
+ * Return:  true: done; false: nothing was done, apus_tcp_input() is the way.
+ * Source:  RFC 9293 §3.10.7.4
+ */
+#if APUS_TCP_FAST
+APUS_MUST_CHECK bool apus_tcp_fast_arrives(struct apus_tcp *c, struct rte_mbuf *m, int64_t now_ns);
+#else
+APUS_MUST_CHECK static inline bool apus_tcp_fast_arrives(struct apus_tcp *c, struct rte_mbuf *m,
+							 int64_t now_ns)
+{
+	return false;
+}
+#endif
+
+#endif
