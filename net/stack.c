@@ -39,7 +39,7 @@ enum door {
 	DOOR_UNKNOWN,
 };
 
-static enum door rx_parse(struct apus_stack *s, struct rte_mbuf *m)
+static APUS_INLINE enum door rx_parse(struct apus_stack *s, struct rte_mbuf *m)
 {
 	switch (apus_eth_input(&s->eth, m)) {
 	case APUS_ETH_ARP:
@@ -163,7 +163,7 @@ static void rx_find(struct apus_stack *s, struct rte_mbuf **frames, const enum d
 	for (uint16_t i = 0; i < count; i++) {
 		found[i] = keyed >> i & 1 ? apus_tcp_fast_find(&s->tcp, &keys[i]) : NULL;
 		if (found[i])
-			apus_tcp_prefetch(found[i]);
+			apus_tcp_fast_prefetch(found[i]);
 	}
 }
 

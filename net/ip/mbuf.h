@@ -79,6 +79,43 @@ static inline bool apus_mbuf_is_ours(const struct rte_mbuf *m)
 	return true;
 }
 
+/* What this core holds of the pool. */
+static inline struct rte_mempool_cache *apus_mbuf_cache(struct rte_mempool *pool)
+{
+	return rte_mempool_default_cache(pool, rte_lcore_id());
+}
+
+/**
+ * apus_mbuf_put - rte_pktmbuf_free_seg(), with little to do for an mbuf that nobody shares
+ * @m: one mbuf; what follows it in a chain stays; consumed
+ */
+static inline void apus_mbuf_put(struct rte_mbuf *m)
+{
+	struct rte_mempool_cache *cache = apus_mbuf_cache(m->pool);
+
+	m->next = NULL; /* as an mbuf in a pool is */
+	if (apus_unlikely(rte_mbuf_refcnt_read(m) != 1 || !RTE_MBUF_DIRECT(m) || !cache ||
+			  cache->len >= cache->flushthresh)) {
+		rte_pktmbuf_free_seg(m);
+		return;
+	}
+	m->nb_segs = 1;
+	cache->objs[cache->len++] = m;
+}
+
+/** apus_mbuf_get - rte_pktmbuf_alloc(), likewise. Return: NULL: the pool is empty */
+APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool *pool)
+{
+	struct rte_mempool_cache *cache = apus_mbuf_cache(pool);
+	struct rte_mbuf *m;
+
+	if (apus_unlikely(!cache || !cache->len))
+		return rte_pktmbuf_alloc(pool);
+	m = (struct rte_mbuf *)cache->objs[--cache->len];
+	rte_pktmbuf_reset(m);
+	return m;
+}
+
 /* A received packet becomes one to send: what the receiver noted in it is forgotten. */
 static inline void apus_mbuf_turn_round(struct rte_mbuf *m)
 {

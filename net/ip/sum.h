@@ -52,13 +52,13 @@ static inline uint64_t apus_sum_add_32(uint64_t sum, const uint8_t *at)
 		uint64_t words[4];
 	} __attribute__((packed)) *block = (const struct apus_sum_block *)at;
 
-	__asm__("addq %1, %0\n\t"
-		"adcq 8+%1, %0\n\t"
-		"adcq 16+%1, %0\n\t"
-		"adcq 24+%1, %0\n\t"
+	__asm__("addq (%1), %0\n\t"
+		"adcq 8(%1), %0\n\t"
+		"adcq 16(%1), %0\n\t"
+		"adcq 24(%1), %0\n\t"
 		"adcq $0, %0"
 		: "+r"(sum)
-		: "o"(*block)
+		: "r"(at), "m"(*block)
 		: "cc");
 	return sum;
 }

@@ -90,7 +90,7 @@ static APUS_NOINLINE void take_any_ack(struct apus_tcp *c, struct plain p, int64
 }
 
 /* SND.UNA < SEG.ACK =< SND.NXT: apus_tcp_take_ack(), for the ACK of the one segment in flight. */
-static inline void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
+static APUS_INLINE void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
 {
 	uint32_t bytes = p.ack - c->snd.una;
 
@@ -100,7 +100,6 @@ static inline void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
 		take_any_ack(c, p, now_ns);
 		return;
 	}
-	apus_sndq_ack(&c->sndq, bytes);
 	c->snd.una = p.ack;
 	c->retries = 0;
 	c->soft_error = 0;
@@ -108,6 +107,7 @@ static inline void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
 	apus_recovery_take_lone(c->recovery, &c->cc, &c->rtt, c->has_sack, c->snd.nxt, now_ns);
 	c->tally->bytes_acked += bytes;
 	c->tally->delivered++;
+	apus_sndq_ack(&c->sndq, bytes);
 	apus_tcp_acked(c);
 }
 
@@ -129,6 +129,15 @@ static inline uint32_t full_of(const struct rte_mbuf *m, uint32_t text_bytes)
 	return apus_unlikely(m->ol_flags & RTE_MBUF_F_RX_LRO) && m->tso_segsz && text_bytes
 		       ? m->tso_segsz
 		       : text_bytes;
+}
+
+/* apus_tcp_mark(), of one that is in no list yet: it is not CLOSED. */
+static inline void mark(struct apus_tcp *c)
+{
+	if (c->is_marked)
+		return;
+	c->is_marked = true;
+	apus_list_push_back(&c->layer->marked, &c->link);
 }
 
 /* Seventh, process the segment text: in order, no gap, and the memory is there. */
@@ -180,7 +189,7 @@ static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has
 		c->rcv.ts_recent = p.ts_val;
 		c->rcv.ts_age = apus_tcp_ts_age(now_ns);
 	}
-	apus_tcp_mark_open(c);
+	mark(c);
 	if (apus_likely(p.text_bytes))
 		take_text(c, p, m, full, now_ns);
 	else

@@ -37,8 +37,8 @@ static inline bool apus_tcp_fast_key(const struct apus_tcp_layer *layer, const s
 		return false;
 	key->local = ip->dst_addr;
 	key->remote = ip->src_addr;
-	key->ports =
-		(uint32_t)rte_be_to_cpu_16(tcp->src_port) << 16 | rte_be_to_cpu_16(tcp->dst_port);
+	memcpy(&key->ports, &tcp->src_port, sizeof(key->ports)); /* and the destination behind it */
+	key->ports = rte_be_to_cpu_32(key->ports);
 	key->hash = apus_tcp_demux_hash_v4(&layer->demux, key->local, key->remote, key->ports);
 	return true;
 }
@@ -51,6 +51,13 @@ static inline struct apus_tcp *apus_tcp_fast_find(const struct apus_tcp_layer *l
 							     key->remote, key->ports);
 
 	return found.kind == APUS_TCP_KIND_CONNECTION ? found.entry : NULL;
+}
+
+/** apus_tcp_fast_prefetch - a segment of it arrives soon */
+static inline void apus_tcp_fast_prefetch(const struct apus_tcp *c)
+{
+	for (size_t at = 0; at < 3 * APUS_CACHE_LINE; at += APUS_CACHE_LINE)
+		apus_prefetch((const char *)c + at);
 }
 
 /**

@@ -6,6 +6,7 @@
 #ifndef APUS_NET_TCP_MCHAIN_H
 #define APUS_NET_TCP_MCHAIN_H
 
+#include "net/ip/mbuf.h"
 #include "runtime/base/check.h"
 
 #include <rte_mbuf.h>
@@ -16,8 +17,7 @@ static inline void apus_mchain_free(struct rte_mbuf *m)
 	while (m) {
 		struct rte_mbuf *next = m->next;
 
-		m->next = NULL;
-		rte_pktmbuf_free_seg(m);
+		apus_mbuf_put(m);
 		m = next;
 	}
 }
@@ -36,8 +36,7 @@ static inline struct rte_mbuf *apus_mchain_skip(struct rte_mbuf *m, uint32_t byt
 
 		struct rte_mbuf *next = m->next;
 
-		m->next = NULL;
-		rte_pktmbuf_free_seg(m);
+		apus_mbuf_put(m);
 		m = next;
 	}
 	return m;

@@ -11,16 +11,14 @@
 
 /* ---- the least round-trip time ---- */
 
-#define MIN_RTT_TICKS ((uint32_t)(APUS_RACK_MIN_RTT_NS >> 20))
-
 /*
  * A running minimum over a window of time in constant memory (Kathleen Nichols's): the best, the
  * best since that, and the best since that one. When the best grows old, the second takes over.
  */
-void apus_min_rtt_sample_units(struct apus_min_rtt *m, uint32_t units, uint32_t tick)
+void apus_min_rtt_sample_slow(struct apus_min_rtt *m, uint32_t units, uint32_t tick)
 {
 	if (!m->best[0].units || units <= m->best[0].units ||
-	    tick - m->best[2].tick > MIN_RTT_TICKS) {
+	    tick - m->best[2].tick > APUS_RACK_MIN_RTT_TICKS) {
 		for (int i = 0; i < 3; i++) {
 			m->best[i].units = units;
 			m->best[i].tick = tick;
@@ -33,17 +31,17 @@ void apus_min_rtt_sample_units(struct apus_min_rtt *m, uint32_t units, uint32_t 
 				m->best[i].units = units;
 				m->best[i].tick = tick;
 			}
-	if (tick - m->best[0].tick > MIN_RTT_TICKS) {
+	if (tick - m->best[0].tick > APUS_RACK_MIN_RTT_TICKS) {
 		m->best[0] = m->best[1];
 		m->best[1] = m->best[2];
 		m->best[2].units = units;
 		m->best[2].tick = tick;
 	} else if (m->best[1].tick == m->best[0].tick &&
-		   tick - m->best[0].tick > MIN_RTT_TICKS / 4) {
+		   tick - m->best[0].tick > APUS_RACK_MIN_RTT_TICKS / 4) {
 		m->best[1].units = m->best[2].units = units;
 		m->best[1].tick = m->best[2].tick = tick;
 	} else if (m->best[2].tick == m->best[1].tick &&
-		   tick - m->best[1].tick > MIN_RTT_TICKS / 2) {
+		   tick - m->best[1].tick > APUS_RACK_MIN_RTT_TICKS / 2) {
 		m->best[2].units = units;
 		m->best[2].tick = tick;
 	}

@@ -16,7 +16,8 @@ APUS_BEGIN_DECLS
 #define APUS_RACK_TIMER_NS        (2 * APUS_MS) /* by which its timers are later: TCP.md §2 */
 #define APUS_RACK_STEPS_PERSIST   16 /* recoveries without DSACK: RFC 8985 §6.2 step 4 */
 #define APUS_RACK_MIN_RTT_NS      (300 * APUS_SEC) /* the span of the least RTT; Linux's */
-#define APUS_TLP_ONE_IN_FLIGHT_NS (200 * APUS_MS)  /* the peer may delay its ACK: TCP.md §2 */
+#define APUS_RACK_MIN_RTT_TICKS   ((uint32_t)(APUS_RACK_MIN_RTT_NS >> 20))
+#define APUS_TLP_ONE_IN_FLIGHT_NS (200 * APUS_MS) /* the peer may delay its ACK: TCP.md §2 */
 
 /* The least round-trip time of the last APUS_RACK_MIN_RTT_NS, with the next best of later. */
 struct apus_min_rtt {
@@ -49,7 +50,19 @@ struct apus_rack_losses {
 /** apus_min_rtt_sample - a round trip took @rtt_ns */
 void apus_min_rtt_sample(struct apus_min_rtt *m, int64_t rtt_ns, int64_t now_ns);
 
-void apus_min_rtt_sample_units(struct apus_min_rtt *m, uint32_t units, uint32_t tick);
+void apus_min_rtt_sample_slow(struct apus_min_rtt *m, uint32_t units, uint32_t tick);
+/** apus_min_rtt_sample_units - the same of @units of 125 ns (> 0) at @tick of 2^20 ns */
+static inline void apus_min_rtt_sample_units(struct apus_min_rtt *m, uint32_t units, uint32_t tick)
+{
+	/* Most are no news: worse than the three, which are not old; or what they are. */
+	if (units > m->best[2].units && m->best[0].units &&
+	    tick - m->best[0].tick <= APUS_RACK_MIN_RTT_TICKS / 4)
+		return;
+	if (units == m->best[0].units && tick == m->best[0].tick && units == m->best[2].units &&
+	    tick == m->best[2].tick)
+		return;
+	apus_min_rtt_sample_slow(m, units, tick);
+}
 
 /** apus_min_rtt_ns - 0: no sample */
 static inline int64_t apus_min_rtt_ns(const struct apus_min_rtt *m)

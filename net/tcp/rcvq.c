@@ -143,7 +143,8 @@ void apus_rcvq_consume(struct apus_rcvq *q, size_t bytes)
 		q->tail = NULL;
 }
 
-size_t apus_rcvq_read(struct apus_rcvq *q, void *buf, size_t bytes)
+/* More than one mbuf, or a part of one. */
+static APUS_NOINLINE size_t read_any(struct apus_rcvq *q, void *buf, size_t bytes)
 {
 	uint8_t *to = buf;
 	size_t left = apus_min(bytes, q->bytes);
@@ -158,6 +159,20 @@ size_t apus_rcvq_read(struct apus_rcvq *q, void *buf, size_t bytes)
 		left -= n;
 	}
 	return taken;
+}
+
+size_t apus_rcvq_read(struct apus_rcvq *q, void *buf, size_t bytes)
+{
+	struct rte_mbuf *m = q->head;
+
+	if (apus_unlikely(m != q->tail || !m || bytes < m->data_len))
+		return read_any(q, buf, bytes);
+	bytes = m->data_len;
+	memcpy(buf, rte_pktmbuf_mtod(m, const void *), bytes);
+	q->head = q->tail = NULL;
+	q->bytes = 0;
+	apus_mbuf_put(m);
+	return bytes;
 }
 
 size_t apus_rcvq_readv(struct apus_rcvq *q, const struct iovec *iov, int iov_count)

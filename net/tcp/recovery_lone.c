@@ -8,6 +8,30 @@
 
 #include "net/tcp/recovery_step.h"
 
+APUS_NOINLINE void apus_recovery_tell_lone(const struct apus_recovery *r, struct apus_cc *cc,
+					   struct apus_rate_sample rate, uint32_t nxt,
+					   int64_t rtt_ns, int64_t srtt_ns)
+{
+	const struct apus_flight_record *record = apus_flight_at(&r->flight, r->flight.head - 1);
+	uint32_t bytes = r->step_bytes;
+
+	apus_cc_acked(cc, &(struct apus_cc_sample){
+				  .now_ns = r->rto_from_ns,
+				  .una = record->end,
+				  .nxt = nxt,
+				  .acked_bytes = bytes,
+				  .prior_flight_bytes = bytes,
+				  .rate_bytes = rate.bytes,
+				  .rate_interval_ns = rate.interval_ns,
+				  .delivered_bytes = r->rate.delivered_bytes,
+				  .prior_delivered_bytes = rate.prior_delivered_bytes,
+				  .rtt_ns = rtt_ns,
+				  .srtt_ns = srtt_ns,
+				  .min_rtt_ns = apus_min_rtt_ns(&r->rack.min_rtt),
+				  .is_app_limited = rate.is_app_limited,
+			  });
+}
+
 bool apus_recovery_acked_lone(struct apus_recovery *r, struct apus_cc *cc, struct apus_rtt *rtt,
 			      const struct apus_recovery_ack *ack)
 {

@@ -26,6 +26,11 @@ static inline bool apus_recovery_is_lone(const struct apus_recovery *r, uint32_t
 	       (uint64_t)(now_ns - record->sent_ns) <= APUS_RTT_RTO_MAX_NS;
 }
 
+/* What is left of it for an algorithm that looks at every ACK: the rest is in @r by then. */
+void apus_recovery_tell_lone(const struct apus_recovery *r, struct apus_cc *cc,
+			     struct apus_rate_sample rate, uint32_t nxt, int64_t rtt_ns,
+			     int64_t srtt_ns);
+
 /**
  * apus_recovery_take_lone - apus_recovery_acked(), of such an ACK; it has no events
  * @has_sack: as in struct apus_recovery_ack
@@ -59,23 +64,8 @@ static inline void apus_recovery_take_lone(struct apus_recovery *r, struct apus_
 		apus_rate_delivered_here(&r->rate, record, bytes, min_rtt_ns, now_ns);
 
 	apus_flight_pop_lone(&r->flight);
-	if (apus_likely(apus_cc_rests(cc)))
-		return;
-	apus_cc_acked(cc, &(struct apus_cc_sample){
-				  .now_ns = now_ns,
-				  .una = una,
-				  .nxt = nxt,
-				  .acked_bytes = bytes,
-				  .prior_flight_bytes = bytes,
-				  .rate_bytes = rate.bytes,
-				  .rate_interval_ns = rate.interval_ns,
-				  .delivered_bytes = r->rate.delivered_bytes,
-				  .prior_delivered_bytes = rate.prior_delivered_bytes,
-				  .rtt_ns = rtt_ns,
-				  .srtt_ns = apus_rtt_srtt_ns(rtt),
-				  .min_rtt_ns = min_rtt_ns,
-				  .is_app_limited = rate.is_app_limited,
-			  });
+	if (apus_unlikely(!apus_cc_rests(cc)))
+		apus_recovery_tell_lone(r, cc, rate, nxt, rtt_ns, apus_rtt_srtt_ns(rtt));
 }
 
 #endif

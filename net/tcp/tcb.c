@@ -106,14 +106,6 @@ void apus_tcp_mark(struct apus_tcp *c)
 	apus_list_push_back(&c->layer->marked, &c->link);
 }
 
-void apus_tcp_unhold(struct apus_tcp *c)
-{
-	apus_assert(c->holds > 0);
-	c->holds--;
-	if (!c->holds && !c->in_demux)
-		apus_tcp_mark(c); /* the next flush frees it */
-}
-
 /* Wakes who waits for this connection; they look at its state themselves. */
 static void wake_users(struct apus_tcp *c)
 {

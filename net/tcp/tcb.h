@@ -161,20 +161,6 @@ APUS_MUST_CHECK struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer,
 void apus_tcp_destroy(struct apus_tcp *c);
 /** apus_tcp_mark - output will run for @c at the end of this turn */
 void apus_tcp_mark(struct apus_tcp *c);
-/** apus_tcp_mark_open - the same, for one that is not CLOSED */
-static inline void apus_tcp_mark_open(struct apus_tcp *c)
-{
-	if (c->is_marked)
-		return;
-	c->is_marked = true;
-	apus_list_push_back(&c->layer->marked, &c->link);
-}
-/** apus_tcp_prefetch - a segment of it arrives soon */
-static inline void apus_tcp_prefetch(const struct apus_tcp *c)
-{
-	for (size_t at = 0; at < 3 * APUS_CACHE_LINE; at += APUS_CACHE_LINE)
-		apus_prefetch((const char *)c + at);
-}
 /** apus_tcp_hold - a call is under way */
 static inline void apus_tcp_hold(struct apus_tcp *c)
 {
@@ -182,7 +168,12 @@ static inline void apus_tcp_hold(struct apus_tcp *c)
 	c->holds++;
 }
 /** apus_tcp_unhold - the memory may go once nothing holds it and it is CLOSED */
-void apus_tcp_unhold(struct apus_tcp *c);
+static inline void apus_tcp_unhold(struct apus_tcp *c)
+{
+	apus_assert(c->holds > 0);
+	if (apus_unlikely(!--c->holds) && !c->in_demux)
+		apus_tcp_mark(c); /* the next flush frees it */
+}
 /** apus_tcp_delete - RFC's "enter the CLOSED state, delete the TCB": @error < 0 is told to the user, text is then flushed */
 void apus_tcp_delete(struct apus_tcp *c, int error);
 /** apus_tcp_detach - no lookup finds it any more (the caller has seen to that): timers end, users wake */
