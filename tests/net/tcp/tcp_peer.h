@@ -20,8 +20,10 @@
 #define PEER_PORT   4000
 #define SERVER_PORT 80
 #define PEER_WINDOW 65535
-#define HEARD_MAX   256
 #define FRAMES_MAX  64
+#ifndef HEARD_MAX
+# define HEARD_MAX 256
+#endif
 
 struct heard {
 	struct apus_segment seg; /* local and remote as the peer sees them */
