@@ -14,6 +14,7 @@
 #include "net/link/ethdev.h"
 #include "net/link/impair.h"
 #include "net/link/steer.h"
+#include "net/main_addr.h"
 #include "net/main_cores.h"
 #include "net/socket/kernel.h"
 #include "net/stack.h"
@@ -167,49 +168,6 @@ uint64_t apus_main_number(const char *option, const char *text, uint64_t min, ui
 	return value;
 }
 
-static bool is_unicast(uint32_t host_order)
-{
-	return host_order >> 24 != 0 && host_order >> 24 != 127 && host_order < 0xe0000000u;
-}
-
-static uint32_t host_mask(unsigned int prefix_bits)
-{
-	return (uint32_t)(UINT64_C(0xffffffff) >> prefix_bits);
-}
-
-static void parse_ip(struct options *o, const char *text)
-{
-	unsigned int bits = 0;
-	struct apus_addr addr = {0};
-	uint32_t v4, mask;
-
-	if (!strchr(text, '/') || apus_addr_parse_prefix(text, &addr, &bits) || bits > 32)
-		apus_main_refuse(
-			"--ip %s: give an IPv4 address and the length of its prefix, such as "
-			"10.7.0.2/24",
-			text);
-	v4 = ntohl(apus_addr_to_v4(addr));
-	mask = host_mask(bits);
-	if (bits == 0 || !is_unicast(v4))
-		apus_main_refuse(
-			"--ip %s: no host can have this address; 10.7.0.2/24 is one it can", text);
-	if (bits < 31 && ((v4 & mask) == 0 || (v4 & mask) == mask))
-		apus_main_refuse(
-			"--ip %s: this is the network's own or its broadcast address; give a "
-			"host's, such as 10.7.0.2/24",
-			text);
-	o->stack.addr = addr;
-	o->stack.prefix_bits = bits;
-}
-
-static void parse_gateway(struct options *o, const char *text)
-{
-	if (apus_addr_parse(text, &o->stack.gateway) ||
-	    !is_unicast(ntohl(apus_addr_to_v4(o->stack.gateway))))
-		apus_main_refuse("--gw %s: give the IPv4 address of a router, such as 10.7.0.1",
-				 text);
-}
-
 static void parse_cores(struct options *o, const char *text)
 {
 	unsigned int max = apus_min(APUS_SHARDS_MAX, RTE_MAX_LCORE);
@@ -249,22 +207,12 @@ static void parse_impair(struct options *o, const char *text)
 /* All are there: do they fit together? */
 static void check_options(struct options *o)
 {
-	struct apus_stack_options *s = &o->stack;
-	uint32_t differ = ntohl(apus_addr_to_v4(s->addr) ^ apus_addr_to_v4(s->gateway));
-
 	if (o->kernel && o->own_option)
 		apus_main_refuse("--%s is for a network of our own: leave it out with --net kernel",
 				 o->own_option);
 	if (!o->vdev && !apus_eal_names_device(o->eal))
 		o->vdev = "net_tap0";
-	if (apus_addr_is_any(s->gateway))
-		return;
-	if (!differ)
-		apus_main_refuse("--gw: the gateway has our own address; give the router's");
-	if (differ & ~host_mask(s->prefix_bits))
-		apus_main_refuse(
-			"--gw: the gateway is not in the network of --ip; give a router that "
-			"can be reached directly");
+	apus_main_check_gateway(&o->stack);
 }
 
 static void parse_number(struct options *o, int key, const char *text)
@@ -287,10 +235,25 @@ static APUS_NORETURN void help(struct argp_state *state, int key)
 	exit(EXIT_SUCCESS);
 }
 
+/* Options of a network of our own: the kernel's has none of it. */
+static void note_own_option(struct options *o, int key)
+{
+	static const struct {
+		int key;
+		const char *name;
+	} own[] = {{KEY_IP, "ip"},         {KEY_GW, "gw"},     {KEY_VDEV, "vdev"},
+		   {KEY_IMPAIR, "impair"}, {KEY_PCAP, "pcap"}, {KEY_EAL, "eal"}};
+
+	for (size_t i = 0; i < apus_countof(own); i++)
+		if (own[i].key == key)
+			o->own_option = own[i].name;
+}
+
 static error_t parse_common(int key, char *text, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	note_own_option(o, key);
 	switch (key) {
 	case ARGP_KEY_INIT:
 		if (o->app->argp)
@@ -300,18 +263,15 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		check_options(o);
 		return 0;
 	case KEY_IP:
-		o->own_option = "ip";
-		parse_ip(o, text);
+		apus_main_parse_ip(text, &o->stack);
 		return 0;
 	case KEY_GW:
-		o->own_option = "gw";
-		parse_gateway(o, text);
+		apus_main_parse_gateway(text, &o->stack);
 		return 0;
 	case KEY_NET:
 		parse_net(o, text);
 		return 0;
 	case KEY_VDEV:
-		o->own_option = "vdev";
 		o->vdev = text;
 		return 0;
 	case KEY_CORES:
@@ -328,21 +288,18 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		parse_number(o, key, text);
 		return 0;
 	case KEY_IMPAIR:
-		o->own_option = "impair";
 		parse_impair(o, text);
 		return 0;
 	case KEY_CONGESTION:
 		parse_congestion(o, text);
 		return 0;
 	case KEY_PCAP:
-		o->own_option = "pcap";
 		o->pcap = text;
 		return 0;
 	case KEY_DEBUG:
 		o->debug = true;
 		return 0;
 	case KEY_EAL:
-		o->own_option = "eal";
 		o->eal = text;
 		return 0;
 	case ARGP_KEY_ARG:

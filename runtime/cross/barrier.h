@@ -29,9 +29,9 @@ void apus_cross_barrier_init(struct apus_cross_barrier *b, uint32_t parties);
  * broken; -ECANCELED; -ESHUTDOWN: its home has left, or this shard; as apus_call_on(). Source: Barrier.wait
  */
 APUS_MUST_CHECK int64_t apus_cross_barrier_wait(struct apus_cross_barrier *b);
-/** apus_cross_barrier_reset - tasks inside get -EPIPE, then it is as new. Context: task on any shard, suspends. Return: 0; as wait. Source: Barrier.reset */
+/** apus_cross_barrier_reset - tasks inside get -EPIPE, then it is as new. Context: task on any shard, suspends. Return: 0; -ECANCELED: it is done or not; as wait. Source: Barrier.reset */
 APUS_MUST_CHECK int apus_cross_barrier_reset(struct apus_cross_barrier *b);
-/** apus_cross_barrier_abort - every wait, now and later, gets -EPIPE. Context: task on any shard, suspends. Return: 0; as wait. Source: Barrier.abort */
+/** apus_cross_barrier_abort - every wait, now and later, gets -EPIPE. Context: task on any shard, suspends. Return: 0; -ECANCELED: it is done or not; as wait. Source: Barrier.abort */
 APUS_MUST_CHECK int apus_cross_barrier_abort(struct apus_cross_barrier *b);
 /** apus_cross_barrier_waiting - tasks that wait for it to fill; -EXDEV away from home. Context: any. Source: Barrier.n_waiting */
 APUS_MUST_CHECK int64_t apus_cross_barrier_waiting(const struct apus_cross_barrier *b);

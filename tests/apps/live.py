@@ -3,8 +3,8 @@
 
 A live test runs inside scripts/sandbox. It starts an application of the build on net_tap0, gives
 the kernel's side of the TAP its address, and talks to it with the kernel's own TCP/IP. With --net
-kernel the application has the kernel's sockets instead, and both addresses are the loopback's. main()
-runs a module's tests and prints 'ok NAME' or 'not ok NAME', with what failed indented below.
+kernel the application has the kernel's sockets instead, and both addresses are the loopback's.
+main() runs a module's tests and prints 'ok NAME' or 'not ok NAME', with what failed indented below.
 """
 
 import argparse

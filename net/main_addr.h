@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/main_addr.h: --ip and --gw: addresses that a host can have. Each refuses what is none.
+ *
+ * Internal.
+ */
+#ifndef APUS_NET_MAIN_ADDR_H
+#define APUS_NET_MAIN_ADDR_H
+
+#include "net/stack.h"
+
+void apus_main_parse_ip(const char *text, struct apus_stack_options *stack);
+void apus_main_parse_gateway(const char *text, struct apus_stack_options *stack);
+/* Both are there: can the gateway be reached from the address? */
+void apus_main_check_gateway(const struct apus_stack_options *s);
+
+#endif
