@@ -170,7 +170,7 @@ static int64_t stall_at_ns, stall_ns; /* the server does not answer for a while 
 static int64_t answer_one(void *arg)
 {
 	struct apus_tcp *c = arg;
-	char buf[4096];
+	char buf[2048];
 	int64_t n;
 
 	while ((n = apus_tcp_read(c, buf, sizeof(buf))) > 0) {
