@@ -100,12 +100,28 @@ static void try_destroy(struct listener *k)
 	apus_heap_free(heap, k);
 }
 
-/* There is room: while it is full, no accept is out, but for what was on its way. */
+/* What was on its way when the accept was taken back still comes: it is not to be lost. */
+static bool grow(struct listener *k)
+{
+	struct apus_tcp_listener *l = &k->face;
+	struct apus_heap *heap = apus_shard_heap(k->kernel->shard);
+	struct apus_tcp **bigger = apus_heap_alloc(heap, 2 * l->ready_size * sizeof(*bigger));
+
+	if (!bigger)
+		return false;
+	for (uint32_t i = l->ready_head; i != l->ready_tail; i++)
+		bigger[i & (2 * l->ready_size - 1)] = l->ready[i & (l->ready_size - 1)];
+	apus_heap_free(heap, l->ready);
+	l->ready = bigger;
+	l->ready_size *= 2;
+	return true;
+}
+
 static void keep(struct listener *k, int fd)
 {
 	struct apus_tcp *c;
 
-	if (k->face.is_closed || waiting(&k->face) == k->face.ready_size) {
+	if (k->face.is_closed || (waiting(&k->face) == k->face.ready_size && !grow(k))) {
 		close(fd);
 		return;
 	}
@@ -291,7 +307,8 @@ static void wait_for_operations(struct apus_kernel *kernel)
 {
 	int64_t until_ns = apus_clock_host_ns() + APUS_SEC;
 
-	while ((!apus_list_empty(&kernel->connections) || !apus_list_empty(&kernel->listeners)) &&
+	while ((kernel->polls || !apus_list_empty(&kernel->connections) ||
+		!apus_list_empty(&kernel->listeners)) &&
 	       apus_clock_host_ns() < until_ns)
 		apus_shard_turn(kernel->shard);
 }

@@ -28,6 +28,7 @@ struct apus_kernel {
 	struct apus_list starved;     /* those that wait for a receive buffer */
 	struct apus_list listeners;
 	struct apus_list datagrams; /* struct apus_udp.link */
+	uint32_t polls;             /* of datagram sockets, under way */
 	uint32_t closing;           /* connections that were closed and have something to send */
 	struct apus_waitq closed;
 	/* Of each receive buffer that a connection holds. */

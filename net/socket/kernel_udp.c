@@ -45,6 +45,7 @@ static void readable(struct apus_ring_op *op, int32_t result, uint32_t flags)
 	struct datagrams *k = apus_container_of(op, struct datagrams, poll_op);
 
 	k->is_polling = false;
+	k->kernel->polls--;
 	apus_waitq_wake_one(&k->face.readers, 0);
 	try_destroy(k);
 }
@@ -128,6 +129,7 @@ static void poll_for_more(struct datagrams *k)
 		return;
 	io_uring_prep_poll_add(sqe, k->fd, POLLIN);
 	k->is_polling = true;
+	k->kernel->polls++;
 }
 
 static int64_t take(struct datagrams *k, void *buf, size_t len, struct apus_endpoint *from)
