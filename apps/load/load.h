@@ -55,16 +55,16 @@ const char *load_doc(void);
 
 /* --- What happened (stats.c) --------------------------------------------------------------- */
 
-#define LOAD_ERRORS(X)                                                                            \
- X(REFUSED, "refused", "connections refused")                                                     \
- X(UNREACHABLE, "unreachable", "no way to the server")                                            \
- X(CONNECT_TIMEOUT, "connect_timeout", "connections that did not open in time")                   \
- X(NO_PORT, "no_port", "no free port: more connections than source ports; give more --addresses") \
- X(NO_MEMORY, "no_memory", "out of memory or packet buffers; give more --mbufs")                  \
- X(RESET, "reset", "connections reset by the server")                                             \
- X(CLOSED, "closed", "connections closed by the server before the answer")                        \
- X(TIMEOUT, "timeout", "answers that did not come in time")                                       \
- X(BAD, "bad_answer", "answers that were wrong or said an error")                                 \
+#define LOAD_ERRORS(X)                                                           \
+ X(REFUSED, "refused", "connections refused")                                    \
+ X(UNREACHABLE, "unreachable", "no way to the server")                           \
+ X(CONNECT_TIMEOUT, "connect_timeout", "connections that did not open in time")  \
+ X(NO_PORT, "no_port", "no free port: more connections than source ports")       \
+ X(NO_MEMORY, "no_memory", "out of memory or packet buffers; give more --mbufs") \
+ X(RESET, "reset", "connections reset by the server")                            \
+ X(CLOSED, "closed", "connections closed by the server before the answer")       \
+ X(TIMEOUT, "timeout", "answers that did not come in time")                      \
+ X(BAD, "bad_answer", "answers that were wrong or said an error")                \
  X(OTHER, "other", "other errors")
 
 enum load_error {
