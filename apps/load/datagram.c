@@ -31,14 +31,6 @@ static int64_t *since_of(struct flow *f, uint64_t number)
 	return &f->since_ns[number % load_options.depth];
 }
 
-static int64_t due_ns(const struct flow *f)
-{
-	if (!load_options.rate)
-		return apus_now();
-	return load_due_ns(load_run.start_ns, load_options.rate, f->next, f->index,
-			   load_run.active);
-}
-
 /* The oldest ones that are back make room. */
 static void move_on(struct flow *f)
 {
@@ -50,7 +42,8 @@ static int64_t send_due(struct flow *f)
 {
 	int64_t since_ns;
 
-	while (f->next - f->oldest < load_options.depth && (since_ns = due_ns(f)) <= apus_now()) {
+	while (f->next - f->oldest < load_options.depth &&
+	       (since_ns = load_next_ns(f->next, f->index)) <= apus_now()) {
 		uint64_t number = f->next;
 		int64_t n;
 
@@ -104,7 +97,7 @@ static int64_t receive(struct flow *f, char *buf)
 {
 	bool has_room = f->next - f->oldest < load_options.depth;
 	int64_t late_ns = f->out ? *since_of(f, f->oldest) + load_options.timeout_ns : APUS_NEVER;
-	int64_t until_ns = has_room ? apus_min(late_ns, due_ns(f)) : late_ns;
+	int64_t until_ns = has_room ? apus_min(late_ns, load_next_ns(f->next, f->index)) : late_ns;
 	struct apus_timeout limit;
 	int64_t n;
 

@@ -170,6 +170,8 @@ struct load_run {
 
 extern struct load_run load_run;
 
+/* load_next_ns - when request @k of connection @i is to be sent: now, in a closed loop. Context: on the shard */
+int64_t load_next_ns(uint64_t k, uint32_t i);
 /* load_open - a connection to the server, as many at a time as is polite; counts. Return: 0, -errno. Suspends */
 int load_open(struct apus_tcp **out);
 /* load_failed - count the error @rc and wait a moment before the next try. Return: 0, -ECANCELED. Suspends */

@@ -36,6 +36,13 @@ struct connection {
 	int64_t since_ns[];  /* ring: when each request that is out was to be sent */
 };
 
+int64_t load_next_ns(uint64_t k, uint32_t i)
+{
+	if (!load_options.rate)
+		return apus_now();
+	return load_due_ns(load_run.start_ns, load_options.rate, k, i, load_run.active);
+}
+
 /* --- Opening ------------------------------------------------------------------------------- */
 
 int load_open(struct apus_tcp **out)
@@ -76,14 +83,6 @@ int load_failed(int64_t rc, bool opening)
 
 /* --- Asking -------------------------------------------------------------------------------- */
 
-static int64_t due_ns(const struct connection *k)
-{
-	if (!load_options.rate)
-		return apus_now();
-	return load_due_ns(load_run.start_ns, load_options.rate, k->next, k->index,
-			   load_run.active);
-}
-
 /* May it send one more now? */
 static bool has_room(const struct connection *k)
 {
@@ -112,7 +111,7 @@ static int64_t ask_all(struct connection *k)
 	int64_t rc = 0;
 
 	while (!rc && has_room(k)) {
-		int64_t since_ns = due_ns(k);
+		int64_t since_ns = load_next_ns(k->next, k->index);
 
 		if (since_ns > apus_now())
 			break;
@@ -160,7 +159,7 @@ static int64_t take(struct connection *k, const char *bytes, size_t len)
 static int64_t wait_until_ns(const struct connection *k, bool *for_next)
 {
 	int64_t late_ns = k->out ? k->sent_ns + load_options.timeout_ns : APUS_NEVER;
-	int64_t next_ns = has_room(k) ? due_ns(k) : APUS_NEVER;
+	int64_t next_ns = has_room(k) ? load_next_ns(k->next, k->index) : APUS_NEVER;
 
 	*for_next = next_ns < late_ns;
 	return *for_next ? next_ns : late_ns;
@@ -218,7 +217,7 @@ static int64_t exchange(struct connection *k)
 static int64_t live_once(struct connection *k)
 {
 	const struct load_protocol *protocol = load_options.workload->protocol;
-	int64_t since_ns = due_ns(k), rc = 0;
+	int64_t since_ns = load_next_ns(k->next, k->index), rc = 0;
 
 	if (load_options.reconnect && since_ns > apus_now())
 		rc = apus_sleep_until(since_ns);
@@ -261,7 +260,7 @@ int64_t load_run_connect(void *arg)
 
 	while (!rc) {
 		struct apus_tcp *c;
-		int64_t since_ns = due_ns(&k);
+		int64_t since_ns = load_next_ns(k.next, k.index);
 
 		if (since_ns > apus_now())
 			rc = apus_sleep_until(since_ns);

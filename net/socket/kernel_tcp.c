@@ -129,6 +129,19 @@ static void fail(struct connection *k, int error)
 	let_go(k);
 }
 
+/* An operation of @k has ended in @result. Return: is there a connection still, and did it work? */
+static bool succeeded(struct connection *k, int32_t result)
+{
+	k->ops--;
+	if (k->fd < 0)
+		try_destroy(k);
+	else if (result < 0)
+		fail(k, result);
+	else
+		return true;
+	return false;
+}
+
 static void reset(struct connection *k)
 {
 	const struct linger now = {.l_onoff = 1};
@@ -316,15 +329,8 @@ static void sent(struct apus_ring_op *op, int32_t result, uint32_t flags)
 	struct connection *k = apus_container_of(op, struct connection, send_op);
 
 	k->is_sending = false;
-	k->ops--;
-	if (k->fd < 0) {
-		try_destroy(k);
+	if (!succeeded(k, result))
 		return;
-	}
-	if (result < 0) {
-		fail(k, result);
-		return;
-	}
 	k->out_at += (uint32_t)result;
 	k->out_bytes -= (uint32_t)result;
 	if (k->out_bytes) {
@@ -409,26 +415,25 @@ int apus_kernel_call_shutdown(struct apus_tcp *c)
 
 /* --- Opening and closing ------------------------------------------------------------------- */
 
+static void learn_local(struct connection *k)
+{
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
+
+	if (getsockname(k->fd, (struct sockaddr *)&name, &len))
+		return;
+	k->face.key.local = apus_kernel_endpoint(&name).addr;
+	k->face.key.local_port = apus_kernel_endpoint(&name).port;
+}
+
 static void opened(struct apus_ring_op *op, int32_t result, uint32_t flags)
 {
 	struct connection *k = apus_container_of(op, struct connection, open_op);
-	struct sockaddr_in local;
-	socklen_t len = sizeof(local);
 
 	k->is_opening = false;
-	k->ops--;
-	if (k->fd < 0) {
-		try_destroy(k);
+	if (!succeeded(k, result))
 		return;
-	}
-	if (result < 0) {
-		fail(k, result);
-		return;
-	}
-	if (!getsockname(k->fd, (struct sockaddr *)&local, &len)) {
-		k->face.key.local = apus_kernel_endpoint(&local).addr;
-		k->face.key.local_port = apus_kernel_endpoint(&local).port;
-	}
+	learn_local(k);
 	k->face.state = APUS_TCP_ESTABLISHED;
 	apus_waitq_wake_all(&k->face.writers, 0);
 	receive(k);
@@ -475,11 +480,7 @@ struct apus_tcp *apus_kernel_accepted(struct apus_kernel *kernel, int fd)
 		k->face.key.remote = apus_kernel_endpoint(&name).addr;
 		k->face.key.remote_port = apus_kernel_endpoint(&name).port;
 	}
-	len = sizeof(name);
-	if (!getsockname(fd, (struct sockaddr *)&name, &len)) {
-		k->face.key.local = apus_kernel_endpoint(&name).addr;
-		k->face.key.local_port = apus_kernel_endpoint(&name).port;
-	}
+	learn_local(k);
 	receive(k);
 	return &k->face;
 }

@@ -102,16 +102,13 @@ def is_listening():
 
 
 def own_network(test):
-    """A test, or a class of tests, of the network that we have instead of the kernel's."""
-    def skipped(self, *_):
-        raise unittest.SkipTest('of our own network')
-    if not isinstance(test, type):
-        def run(self):
-            return skipped(self) if KERNEL else test(self)
-        return functools.wraps(test)(run)
-    set_up = test.setUp
-    test.setUp = lambda self: skipped(self) if KERNEL else set_up(self)
-    return test
+    """A test of the network that we have instead of the kernel's."""
+    @functools.wraps(test)
+    def run(self):
+        if KERNEL:
+            self.skipTest('of our own network')
+        test(self)
+    return run
 
 
 class App:

@@ -147,6 +147,7 @@ class Tcp(LiveTest):
                 self.assertEqual(echo_all(sock, b'still there?'), b'still there?')
             self.assertEqual(app.stop(), 0)
 
+    @live.own_network
     def test_reader_that_rests_loses_nothing(self):
         with App('echo') as app, connect(PORT) as sock:
             data = noise(8 << 20)
@@ -181,18 +182,22 @@ class Bulk(LiveTest):
     def test_50_megabytes_come_back_the_same(self):
         self.bulk(50, 60)
 
+    @live.own_network
     def test_with_loss_they_come_back_the_same(self):
         # Without SACK the kernel, too, repairs one loss per round trip, and waits for some.
         self.bulk(5 if live.SANITIZED else 50, 120, '--impair', 'loss=1%', '--seed', '7')
 
+    @live.own_network
     def test_with_disorder_and_doubles_they_come_back_the_same(self):
         self.bulk(5, 120, '--impair', 'reorder=5%,duplicate=2%', '--seed', '7')
 
+    @live.own_network
     def test_with_flipped_bits_they_come_back_the_same(self):
         self.bulk(5, 120, '--impair', 'corrupt=1%', '--seed', '7')
 
 
 class L2(LiveTest):
+    @live.own_network
     def test_frames_come_back_with_their_macs_swapped(self):
         probe = live.pathlib.Path(__file__).resolve().parent.parent.parent / 'scripts/echo_probe'
         with App('echo', '--l2', ip=False) as app:

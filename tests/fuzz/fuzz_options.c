@@ -11,6 +11,7 @@
  */
 #include "net/tcp/segment.h"
 #include "runtime/base/check.h"
+#include "tests/fuzz/fuzz_mbuf.h"
 
 #include <rte_byteorder.h>
 #include <rte_ip.h>
@@ -114,22 +115,6 @@ static void check_same(const struct apus_segment *seg, const struct said *s)
 		apus_must_op(seg->sack[i].start, ==, s->edges[2 * i]);
 		apus_must_op(seg->sack[i].end, ==, s->edges[2 * i + 1]);
 	}
-}
-
-/* An mbuf without a pool, on a buffer of its own. */
-static struct rte_mbuf mbuf_on(uint8_t *buffer, uint16_t headroom, uint32_t bytes)
-{
-	struct rte_mbuf m;
-
-	memset(&m, 0, sizeof(m));
-	m.buf_addr = buffer;
-	m.buf_len = (uint16_t)(headroom + bytes);
-	m.data_off = headroom;
-	m.data_len = (uint16_t)bytes;
-	m.pkt_len = bytes;
-	m.nb_segs = 1;
-	rte_mbuf_refcnt_set(&m, 1);
-	return m;
 }
 
 /* Built of what was found: it says the same, in 40 bytes, padded with NOPs to whole words. */

@@ -10,6 +10,7 @@
  */
 #include "net/tcp/segment.h"
 #include "runtime/base/check.h"
+#include "tests/fuzz/fuzz_mbuf.h"
 
 #include <rte_byteorder.h>
 #include <rte_ip.h>
@@ -19,22 +20,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define IP_BYTES 20
-
-/* An mbuf without a pool, on a buffer of its own. */
-static struct rte_mbuf mbuf_on(uint8_t *buffer, uint16_t headroom, uint32_t bytes)
-{
-	struct rte_mbuf m;
-
-	memset(&m, 0, sizeof(m));
-	m.buf_addr = buffer;
-	m.buf_len = (uint16_t)(headroom + bytes);
-	m.data_off = headroom;
-	m.data_len = (uint16_t)bytes;
-	m.pkt_len = bytes;
-	m.nb_segs = 1;
-	rte_mbuf_refcnt_set(&m, 1);
-	return m;
-}
 
 static void put_ip_header(uint8_t *at, uint32_t total, uint32_t src, uint32_t dst)
 {
