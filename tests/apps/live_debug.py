@@ -52,7 +52,7 @@ class Telling(LiveTest):
         with App('echo') as app, Telemetry(app) as telemetry:
             before = telemetry.ask('/apus/tree')
             self.assertRegex(before[1], '^  main: waits for calls on all shards ')
-            self.assertRegex('\n'.join(before), '\n    .*: waits for tcp accept ')
+            self.assertRegex('\n'.join(before), '\n  .*: waits for tcp accept ')
             with live.connect(7) as sock:
                 sock.sendall(b'x')
                 self.assertEqual(live.receive(sock, 1), b'x')
