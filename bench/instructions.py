@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""bench/instructions.py: instructions per operation (callgrind), the same on each run."""
+
+import re
+import subprocess
+import sys
+
+from bench.common import build, output, save
+
+
+def options(p):
+    p.add_argument("filter", nargs="?", help="only names that match this expression")
+
+
+def count(program, name, operations):
+    """Instructions of the whole program when it does so many operations."""
+    result = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), name,
+         str(operations)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    collected = re.search(r"Collected : (\d+)", result.stderr)
+    if result.returncode or not collected:
+        sys.exit(result.stderr + f"bench: {name} failed under callgrind (above)")
+    return int(collected.group(1))
+
+
+def run(args):
+    # valgrind 3.19 knows no AVX-512.
+    program = build("haswell", ["bench/instructions"], "-Dmarch=haswell") / "bench/instructions"
+    results = {}
+    print(f"{'operation':32} {'instructions':>12}")
+    for line in output([program]).splitlines():
+        name, operations = line.rsplit(" ", 1)
+        if args.filter and not re.search(args.filter, name):
+            continue
+        # What a run costs beside its operations falls out of the difference.
+        n = int(operations)
+        each = (count(program, name, 2 * n) - count(program, name, n)) / n
+        results[name] = round(each, 1)
+        print(f"{name:32} {each:12.1f}", flush=True)
+    save("instructions", results)
