@@ -37,7 +37,7 @@ struct apus_server;
 struct apus_task;
 
 /**
- * The handler of one connection, in a task of its own that begins at once
+ * apus_server_fn - the handler of one connection, in a task of its own that begins at once
  * @c: the handler's to use, and to close or to give to a stream if it wants to; one that it leaves
  *     open is closed when it returns, in order
  *
