@@ -90,7 +90,8 @@ struct steer_link {
 	struct message *inbox, **inbox_end; /* frames handed to us, oldest first */
 	uint64_t waiting;                   /* a bit for each lane with a message open */
 	unsigned int index;
-	bool inbox_first; /* the next burst begins with what was handed to us */
+	uint32_t hashes_seen; /* of the device's; at most CHECK_HASH */
+	bool inbox_first;     /* the next burst begins with what was handed to us */
 	apus_steer_news_fn on_news;
 	void *news_arg;
 	uint16_t *udp_users; /* by port: sockets of this shard */
@@ -278,19 +279,39 @@ static unsigned int owner_of(const struct apus_steer *steer, const struct apus_r
 	return !mask || mask >> owner & 1 ? owner : one_of(mask, hash);
 }
 
+static APUS_COLD void tell_of_hash(const struct steer_link *s)
+{
+	unsigned int agrees = (unsigned int)s->counters[APUS_STEER_HASH_AGREES];
+	unsigned int swapped = (unsigned int)s->counters[APUS_STEER_HASH_SWAPPED];
+
+	if (agrees == TRUST_HASH)
+		apus_log(INFO, "rss: shard %u: the device's hash is ours (%d frames)", s->index,
+			 TRUST_HASH);
+	else if (swapped == TRUST_HASH)
+		apus_log(INFO,
+			 "rss: shard %u: the device's hash is ours with bytes swapped (%d frames)",
+			 s->index, TRUST_HASH);
+	else
+		apus_log(INFO,
+			 "rss: shard %u: the device's hash is another (%u of %d frames agree)",
+			 s->index, agrees, TRUST_HASH);
+}
+
 /* Does the device hash as we do? Said once, and no reason to believe it. */
 static APUS_COLD void check_hash(struct steer_link *s, const struct apus_rss_flow *flow,
 				 const struct rte_mbuf *m, uint32_t hash)
 {
-	uint64_t *agrees = &s->counters[APUS_STEER_HASH_AGREES];
-	uint64_t *differs = &s->counters[APUS_STEER_HASH_DIFFERS];
+	enum apus_steer_counter which = APUS_STEER_HASH_DIFFERS;
 
-	if (flow->inner || *agrees + *differs >= CHECK_HASH)
+	if (flow->inner || s->hashes_seen == CHECK_HASH)
 		return;
-	++*(m->hash.rss == hash ? agrees : differs);
-	if (*agrees + *differs == TRUST_HASH)
-		apus_log(INFO, "rss: shard %u: the device's hash is ours in %u frames of %d",
-			 s->index, (unsigned int)*agrees, TRUST_HASH);
+	if (m->hash.rss == hash)
+		which = APUS_STEER_HASH_AGREES;
+	else if (m->hash.rss == __builtin_bswap32(hash))
+		which = APUS_STEER_HASH_SWAPPED;
+	s->counters[which]++;
+	if (++s->hashes_seen == TRUST_HASH)
+		tell_of_hash(s);
 }
 
 /* Hands over what is others'. Return: how many are left, in the order they came. */

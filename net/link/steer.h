@@ -47,6 +47,7 @@ struct apus_steer;
  X(NEWS_IN, "news_in")               \
  X(NEWS_DROPPED, "news_dropped")     \
  X(HASH_AGREES, "hash_agrees")       \
+ X(HASH_SWAPPED, "hash_swapped")     \
  X(HASH_DIFFERS, "hash_differs")     \
  X(DROP_FULL, "drop_full")           \
  X(DROP_CLOSED, "drop_closed")       \

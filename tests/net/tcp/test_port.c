@@ -5,6 +5,7 @@
  */
 #include "tests/net/tcp/tcp_peer.h"
 
+#include "net/link/rss.h"
 #include "net/tcp/port.h"
 #include "net/tcp/timewait.h"
 
@@ -310,6 +311,91 @@ static void port_in_time_wait_whose_old_numbers_lie_ahead_is_not_used(void **sta
 	assert_int_equal(choose(&key), -EADDRNOTAVAIL);
 }
 
+/* ---- several shards behind one address: answers must come back to the shard that asked ---- */
+
+static struct apus_rss rule;
+
+static void be_shard(unsigned int shard, unsigned int shards)
+{
+	struct apus_random random;
+	uint8_t rss_key[APUS_RSS_KEY_BYTES];
+
+	apus_random_init_seed(&random, shards);
+	apus_rss_key_draw(&random, rss_key, sizeof(rss_key));
+	assert_int_equal(apus_rss_init(&rule, rss_key, sizeof(rss_key), shards, 1, NULL, 0), 0);
+	p->link.rss = &rule;
+	p->link.shard = shard;
+}
+
+/* Who gets the peer's answer, as steering finds it: from the frame. */
+static unsigned int shard_of_answer(const struct apus_tcp_key *key)
+{
+	const struct rte_ether_hdr eth = {.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4)};
+	const struct rte_ipv4_hdr ip = {
+		.version_ihl = RTE_IPV4_VHL_DEF,
+		.next_proto_id = IPPROTO_TCP,
+		.src_addr = apus_addr_to_v4(key->remote),
+		.dst_addr = apus_addr_to_v4(key->local),
+	};
+	const uint16_t ports[] = {htons(key->remote_port), htons(key->local_port)};
+	uint8_t frame[sizeof(eth) + sizeof(ip) + sizeof(ports)];
+	struct apus_rss_flow flow;
+
+	memcpy(frame, &eth, sizeof(eth));
+	memcpy(frame + sizeof(eth), &ip, sizeof(ip));
+	memcpy(frame + sizeof(eth) + sizeof(ip), ports, sizeof(ports));
+	apus_rss_flow_parse(frame, sizeof(frame), &flow);
+	assert_int_equal(flow.kind, APUS_RSS_TCP);
+	return apus_rss_shard(&rule, apus_rss_hash(&rule, &flow.tuple));
+}
+
+static void answers_to_chosen_ports_land_on_the_shard_that_chose(void **state)
+{
+	for (unsigned int shards = 2; shards <= APUS_RSS_SHARDS_MAX; shards *= 2) {
+		for (uint16_t i = 0; i < 200; i++) {
+			struct apus_tcp_key key = key_to((uint16_t)(1 + i * 317));
+
+			be_shard(i % shards, shards);
+			assert_int_equal(choose(&key), 0);
+			assert_in_range(key.local_port, APUS_TCP_PORT_FIRST, APUS_TCP_PORT_LAST);
+			assert_int_equal(shard_of_answer(&key), i % shards);
+		}
+	}
+}
+
+/* All are free, and a shard may have its part of them only. */
+static void shard_that_used_its_part_of_the_ports_is_told_so(void **state)
+{
+	struct apus_tcp_key key = key_to(80), other = key_to(81);
+	int rc;
+
+	be_shard(1, 4);
+	while (!(rc = choose(&key))) {
+		assert_int_equal(shard_of_answer(&key), 1);
+		use(key);
+		key = key_to(80);
+	}
+	assert_int_equal(rc, -EADDRNOTAVAIL);
+	assert_in_range(user_count, PORTS / 4 * 9 / 10, PORTS / 4 * 11 / 10);
+	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_PORTS_EXHAUSTED), 1);
+	assert_int_equal(choose(&other), 0); /* another peer's are others */
+	p->link.shard = 2;
+	p->stack->tcp.demux.removals++; /* what was remembered is of shard 1 */
+	assert_int_equal(choose(&key), 0);
+	assert_int_equal(shard_of_answer(&key), 2);
+}
+
+static void port_of_ones_choice_must_come_home_too(void **state)
+{
+	struct apus_tcp_key key = key_to(80);
+
+	be_shard(2, 3);
+	for (uint16_t port = 1000; port < 1100; port++) {
+		key.local_port = port;
+		assert_int_equal(claim(port), shard_of_answer(&key) == 2 ? 0 : -EADDRNOTAVAIL);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -327,6 +413,9 @@ int main(int argc, char **argv)
 		TEST(connection_comes_from_the_endpoint_that_was_asked_for),
 		TEST(port_in_time_wait_is_used_again_after_a_second),
 		TEST(port_in_time_wait_whose_old_numbers_lie_ahead_is_not_used),
+		TEST(answers_to_chosen_ports_land_on_the_shard_that_chose),
+		TEST(shard_that_used_its_part_of_the_ports_is_told_so),
+		TEST(port_of_ones_choice_must_come_home_too),
 	};
 
 	return test_main_with_pool(argc, argv, tests);
