@@ -25,15 +25,17 @@ struct apus_call {
 	int64_t made_at_ns;           /* these two */
 	const struct apus_clock *clock;
 	uint32_t shard;
-	bool is_waiting;    /* for room */
-	bool is_done;       /* the result is there */
-	bool cancel_out;    /* the message is on its way, there or back */
-	bool cancel_again;  /* once it is back */
-	bool was_cancelled; /* and passed it on */
-	bool was_posted;    /* the caller is a post, or called by one */
+	bool is_waiting;        /* for room */
+	bool is_done;           /* the result is there */
+	bool cancel_out;        /* the message is on its way, there or back */
+	bool cancel_again;      /* once it is back */
+	bool was_cancelled;     /* and passed it on */
+	bool was_posted;        /* the caller is a post, or called by one */
+	uint32_t cancel_number; /* of set->cancels: the one that is on its way */
 	struct apus_message cancel;
 
 	/* The callee's shard's. */
+	bool cancel_taken;          /* the callee had not ended, and was cancelled */
 	bool limit_expired;         /* the deadline ended it there */
 	struct apus_message answer; /* when it has to wait for room */
 	int64_t result;             /* then, and at last */
@@ -45,7 +47,9 @@ struct apus_call_set {
 	struct apus_wait wait;
 	struct apus_call *calls;
 	unsigned int count;
-	unsigned int left; /* not answered, or with a cancel on its way */
+	unsigned int left;      /* not answered, or with a cancel on its way */
+	uint32_t cancels;       /* of the task, while it waits */
+	uint32_t cancels_taken; /* the last of them that reached a callee which had not ended */
 };
 
 /* ------------------------------------------------------------------------------------- the caller */
@@ -92,8 +96,7 @@ static void cancel_callee(struct apus_message *message)
 {
 	struct apus_call *call = apus_container_of(message, struct apus_call, cancel);
 
-	if (call->callee)
-		apus_task_cancel(call->callee);
+	call->cancel_taken = apus_task_cancel(call->callee);
 	apus_message_reply(message);
 }
 
@@ -105,6 +108,8 @@ static void cancel_is_back(struct apus_message *message)
 	struct apus_call *call = apus_container_of(message, struct apus_call, cancel);
 
 	call->cancel_out = false;
+	if (call->cancel_taken)
+		call->set->cancels_taken = apus_max(call->set->cancels_taken, call->cancel_number);
 	if (call->is_done)
 		one_less(call->set);
 	else if (call->cancel_again)
@@ -129,6 +134,7 @@ static void send_cancel(struct apus_cross_port *port, struct apus_call *call)
 	}
 	call->cancel_out = true;
 	call->cancel_again = false;
+	call->cancel_number = call->set->cancels;
 	call->cancel.fn = cancel_passes;
 	call->cancel.from = call->shard; /* a reply goes there, room or not */
 	apus_message_reply(&call->cancel);
@@ -139,11 +145,13 @@ static void cancel_call(struct apus_cross_port *port, struct apus_call *call)
 	if (call->is_done)
 		return;
 	call->was_cancelled = true;
+	if (!call->is_waiting && port && call->shard != port->index) {
+		send_cancel(port, call);
+		return;
+	}
+	call->set->cancels_taken = call->set->cancels;
 	if (!call->is_waiting) {
-		if (!port || call->shard == port->index)
-			apus_task_cancel(call->callee);
-		else
-			send_cancel(port, call);
+		apus_task_cancel(call->callee);
 		return;
 	}
 	apus_list_remove(&call->request.link);
@@ -160,9 +168,20 @@ static bool cancel_set(struct apus_wait *wait)
 	struct apus_call_set *set = apus_container_of(wait, struct apus_call_set, wait);
 	struct apus_cross_port *port = apus_cross_here();
 
+	set->cancels++;
 	for (unsigned int i = 0; i < set->count; i++)
 		cancel_call(port, &set->calls[i]);
 	return set->left > 0;
+}
+
+/*
+ * What was passed on, and found that all had ended there, is for the next wait; as one is that comes
+ * when the answers are here already. A wait that gives -ECANCELED has told of all that came.
+ */
+static inline void keep_missed_cancel(const struct apus_call_set *set, int64_t rc)
+{
+	if (apus_unlikely(set->cancels != set->cancels_taken) && rc != -ECANCELED)
+		apus_shard_current->current->must_cancel = true;
 }
 
 /* ------------------------------------------------------------------------------------- the callee */
@@ -380,6 +399,17 @@ static inline int64_t result_of(const struct apus_call *call)
 	return apus_unlikely(call->limit_expired) ? await_own_limit(call) : call->result;
 }
 
+/*
+ * A cancel that came before is told first: passed on, it would find a callee that has ended when it
+ * comes, call after call.
+ */
+static inline int checkpoint(void)
+{
+	if (apus_unlikely(apus_take_cancel(apus_shard_current->current)))
+		return -ECANCELED;
+	return apus_checkpoint();
+}
+
 static int64_t call_here(apus_task_fn fn, void *arg)
 {
 	struct apus_call call;
@@ -388,12 +418,8 @@ static int64_t call_here(apus_task_fn fn, void *arg)
 	apus_wait_init(&set.wait, &calls_wait, "call", &set);
 	init_call(&call, &set, apus_shard_index());
 	start_here(&call, fn, arg);
-	if (--set.left == 0) {
-		int rc = apus_checkpoint();
-
-		apus_keep_cancel(&set.wait, rc); /* a yield was cancelled */
+	if (--set.left == 0)
 		return call.result;
-	}
 	apus_keep_cancel(&set.wait, apus_park(&set.wait));
 	apus_detach(call.callee);
 	return call.result;
@@ -409,7 +435,11 @@ static APUS_SUSPENDS int64_t call_there(struct apus_cross_port *port, unsigned i
 	init_call(&call, &set, shard);
 	start_there(port, &call, fn, arg);
 	apus_keep_cancel(&set.wait, apus_park_here(&set.wait));
-	return result_of(&call);
+
+	int64_t result = result_of(&call);
+
+	keep_missed_cancel(&set, result);
+	return result;
 }
 
 int64_t apus_call_on(unsigned int shard, apus_task_fn fn, void *arg)
@@ -418,6 +448,9 @@ int64_t apus_call_on(unsigned int shard, apus_task_fn fn, void *arg)
 
 	int rc = apus_cross_check(port, shard);
 
+	if (apus_unlikely(rc))
+		return rc;
+	rc = checkpoint();
 	if (apus_unlikely(rc))
 		return rc;
 	if (!port || shard == port->index)
@@ -447,22 +480,30 @@ static void call_all(struct apus_call_set *set, apus_task_fn fn, void *arg)
 		else
 			start_here(call, fn, arg);
 	}
-	if (--set->left == 0)
-		apus_keep_cancel(&set->wait, apus_checkpoint());
-	else
+	if (--set->left > 0)
 		apus_keep_cancel(&set->wait, apus_park(&set->wait));
 	apus_detach(set->calls[self].callee);
+}
+
+/* None was called. */
+static APUS_COLD int64_t all_fail(int64_t *results, unsigned int count, int64_t rc)
+{
+	for (unsigned int i = 0; results && i < count; i++)
+		results[i] = rc;
+	return rc;
 }
 
 int64_t apus_on_all(apus_task_fn fn, void *arg, int64_t *results)
 {
 	struct apus_heap *heap = apus_shard_heap(apus_shard_self());
 	struct apus_call_set set = {.count = apus_shard_count()};
-	int64_t first = 0;
+	int64_t first = checkpoint();
 
+	if (apus_unlikely(first))
+		return all_fail(results, set.count, first);
 	set.calls = apus_heap_alloc(heap, set.count * sizeof(*set.calls));
 	if (!set.calls)
-		return -ENOMEM;
+		return all_fail(results, set.count, -ENOMEM);
 	call_all(&set, fn, arg);
 	for (unsigned int i = 0; i < set.count; i++) {
 		int64_t result = result_of(&set.calls[i]);
@@ -472,6 +513,7 @@ int64_t apus_on_all(apus_task_fn fn, void *arg, int64_t *results)
 		if (result < 0 && !first)
 			first = result;
 	}
+	keep_missed_cancel(&set, first);
 	apus_heap_free(heap, set.calls);
 	return first;
 }

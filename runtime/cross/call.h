@@ -27,8 +27,9 @@ APUS_BEGIN_DECLS
  *
  * On this shard itself: a plain task. A cancel of the caller is passed on to the callee, and the wait
  * ends when that has, with its result, as in apus_await(); a call that is still waiting for room is
- * taken back. A result that is there when a cancel comes is not lost: it is returned, and the
- * cancel is delivered at the next wait.
+ * taken back, one that was not made yet is not made. A result is not lost when a cancel comes: if the
+ * callee has ended before the cancel got there, it is returned, and the cancel is delivered at the
+ * next wait.
  *
  * Context: task, suspends.
  * Return:  what @fn returned; -ECANCELED; -EINVAL: no such shard; -ESHUTDOWN: the shard has left, or
@@ -54,7 +55,8 @@ APUS_MUST_CHECK int apus_post_to(unsigned int shard, apus_task_fn fn, void *arg)
  * apus_on_all - run @fn(@arg) on every shard at once, this one too, and wait for all
  * @results: apus_shard_count() of them, written by index; or NULL
  *
- * A shard that has left gives -ESHUTDOWN. A cancel is passed on to all. Context: task, suspends.
+ * A shard that has left gives -ESHUTDOWN. A cancel is passed on to all; when all had ended before it
+ * got there, it is delivered at the next wait. Context: task, suspends.
  * Return:  0 if none was negative; the first error, by index; -ENOMEM; -ECANCELED.
  */
 APUS_MUST_CHECK int64_t apus_on_all(apus_task_fn fn, void *arg, int64_t *results);

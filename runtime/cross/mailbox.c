@@ -582,11 +582,9 @@ int apus_message_send_wait(unsigned int to, struct apus_message *message)
 	peer = &port->peers[to];
 	if (apus_unlikely(port->is_leaving || peer->is_gone))
 		return -ESHUTDOWN;
-	if (try_send(port, peer, message) == 0) {
-		if (apus_checkpoint())
-			apus_task_self()->must_cancel = true; /* for the next wait: it is sent */
-		return 0;
-	}
+	rc = apus_checkpoint();
+	if (rc || try_send(port, peer, message) == 0)
+		return rc;
 
 	struct send_wait w = {
 		.request.words = {(uintptr_t)message}, .request.count = 1, .request.done = sent};

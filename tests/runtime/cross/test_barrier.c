@@ -21,7 +21,7 @@ static int64_t init(void *arg)
 
 static int64_t wait_once(void *arg)
 {
-	return apus_cross_barrier_wait(&barrier);
+	return cross_outcome(apus_cross_barrier_wait(&barrier));
 }
 
 static int64_t waiting(void *arg)

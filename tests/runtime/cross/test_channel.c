@@ -160,7 +160,7 @@ static int64_t recv_here_one(void *arg)
 {
 	void *item;
 
-	return apus_channel_recv(channel, &item);
+	return cross_outcome(apus_channel_recv(channel, &item));
 }
 
 static void turn_long(void)
@@ -197,7 +197,7 @@ static size_t arrivals;
 
 static int64_t send_one(void *arg)
 {
-	return apus_channel_send(channel, arg);
+	return cross_outcome(apus_channel_send(channel, arg));
 }
 
 static int64_t note_one(void *arg)
@@ -599,7 +599,7 @@ static int64_t any_receiver(void *arg)
 
 		operations++;
 		if (n == -EPIPE)
-			return 0;
+			return cross_outcome(0);
 		for (int64_t i = 0; i < n; i++) {
 			unsigned int from = sender_of(items[i]);
 

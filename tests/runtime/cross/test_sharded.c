@@ -55,13 +55,13 @@ static int64_t stop_one(void *instance, int64_t drain_ns, void *arg)
 
 static int64_t start(void *arg)
 {
-	return apus_sharded_start(
-		&(struct apus_sharded_options){
-			.start = start_one,
-			.stop = stop_one,
-			.drain_ns = APUS_SEC,
-		},
-		&service);
+	static const struct apus_sharded_options options = {
+		.start = start_one,
+		.stop = stop_one,
+		.drain_ns = APUS_SEC,
+	};
+
+	return cross_outcome(apus_sharded_start(&options, &service));
 }
 
 static int64_t stop(void *arg)

@@ -425,10 +425,15 @@ static int64_t call_the_next(void *arg)
 {
 	unsigned int next = (apus_shard_index() + 1) % COUNT;
 
-	while (!apus_task_cancelling(apus_task_self()) &&
-	       apus_call_on(next, note_a_call, NULL) == 0 && apus_yield() == 0)
+	while (apus_call_on(next, note_a_call, NULL) == 0 && apus_yield() == 0)
 		;
-	if (apus_call_on(next, note_a_call, NULL) == -ESHUTDOWN)
+
+	int64_t rc;
+
+	do /* a cancel that came with the last answer is told now */
+		rc = apus_call_on(next, note_a_call, NULL);
+	while (rc == -ECANCELED);
+	if (rc == -ESHUTDOWN)
 		atomic_fetch_add(&refused, 1);
 	return -ECANCELED;
 }
