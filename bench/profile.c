@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench/profile.c: a server at work, for callgrind to count: bench/profile.py makes tables of it.
+ *
+ *	profile                                    lists the workloads
+ *	profile WORKLOAD REQUESTS [CONNECTIONS]    does it, under valgrind or not
+ *
+ * Server and client are each a shard with a stack of its own, in this one thread; between them is a
+ * memif, the link of scripts/pair, with DPDK's driver at either end. They take turns, so that nothing
+ * depends on time: a build has one count. Counting is on only while the server's shard has its turn,
+ * its driver included, so what the client does costs nothing.
+ *
+ * A workload goes on until its requests are answered; the farewell is the same for any number. The
+ * clock is virtual, a microsecond each turn: what reading the real one costs (a dozen instructions a
+ * turn) is missing. With CONNECTIONS of 1 each turn of the server is for one request; with 64 it is for
+ * all of them, and what a turn costs is shared.
+ */
+#include "apps/kv/server.h"
+#include "net/http/router.h"
+#include "net/http/server.h"
+#include "net/link/eal.h"
+#include "net/link/ethdev.h"
+#include "net/socket/server.h"
+#include "net/stack.h"
+#include "runtime/base/check.h"
+#include "runtime/base/clock.h"
+#include "runtime/sched/shard.h"
+
+#include <rte_ethdev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#if APUS_HAVE_VALGRIND
+# include <valgrind/callgrind.h>
+#else
+# define CALLGRIND_TOGGLE_COLLECT
+#endif
+
+#define MBUFS           4096
+#define RING_BITS       "11" /* as scripts/pair */
+#define CONNECTIONS     64
+#define CONNECTIONS_MAX 4096
+#define FAREWELL_TURNS  200
+#define LINK_MS         5000
+#define PARTING_US      50000
+#define ANSWER_BYTES    16384
+
+struct workload {
+	const char *name;
+	apus_task_fn serve;
+	const char *before; /* sent first; its answer is not counted */
+	const char *request;
+	uint32_t depth;
+	bool is_new; /* a connection for each request */
+	uint16_t port;
+};
+
+/* ---- the servers ---- */
+
+static int64_t echo_connection(struct apus_tcp *c, void *arg)
+{
+	char buf[2048];
+	int64_t n;
+
+	while ((n = apus_server_idle(apus_server_connection_self())) == 0 &&
+	       (n = apus_tcp_read(c, buf, sizeof(buf))) > 0) {
+		apus_server_busy(apus_server_connection_self());
+		n = apus_tcp_write(c, buf, (size_t)n);
+		if (n < 0)
+			break;
+	}
+	return n;
+}
+
+static int64_t serve_echo(void *arg)
+{
+	const struct apus_server_options options = {
+		.local.port = 7,
+		.handler = echo_connection,
+		.backlog = CONNECTIONS_MAX,
+	};
+	struct apus_server *s;
+
+	apus_must(apus_server_open(&options, &s) == 0);
+	(void)!apus_server_wait(s);
+	return apus_server_stop(s, APUS_SEC);
+}
+
+static int64_t hello(struct apus_http_request *req, struct apus_http_response *res, void *arg)
+{
+	static const char text[] = "Hello, World!\n";
+
+	return apus_http_respond(res, 200, "text/plain", text, sizeof(text) - 1);
+}
+
+/* As apps/httpd. */
+static int64_t serve_http(void *arg)
+{
+	struct apus_http_server_options options = {
+		.local.port = 80,
+		.handler = apus_http_router_handle,
+		.name = "apus",
+		.backlog = CONNECTIONS_MAX,
+	};
+	struct apus_http_router *router;
+	struct apus_http_server *s;
+
+	apus_must(apus_http_router_create(&router) == 0);
+	apus_must(apus_http_router_add(router, APUS_HTTP_GET, "/", hello, NULL) == 0);
+	apus_must(apus_http_router_add(router, APUS_HTTP_GET, "/json", hello, NULL) == 0);
+	options.arg = router;
+	apus_must(apus_http_server_open(&options, &s) == 0);
+	(void)!apus_http_server_wait(s);
+
+	int64_t rc = apus_http_server_close(s, APUS_SEC);
+
+	apus_http_router_destroy(router);
+	return rc;
+}
+
+static int64_t serve_kv(void *arg)
+{
+	struct kv_server *s;
+
+	apus_must(kv_server_open(
+			  &(struct kv_server_options){
+				  .local.port = 11211,
+				  .backlog = CONNECTIONS_MAX,
+			  },
+			  &s) == 0);
+	(void)!kv_server_wait(s);
+	return kv_server_close(s, APUS_SEC);
+}
+
+#define GET   "GET / HTTP/1.1\r\nHost: 10.7.0.1\r\n\r\n" /* what wrk sends */
+#define ECHO  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define VALUE ECHO
+
+static const struct workload workloads[] = {
+	{.name = "echo", .serve = serve_echo, .request = ECHO, .depth = 1, .port = 7},
+	{.name = "http", .serve = serve_http, .request = GET, .depth = 1, .port = 80},
+	{.name = "http-pipelined", .serve = serve_http, .request = GET, .depth = 16, .port = 80},
+	{.name = "http-connect",
+	 .serve = serve_http,
+	 .request = GET,
+	 .depth = 1,
+	 .is_new = true,
+	 .port = 80},
+	{.name = "kv-get",
+	 .serve = serve_kv,
+	 .before = "set key:000000000001 0 0 64\r\n" VALUE "\r\n",
+	 .request = "get key:000000000001\r\n",
+	 .depth = 1,
+	 .port = 11211},
+};
+
+/* ---- the client ---- */
+
+static struct {
+	const struct workload *w;
+	uint64_t left; /* requests that are not begun */
+	uint32_t alive;
+	size_t answer_bytes; /* learnt from the first answer, which is one segment */
+	char *requests;      /* depth of them in a row */
+	size_t request_bytes;
+} job;
+
+static int64_t read_all(struct apus_tcp *c, char *buf, size_t bytes)
+{
+	for (size_t got = 0; got < bytes;) {
+		int64_t n = apus_tcp_read(c, buf, apus_min(bytes - got, (size_t)ANSWER_BYTES));
+
+		if (n <= 0)
+			return -1;
+		got += (size_t)n;
+	}
+	return (int64_t)bytes;
+}
+
+static int connect_to_server(struct apus_tcp **out)
+{
+	struct apus_endpoint to = {.port = job.w->port};
+
+	apus_must(!apus_addr_parse("10.7.0.1", &to.addr));
+	return apus_tcp_connect(to, out);
+}
+
+static void ask(struct apus_tcp *c, char *buf, uint64_t count)
+{
+	size_t bytes = job.request_bytes * count;
+
+	apus_must(apus_tcp_write(c, job.requests, bytes) == (int64_t)bytes);
+	apus_must(read_all(c, buf, job.answer_bytes * count) > 0);
+}
+
+/* One connection, or a chain of them. Requests are counted before anybody waits. */
+static int64_t converse(void *arg)
+{
+	static char buf[ANSWER_BYTES]; /* nobody looks at it */
+	struct apus_tcp *c = NULL;
+
+	while (job.left) {
+		uint64_t count = apus_min(job.left, (uint64_t)job.w->depth);
+
+		job.left -= count;
+		if (!c)
+			apus_must(!connect_to_server(&c));
+		ask(c, buf, count);
+		if (job.w->is_new) {
+			apus_tcp_close(c);
+			c = NULL;
+		}
+	}
+	if (c)
+		apus_tcp_close(c);
+	job.alive--;
+	return 0;
+}
+
+/* How long is an answer? All connections begin after that. */
+static int64_t begin(void *arg)
+{
+	static char buf[ANSWER_BYTES];
+	struct apus_tcp *c;
+
+	apus_must(!connect_to_server(&c));
+	if (job.w->before) {
+		apus_must(apus_tcp_write(c, job.w->before, strlen(job.w->before)) > 0);
+		apus_must(apus_tcp_read(c, buf, sizeof(buf)) > 0);
+	}
+	apus_must(apus_tcp_write(c, job.requests, job.request_bytes) > 0);
+
+	int64_t n = apus_tcp_read(c, buf, sizeof(buf));
+
+	apus_must(n > 0);
+	job.answer_bytes = (size_t)n;
+	apus_tcp_close(c);
+	for (uint32_t i = 0; i < *(uint32_t *)arg; i++) {
+		apus_must(!apus_spawn_detached(NULL, converse, NULL, 0));
+		job.alive++;
+	}
+	job.alive--;
+	return 0;
+}
+
+/* ---- the two ends ---- */
+
+struct end {
+	const char *device, *ip;
+	struct apus_shard *shard;
+	struct apus_stack *stack;
+	struct apus_link *link;
+};
+
+static APUS_NORETURN void refuse(const char *why)
+{
+	fprintf(stderr, "profile: %s\n", why);
+	exit(1);
+}
+
+static void open_end(struct end *e, struct apus_clock *clock)
+{
+	const struct apus_shard_options options = {.core = -1, .clock = clock, .seed = 1};
+	struct apus_ethdev_options device = {.device = e->device, .mbufs = MBUFS};
+	struct apus_stack_options stack = {.prefix_bits = 24};
+	char why[APUS_EAL_WHY_BYTES];
+
+	apus_must(!apus_addr_parse(e->ip, &stack.addr));
+	apus_must(!apus_shard_open(&options, &e->shard));
+	apus_shard_enter(e->shard);
+	if (apus_ethdev_open(&device, why, sizeof(why), &e->link))
+		refuse(why);
+	apus_must(!apus_stack_open(e->shard, e->link, &stack, &e->stack));
+	apus_shard_enter(NULL);
+}
+
+static void close_end(struct end *e)
+{
+	apus_shard_enter(e->shard);
+	apus_stack_close(e->stack);
+	apus_shard_close(e->shard);
+	apus_shard_enter(NULL);
+}
+
+/* A thread of DPDK's joins the two rings, and parts them. */
+static void wait_for_link(const struct end *e, bool is_up)
+{
+	struct rte_eth_link state = {0};
+
+	for (int ms = 0; ms < LINK_MS; ms++) {
+		apus_must(!rte_eth_link_get_nowait(apus_ethdev_port(e->link), &state));
+		if (state.link_status == is_up)
+			return;
+		usleep(1000);
+	}
+	refuse(is_up ? "the two ends of the memif did not find each other"
+		     : "one end of the memif did not see that the other is gone");
+}
+
+/* Not a part of its caller: bench/profile.py tells the server's samples by it. */
+static APUS_NOINLINE void serve_turn(struct end *server)
+{
+	apus_shard_enter(server->shard);
+	CALLGRIND_TOGGLE_COLLECT;
+	apus_shard_turn(server->shard);
+	CALLGRIND_TOGGLE_COLLECT;
+}
+
+static void run(struct end *server, struct end *client, struct apus_clock *clock, uint32_t count)
+{
+	apus_shard_enter(server->shard);
+
+	struct apus_task *serving = apus_spawn(job.w->serve, NULL);
+
+	apus_must(serving != NULL);
+	apus_shard_enter(client->shard);
+	job.alive = 1;
+	apus_must(!apus_spawn_detached(NULL, begin, &count, 0));
+	for (int farewell = 0; farewell < FAREWELL_TURNS; farewell += !job.alive) {
+		apus_shard_enter(client->shard);
+		apus_shard_turn(client->shard);
+		serve_turn(server);
+		apus_clock_set(clock, apus_clock_read(clock) + APUS_US);
+	}
+	apus_shard_enter(server->shard);
+	apus_task_cancel(serving);
+	while (apus_shard_tasks(server->shard))
+		apus_shard_turn(server->shard);
+	apus_detach(serving);
+}
+
+static void prepare(const struct workload *w, uint64_t requests)
+{
+	job.w = w;
+	job.left = requests;
+	job.request_bytes = strlen(w->request);
+	job.requests = malloc(job.request_bytes * w->depth);
+	apus_must(job.requests);
+	for (uint32_t i = 0; i < w->depth; i++)
+		memcpy(job.requests + i * job.request_bytes, w->request, job.request_bytes);
+}
+
+static void profile(const struct workload *w, uint64_t requests, uint32_t connections)
+{
+	struct end server = {.device = "net_memif0", .ip = "10.7.0.1"};
+	struct end client = {.device = "net_memif1", .ip = "10.7.0.2"};
+	char folder[] = "/tmp/apus-profile-XXXXXX", path[64], device[192], peer[256];
+	char why[APUS_EAL_WHY_BYTES];
+	struct apus_clock clock;
+
+	apus_must(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/link", folder);
+	snprintf(device, sizeof(device),
+		 "net_memif0,role=server,id=0,socket-abstract=no,rsize=" RING_BITS ",socket=%s",
+		 path);
+	snprintf(peer, sizeof(peer), "--vdev=net_memif1,role=client%s",
+		 device + strlen("net_memif0,role=server"));
+	if (apus_eal_open(
+		    &(struct apus_eal_options){
+			    .vdev = device,
+			    .extra = peer,
+			    .core = -1,
+			    .memory_bytes = 2 * apus_ethdev_memory(MBUFS, 0),
+		    },
+		    why, sizeof(why)))
+		refuse(why);
+	apus_clock_init_virtual(&clock, APUS_SEC);
+	open_end(&server, &clock);
+	open_end(&client, &clock);
+	wait_for_link(&server, true);
+	wait_for_link(&client, true);
+	prepare(w, requests);
+	run(&server, &client, &clock, connections);
+	close_end(&client);
+	/* The driver's thread must not meet a port that closes: it would use it after that. */
+	wait_for_link(&server, false);
+	usleep(PARTING_US);
+	close_end(&server);
+	apus_eal_close();
+	free(job.requests);
+	unlink(path);
+	rmdir(folder);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t connections = argc > 3 ? strtoull(argv[3], NULL, 10) : CONNECTIONS;
+
+	if (argc < 3) {
+		for (size_t i = 0; i < apus_countof(workloads); i++)
+			printf("%s\n", workloads[i].name);
+		return 0;
+	}
+	if (connections < 1 || connections > CONNECTIONS_MAX)
+		refuse("between 1 and 4096 connections");
+	for (size_t i = 0; i < apus_countof(workloads); i++) {
+		if (strcmp(workloads[i].name, argv[1]))
+			continue;
+		profile(&workloads[i], strtoull(argv[2], NULL, 10), (uint32_t)connections);
+		return 0;
+	}
+	refuse("no such workload; without arguments all are listed");
+}
