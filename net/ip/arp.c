@@ -124,6 +124,7 @@ static void forget(struct apus_arp *arp, struct apus_arp_entry *e, enum apus_arp
 		arp->last = &arp->none;
 	e->addr = 0;
 	e->state = APUS_ARP_FREE;
+	e->changes++;
 	apus_list_remove(&e->due);
 	apus_list_remove(&e->age);
 	apus_list_push_front(&arp->free, &e->age);
@@ -390,6 +391,7 @@ static void confirm(struct apus_arp *arp, struct apus_arp_entry *e,
 		return;
 	}
 	arp->counters[APUS_ARP_CONFIRMED]++;
+	e->changes += !rte_is_same_ether_addr(&e->mac, mac);
 	e->mac = *mac;
 	e->state = APUS_ARP_REACHABLE;
 	e->tries = 0;
@@ -522,6 +524,13 @@ int apus_arp_output(struct apus_arp *arp, struct rte_mbuf *m, uint32_t next_hop,
 		return output_slow(arp, m, next_hop, now_ns);
 	e->used_at_ns = now_ns;
 	return apus_eth_output(arp->eth, m, &e->mac, RTE_ETHER_TYPE_IPV4, now_ns);
+}
+
+struct apus_arp_entry *apus_arp_settled(struct apus_arp *arp, uint32_t addr)
+{
+	struct apus_arp_entry *e = find(arp, addr);
+
+	return e && has_mac(e) && e->proven ? e : NULL;
 }
 
 /* --- beginning and end ---------------------------------------------------------------------- */

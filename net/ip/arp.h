@@ -95,6 +95,7 @@ struct apus_arp_entry {
 	uint8_t tries; /* requests or probes sent in this state */
 	uint8_t waiting_count;
 	bool proven;                 /* answered and sent to: in arp->proven, not arp->unproven */
+	uint32_t changes;            /* of its address, or of who it is; never back to 0 */
 	int64_t used_at_ns;          /* the last packet to it */
 	int64_t confirmed_at_ns;     /* the last word from it */
 	int64_t placed_at_ns;        /* when it went to the young end of its age list */
@@ -191,6 +192,8 @@ void apus_arp_input(struct apus_arp *arp, struct rte_mbuf *m, int64_t now_ns);
  */
 int apus_arp_output(struct apus_arp *arp, struct rte_mbuf *m, uint32_t next_hop, int64_t now_ns);
 
+/** apus_arp_settled - @addr's entry (network order), if a packet to it needs nothing but entry->mac and a note in used_at_ns while entry->changes stays; else NULL. Borrowed. Context: any */
+struct apus_arp_entry *apus_arp_settled(struct apus_arp *arp, uint32_t addr);
 /** apus_arp_find - what is known of @addr (network order); NULL if nothing. Borrowed. Context: any */
 const struct apus_arp_entry *apus_arp_find(const struct apus_arp *arp, uint32_t addr);
 /** apus_arp_check - invariants of the table, for tests */

@@ -136,13 +136,6 @@ enum apus_eth_verdict apus_eth_input_any(struct apus_eth *eth, struct rte_mbuf *
 	return by_ethertype(eth, ethertype);
 }
 
-static void push(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
-{
-	eth->tx_burst[eth->tx_count++] = m;
-	if (eth->tx_count == APUS_LINK_BURST_MAX)
-		apus_eth_flush(eth, now_ns);
-}
-
 /* What finds no mbuf is lost, as on any link; TCP saw to it that it does not come to that. */
 static void push_cut(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
 {
@@ -152,7 +145,7 @@ static void push_cut(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
 	eth->counters[APUS_ETH_TX_CUT]++;
 	apus_gso_begin(&gso, m, eth->link->pool, eth->link->tx_offloads);
 	while ((frame = apus_gso_next(&gso)))
-		push(eth, frame, now_ns);
+		apus_eth_push(eth, frame, now_ns);
 	if (apus_unlikely(apus_gso_end(&gso)))
 		eth->counters[APUS_ETH_TX_DROP_NO_MBUF]++;
 }
@@ -163,7 +156,7 @@ static void push_any(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
 	    !(eth->link->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO))
 		push_cut(eth, m, now_ns);
 	else
-		push(eth, m, now_ns);
+		apus_eth_push(eth, m, now_ns);
 }
 
 int apus_eth_output_l3(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)

@@ -93,6 +93,14 @@ int apus_eth_output_l3(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
 /** apus_eth_flush - send what has gathered. Context: any */
 void apus_eth_flush(struct apus_eth *eth, int64_t now_ns);
 
+/** apus_eth_push - a frame, header and all, into the burst; no run. Consumes @m. Context: any */
+static inline void apus_eth_push(struct apus_eth *eth, struct rte_mbuf *m, int64_t now_ns)
+{
+	eth->tx_burst[eth->tx_count++] = m;
+	if (apus_unlikely(eth->tx_count == APUS_LINK_BURST_MAX))
+		apus_eth_flush(eth, now_ns);
+}
+
 /* The Ethernet header that apus_eth_input() took off @m, whose data is still where it left it. */
 static inline const struct rte_ether_hdr *apus_eth_header(const struct rte_mbuf *m)
 {

@@ -26,7 +26,6 @@
 
 #define VERSION 4
 #define IHL_MIN 5
-#define TTL     64
 
 /* Options, RFC 791 §3.1. */
 #define OPTION_END                 0
@@ -259,19 +258,13 @@ static int refuse(struct apus_ipv4 *ip, struct rte_mbuf *m, enum apus_ipv4_count
 	return rc;
 }
 
-static void write_header(const struct apus_ipv4 *ip, struct rte_mbuf *m, uint8_t proto, uint8_t tos)
+static void write_header(const struct apus_ipv4 *ip, struct rte_mbuf *m, uint32_t src, uint32_t dst,
+			 uint8_t proto, uint8_t tos)
 {
 	struct rte_ipv4_hdr *h = rte_pktmbuf_mtod(m, struct rte_ipv4_hdr *);
 
-	h->version_ihl = RTE_IPV4_VHL_DEF;
-	h->type_of_service = tos;
+	apus_ipv4_write_header(h, src, dst, proto, tos);
 	h->total_length = rte_cpu_to_be_16((uint16_t)m->pkt_len);
-	h->packet_id = 0;
-	h->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
-	h->time_to_live = TTL;
-	h->next_proto_id = proto;
-	h->hdr_checksum = 0;
-
 	m->l3_len = sizeof(*h);
 	m->ol_flags |= RTE_MBUF_F_TX_IPV4;
 	if (ip->link->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
@@ -316,9 +309,7 @@ int apus_ipv4_output(struct apus_ipv4 *ip, struct rte_mbuf *m, struct apus_addr 
 		return refuse(ip, m, APUS_IPV4_TX_DROP_TOO_BIG, -EMSGSIZE);
 
 	ip->counters[APUS_IPV4_TX_PACKETS]++;
-	h->src_addr = apus_addr_to_v4(src);
-	h->dst_addr = to;
-	write_header(ip, m, proto, tos);
+	write_header(ip, m, apus_addr_to_v4(src), to, proto, tos);
 	if (apus_unlikely(ip->link->is_l3))
 		return apus_eth_output_l3(ip->arp->eth, m, now_ns);
 	if (apus_unlikely(group))

@@ -148,6 +148,23 @@ static inline uint16_t apus_ipv4_path_mtu(struct apus_ipv4 *ip, struct apus_addr
 	return known ? (uint16_t)apus_min(known, ip->mtu) : ip->mtu;
 }
 
+#define APUS_IPV4_TTL 64
+
+/** apus_ipv4_write_header - of a packet of ours, addresses in network order; length and checksum are 0. Context: any */
+static inline void apus_ipv4_write_header(struct rte_ipv4_hdr *h, uint32_t src, uint32_t dst,
+					  uint8_t proto, uint8_t tos)
+{
+	*h = (struct rte_ipv4_hdr){
+		.version_ihl = RTE_IPV4_VHL_DEF,
+		.type_of_service = tos,
+		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG),
+		.time_to_live = APUS_IPV4_TTL,
+		.next_proto_id = proto,
+		.src_addr = src,
+		.dst_addr = dst,
+	};
+}
+
 /* The header of a packet that apus_ipv4_input() let through. */
 static inline const struct rte_ipv4_hdr *apus_ipv4_header(const struct rte_mbuf *m)
 {

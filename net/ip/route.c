@@ -87,6 +87,7 @@ int apus_route_add(struct apus_route_table *table, struct apus_addr prefix, unsi
 	table->routes[i] = route;
 	table->count++;
 	table->cached_dst = 0;
+	table->changes++;
 	return 0;
 }
 
@@ -106,6 +107,7 @@ int apus_route_del(struct apus_route_table *table, struct apus_addr prefix, unsi
 	memmove(&table->routes[i], &table->routes[i + 1],
 		(size_t)(table->count - i) * sizeof(table->routes[0]));
 	table->cached_dst = 0;
+	table->changes++;
 	return 0;
 }
 

@@ -24,6 +24,7 @@ struct apus_route {
 
 struct apus_route_table {
 	uint16_t count;
+	uint32_t changes;                          /* so far */
 	struct apus_route routes[APUS_ROUTES_MAX]; /* longest prefix first */
 	/* The last answer; cached_dst 0: none (0.0.0.0 is never looked up). */
 	uint32_t cached_dst;

@@ -109,19 +109,6 @@ void apus_cc_set_mss(struct apus_cc *cc, uint32_t mss)
 	set_ssthresh(cc, cc->ssthresh_bytes);
 }
 
-/* Once per window, or when cwnd holds data back, or when more is outstanding than before. */
-void apus_cc_sent(struct apus_cc *cc, uint32_t una, uint32_t nxt, bool limited)
-{
-	uint32_t flight_bytes = nxt - una;
-
-	if (apus_seq_geq(una, cc->usage_seq) || limited ||
-	    (!cc->is_limited && flight_bytes > cc->flight_max_bytes)) {
-		cc->is_limited = limited;
-		cc->flight_max_bytes = flight_bytes;
-		cc->usage_seq = nxt;
-	}
-}
-
 bool apus_cc_may_grow(const struct apus_cc *cc, const struct apus_cc_sample *s)
 {
 	if (s->in_recovery || !s->acked_bytes)

@@ -19,7 +19,7 @@
 #ifndef APUS_NET_TCP_CC_H
 #define APUS_NET_TCP_CC_H
 
-#include "runtime/base/compiler.h"
+#include "net/tcp/seq.h"
 
 APUS_BEGIN_DECLS
 
@@ -150,7 +150,18 @@ void apus_cc_set_cwnd(struct apus_cc *cc, uint64_t bytes);
  *
  * A window that the application does not fill does not grow (RFC 7661's reason, Linux's rule).
  */
-void apus_cc_sent(struct apus_cc *cc, uint32_t una, uint32_t nxt, bool limited);
+static inline void apus_cc_sent(struct apus_cc *cc, uint32_t una, uint32_t nxt, bool limited)
+{
+	uint32_t flight_bytes = nxt - una;
+
+	/* Once per window, or when cwnd holds data back, or when more is outstanding than before. */
+	if (apus_seq_geq(una, cc->usage_seq) || limited ||
+	    (!cc->is_limited && flight_bytes > cc->flight_max_bytes)) {
+		cc->is_limited = limited;
+		cc->flight_max_bytes = flight_bytes;
+		cc->usage_seq = nxt;
+	}
+}
 
 /** apus_cc_acked - something was delivered: an ACK, once for each */
 void apus_cc_acked(struct apus_cc *cc, const struct apus_cc_sample *s);

@@ -144,22 +144,6 @@ APUS_COLD int apus_flight_reserve_slow(struct apus_flight *f, uint32_t n)
 	return 0;
 }
 
-struct apus_flight_record *apus_flight_append(struct apus_flight *f, uint32_t seq, uint32_t end,
-					      int64_t now_ns)
-{
-	struct apus_flight_record *r = apus_flight_at(f, f->tail);
-
-	apus_assert(apus_flight_count(f) <= f->mask);
-	apus_assert(!apus_flight_count(f) || apus_flight_at(f, f->tail - 1)->end == seq);
-	r->seq = seq;
-	r->end = end;
-	r->sent_ns = now_ns;
-	r->marks = 0;
-	insert_before(f, r, time_sentinel(f));
-	f->tail++;
-	return r;
-}
-
 /* The first record that does not lie wholly before @seq. */
 static uint32_t lower_bound(const struct apus_flight *f, uint32_t seq)
 {

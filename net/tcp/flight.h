@@ -136,8 +136,26 @@ APUS_MUST_CHECK static inline int apus_flight_reserve(struct apus_flight *f, uin
  * There is room: apus_flight_reserve(). Return: the record, whose fields of rate.h are the caller's
  * to set; valid until the next reserve.
  */
-struct apus_flight_record *apus_flight_append(struct apus_flight *f, uint32_t seq, uint32_t end,
-					      int64_t now_ns);
+static inline struct apus_flight_record *apus_flight_append(struct apus_flight *f, uint32_t seq,
+							    uint32_t end, int64_t now_ns)
+{
+	uint32_t index = f->tail & f->mask, sentinel = f->mask + 1; /* of the list by time */
+	struct apus_flight_record *r = &f->records[index];
+	uint32_t prev = f->records[sentinel].prev;
+
+	apus_assert(apus_flight_count(f) <= f->mask);
+	apus_assert(!apus_flight_count(f) || apus_flight_at(f, f->tail - 1)->end == seq);
+	r->seq = seq;
+	r->end = end;
+	r->sent_ns = now_ns;
+	r->marks = 0;
+	r->next = sentinel;
+	r->prev = prev;
+	f->records[prev].next = index;
+	f->records[sentinel].prev = index;
+	f->tail++;
+	return r;
+}
 
 /** apus_flight_find - the position of the record that holds @seq; f->tail when none does */
 uint32_t apus_flight_find(const struct apus_flight *f, uint32_t seq);

@@ -11,6 +11,7 @@
 #include "net/tcp/isn.h"
 #include "net/tcp/lent.h"
 #include "net/tcp/listen.h"
+#include "net/tcp/plain.h"
 #include "net/tcp/timewait.h"
 #include "net/tcp/window.h"
 #include "runtime/sched/shard.h"
@@ -76,7 +77,7 @@ int apus_tcp_layer_init(struct apus_tcp_layer *layer, struct apus_shard *shard,
 	for (size_t i = 0; i < APUS_TCP_LISTENER_HEADS; i++)
 		apus_list_init(&layer->listener_heads[i]);
 	apus_slab_init(&layer->connections, heap, sizeof(struct apus_tcp), connections_max);
-	apus_slab_init(&layer->recoveries, heap, sizeof(struct apus_recovery), connections_max);
+	apus_slab_init(&layer->senders, heap, sizeof(struct apus_tcp_sender), connections_max);
 	apus_slab_init(&layer->tallies, heap, sizeof(struct apus_tcp_tally), connections_max);
 	apus_slab_init(&layer->requests, heap, sizeof(struct apus_tcp_request), connections_max);
 	apus_slab_init(&layer->time_waits, heap, sizeof(struct apus_tcp_time_wait),
@@ -155,7 +156,7 @@ void apus_tcp_layer_fini(struct apus_tcp_layer *layer)
 	apus_slab_fini(&layer->time_waits);
 	apus_slab_fini(&layer->tallies);
 	apus_slab_fini(&layer->requests);
-	apus_slab_fini(&layer->recoveries);
+	apus_slab_fini(&layer->senders);
 	apus_slab_fini(&layer->connections);
 	apus_tcp_demux_fini(&layer->demux);
 	apus_tcp_lender_close(layer->lender);
@@ -171,6 +172,8 @@ static void flush_one(struct apus_tcp *c, int64_t now_ns)
 			apus_tcp_destroy(c);
 		return;
 	}
+	if (apus_tcp_output_plain(c, now_ns))
+		return;
 	apus_tcp_output(c, now_ns);
 	if (c->state == APUS_TCP_TIME_WAIT)
 		apus_tcp_time_wait_open(c, now_ns); /* which marks it, to be freed */

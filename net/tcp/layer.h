@@ -155,7 +155,7 @@ struct apus_tcp_layer {
 	struct apus_list listener_heads[APUS_TCP_LISTENER_HEADS]; /* by local port */
 	uint32_t alive;               /* connections in the demux, not in TIME-WAIT */
 	struct apus_slab connections; /* struct apus_tcp */
-	struct apus_slab recoveries;  /* struct apus_recovery, of those with data in flight */
+	struct apus_slab senders;     /* struct apus_tcp_sender, of those with data in flight */
 	struct apus_slab tallies;     /* struct apus_tcp_tally, of those that had text */
 	struct apus_slab requests;    /* struct apus_tcp_request */
 	struct apus_slab time_waits;  /* struct apus_tcp_time_wait */

@@ -154,13 +154,6 @@ bool apus_tcp_memory_may_keep(struct apus_tcp *c, bool in_order, uint32_t mbufs)
 	return true;
 }
 
-uint32_t apus_tcp_memory_receive_limit(const struct apus_tcp *c, uint32_t buffer_bytes)
-{
-	if (apus_likely(!c->layer->memory.level))
-		return buffer_bytes;
-	return apus_min(buffer_bytes, APUS_TCP_MEMORY_SHARE);
-}
-
 static uint64_t mbufs_of(const struct rte_mbuf *m)
 {
 	uint64_t n = 0;

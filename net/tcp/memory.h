@@ -75,8 +75,14 @@ static inline void apus_tcp_memory_kept(struct apus_tcp_memory *memory, uint32_t
 {
 	memory->free -= apus_min(memory->free, mbufs);
 }
-/** apus_tcp_memory_receive_limit - of the bytes that @c's receive queue may come to, which are @buffer_bytes without pressure */
-uint32_t apus_tcp_memory_receive_limit(const struct apus_tcp *c, uint32_t buffer_bytes);
+/** apus_tcp_memory_receive_limit - of the bytes that a receive queue may come to, which are @buffer_bytes without pressure */
+static inline uint32_t apus_tcp_memory_receive_limit(const struct apus_tcp_memory *memory,
+						     uint32_t buffer_bytes)
+{
+	if (apus_likely(!memory->level))
+		return buffer_bytes;
+	return apus_min(buffer_bytes, APUS_TCP_MEMORY_SHARE);
+}
 
 APUS_END_DECLS
 

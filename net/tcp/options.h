@@ -32,8 +32,8 @@ struct apus_tcp_options {
 	uint32_t rcv_buffer_bytes; /* of a new connection; 0: 128 KiB */
 	uint32_t rcv_buffer_max;   /* to which it may grow; 0: 15 MB */
 	bool no_gso;               /* text goes down a segment at a time, not as runs */
-	bool no_fast;              /* every segment takes the long way through input.c */
-	bool no_gro;               /* segments that follow each other in a burst are not joined */
+	bool no_fast; /* every segment goes the long way, through input.c and output.c */
+	bool no_gro;  /* segments that follow each other in a burst are not joined */
 	enum apus_tcp_cookies cookies;
 	uint32_t requests_max; /* entries of a listener, at most its backlog; 0: its backlog */
 	bool reset_on_overflow; /* a peer whose ACK finds the accept queue full is reset, not ignored */

@@ -140,12 +140,3 @@ uint32_t apus_rack_timeout(const struct apus_rack *rack, struct apus_flight *f, 
 		lost_bytes += apus_flight_lose(f, head);
 	return lost_bytes;
 }
-
-/* ---- TLP ---- */
-
-int64_t apus_tlp_span_ns(int64_t srtt_ns, bool is_single)
-{
-	if (!srtt_ns)
-		return APUS_SEC;
-	return 2 * srtt_ns + (is_single ? APUS_TLP_ONE_IN_FLIGHT_NS : APUS_RACK_TIMER_NS);
-}

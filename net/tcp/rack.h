@@ -99,7 +99,12 @@ struct apus_rack_losses apus_rack_detect(const struct apus_rack *rack, struct ap
 uint32_t apus_rack_timeout(const struct apus_rack *rack, struct apus_flight *f, int64_t now_ns);
 
 /** apus_tlp_span_ns - RFC 8985 §7.2: the probe timeout; @srtt_ns 0: no sample yet, @is_single: one segment in flight */
-int64_t apus_tlp_span_ns(int64_t srtt_ns, bool is_single);
+static inline int64_t apus_tlp_span_ns(int64_t srtt_ns, bool is_single)
+{
+	if (!srtt_ns)
+		return APUS_SEC;
+	return 2 * srtt_ns + (is_single ? APUS_TLP_ONE_IN_FLIGHT_NS : APUS_RACK_TIMER_NS);
+}
 
 APUS_END_DECLS
 

@@ -130,6 +130,19 @@ static inline uint32_t apus_recovery_pipe(const struct apus_recovery *r)
 /** apus_recovery_sent - new text, @seq to @end, left in segments of @mss; room is reserved (apus_flight_reserve) */
 void apus_recovery_sent(struct apus_recovery *r, uint32_t seq, uint32_t end, uint32_t mss,
 			int64_t now_ns);
+/** apus_recovery_sent_plain - the same, of one segment, while nothing is amiss (APUS_RECOVERY_OPEN) */
+static inline void apus_recovery_sent_plain(struct apus_recovery *r, uint32_t seq, uint32_t end,
+					    int64_t now_ns)
+{
+	bool is_first = !apus_flight_count(&r->flight);
+
+	apus_assert(r->state == APUS_RECOVERY_OPEN);
+	if (is_first)
+		r->rto_from_ns = now_ns;
+	r->probe_at_ns = APUS_NEVER; /* to be scheduled anew */
+	apus_rate_sent(&r->rate, apus_flight_append(&r->flight, seq, end, now_ns), is_first,
+		       now_ns);
+}
 /** apus_recovery_resent - @record left again */
 void apus_recovery_resent(struct apus_recovery *r, struct apus_flight_record *record,
 			  int64_t now_ns);

@@ -47,18 +47,3 @@ void apus_rtt_handshake_done(struct apus_rtt *rtt, bool retransmitted)
 	rtt->backoff = 0;
 	rtt->lost_handshake = retransmitted;
 }
-
-static int64_t base_ns(const struct apus_rtt *rtt)
-{
-	if (rtt->srtt_units)
-		return apus_rtt_srtt_ns(rtt) +
-		       apus_max(4 * apus_rtt_rttvar_ns(rtt), APUS_RTT_RTO_FLOOR_NS);
-	return rtt->lost_handshake ? APUS_RTT_RTO_FALLBACK_NS : APUS_RTT_RTO_INITIAL_NS;
-}
-
-int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt)
-{
-	int64_t rto_ns = base_ns(rtt) << rtt->backoff;
-
-	return apus_min(rto_ns, APUS_RTT_RTO_MAX_NS);
-}

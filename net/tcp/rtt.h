@@ -70,7 +70,15 @@ static inline int64_t apus_rtt_rttvar_ns(const struct apus_rtt *rtt)
 }
 
 /** apus_rtt_rto_ns - the timeout to arm now, backed off */
-int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt);
+static inline int64_t apus_rtt_rto_ns(const struct apus_rtt *rtt)
+{
+	int64_t rto_ns = rtt->lost_handshake ? APUS_RTT_RTO_FALLBACK_NS : APUS_RTT_RTO_INITIAL_NS;
+
+	if (apus_likely(rtt->srtt_units))
+		rto_ns = apus_rtt_srtt_ns(rtt) +
+			 apus_max(4 * apus_rtt_rttvar_ns(rtt), APUS_RTT_RTO_FLOOR_NS);
+	return apus_min(rto_ns << rtt->backoff, APUS_RTT_RTO_MAX_NS);
+}
 
 APUS_END_DECLS
 

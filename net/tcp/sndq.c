@@ -21,13 +21,6 @@
 #include <errno.h>
 #include <string.h>
 
-/*
- * A slice up to this is copied into the header mbuf. With an mbuf cache and the bytes in L2, alloc,
- * attach and free take 10, 11, 14, 23 and 30 ns for 1, 256, 512, 1000 and 1448 copied bytes; 24, 26,
- * 28, 34 and 38 for lent ones. Beyond 512 the difference is small, and what is not copied does not
- * push other things out of the cache; a driver that reads one piece instead of two is not counted.
- */
-#define COPY_BYTES_MAX 512
 #define LENT_PIECE_MAX ((size_t)61440) /* an mbuf's length has 16 bits */
 
 /* An mbuf of the queue and the position of its first byte. */
@@ -329,7 +322,7 @@ int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint32_t bytes, struc
 	apus_must_op(bytes, >, 0);
 	apus_must_op((uint64_t)offset + bytes, <=, q->bytes);
 	at = seek(q, position);
-	if (bytes <= COPY_BYTES_MAX && head->nb_segs == 1 && RTE_MBUF_DIRECT(head) &&
+	if (bytes <= APUS_SNDQ_COPY_MAX && head->nb_segs == 1 && RTE_MBUF_DIRECT(head) &&
 	    bytes <= rte_pktmbuf_tailroom(head)) {
 		remember(q, copy_slice(at, position, bytes, head));
 		return 0;

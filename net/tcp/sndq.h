@@ -13,7 +13,7 @@
 #ifndef APUS_NET_TCP_SNDQ_H
 #define APUS_NET_TCP_SNDQ_H
 
-#include "runtime/base/compiler.h"
+#include "runtime/base/check.h"
 
 #include <rte_mbuf.h>
 #include <sys/uio.h>
@@ -21,6 +21,14 @@
 APUS_BEGIN_DECLS
 
 #define APUS_SNDQ_LENT_LEAST 4096
+
+/*
+ * A slice up to this is copied into the header mbuf. With an mbuf cache and the bytes in L2, alloc,
+ * attach and free take 10, 11, 14, 23 and 30 ns for 1, 256, 512, 1000 and 1448 copied bytes; 24, 26,
+ * 28, 34 and 38 for lent ones. Beyond 512 the difference is small, and what is not copied does not
+ * push other things out of the cache; a driver that reads one piece instead of two is not counted.
+ */
+#define APUS_SNDQ_COPY_MAX 512U
 
 struct apus_sndq {
 	struct rte_mempool *pool; /* borrowed */
@@ -100,6 +108,24 @@ APUS_MUST_CHECK int apus_sndq_attach(struct apus_sndq *q, uint32_t offset, uint3
 APUS_MUST_CHECK int apus_sndq_attach_run(struct apus_sndq *q, uint32_t offset, uint32_t bytes,
 					 uint32_t segment_bytes, bool spare, uint32_t segs_max,
 					 struct rte_mbuf *head);
+
+/**
+ * apus_sndq_slice - where a slice lies, if that is one piece and it is to be copied
+ *
+ * It is taken note of as by apus_sndq_attach(), which goes all ways. Return: its bytes, valid until
+ * the next append or ack; NULL: attach it.
+ */
+static inline const uint8_t *apus_sndq_slice(struct apus_sndq *q, uint32_t offset, uint32_t bytes)
+{
+	struct rte_mbuf *m = q->head;
+
+	if (m != q->tail || bytes > APUS_SNDQ_COPY_MAX)
+		return NULL;
+	apus_assert((uint64_t)offset + bytes <= q->bytes);
+	q->forward = m;
+	q->forward_position = q->front - q->head_used;
+	return rte_pktmbuf_mtod_offset(m, const uint8_t *, q->head_used + offset);
+}
 
 /** apus_sndq_check - the invariants, for tests; O(n) */
 void apus_sndq_check(const struct apus_sndq *q);

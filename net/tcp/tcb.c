@@ -9,6 +9,7 @@
 #include "net/tcp/tcb.h"
 
 #include "net/link/link.h"
+#include "net/tcp/plain.h"
 #include "net/tcp/pmtu.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
@@ -60,15 +61,16 @@ struct apus_tcp *apus_tcp_create(struct apus_tcp_layer *layer, const struct apus
 
 int apus_tcp_recovery_open(struct apus_tcp *c)
 {
-	struct apus_recovery *r = apus_slab_get(&c->layer->recoveries);
+	struct apus_tcp_sender *sender = apus_slab_get(&c->layer->senders);
 
-	if (!r) {
+	if (!sender) {
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MEMORY);
 		return -ENOMEM;
 	}
 	apus_tcp_tally_open(c);
-	apus_recovery_init(r, &c->cc, apus_shard_heap(c->layer->shard), &c->kept);
-	c->recovery = r;
+	apus_recovery_init(&sender->recovery, &c->cc, apus_shard_heap(c->layer->shard), &c->kept);
+	apus_tcp_frame_init(&sender->frame, c->layer->ip);
+	c->recovery = &sender->recovery;
 	return 0;
 }
 
@@ -77,7 +79,7 @@ void apus_tcp_recovery_close(struct apus_tcp *c)
 	if (!c->recovery)
 		return;
 	apus_recovery_fini(c->recovery, &c->cc, &c->kept);
-	apus_slab_put(&c->layer->recoveries, c->recovery);
+	apus_slab_put(&c->layer->senders, c->recovery);
 	c->recovery = NULL;
 }
 

@@ -327,37 +327,6 @@ void apus_tcp_transmit(struct apus_tcp *c, int64_t now_ns)
 
 /* ---- the deadline ---- */
 
-/* RFC 8985 §7.2: set when new text was sent or something arrived, which clear it. */
-static void schedule_probe(struct apus_tcp *c, int64_t rto_at_ns, int64_t now_ns)
-{
-	struct apus_recovery *r = c->recovery;
-	bool is_single = apus_flight_count(&r->flight) == 1;
-	int64_t span_ns;
-
-	if (!apus_recovery_may_probe(r, c->has_sack) || c->want & APUS_TCP_WANT_TAIL_PROBE) {
-		r->probe_at_ns = APUS_NEVER;
-		return;
-	}
-	if (r->probe_at_ns != APUS_NEVER)
-		return;
-	span_ns = apus_tlp_span_ns(apus_rtt_srtt_ns(&c->rtt), is_single);
-	r->probe_at_ns = apus_min(now_ns + span_ns, rto_at_ns);
-}
-
-/* RFC 6298 (5.1): the timer runs while anything is in flight. */
-static void watch_flight(struct apus_tcp *c, int64_t now_ns)
-{
-	struct apus_recovery *r = c->recovery;
-	int64_t rto_at_ns = r->rto_from_ns + apus_rtt_rto_ns(&c->rtt);
-
-	schedule_probe(c, rto_at_ns, now_ns);
-	c->rexmit_at_ns = apus_min(apus_min(rto_at_ns, r->probe_at_ns), r->reorder_at_ns);
-	if (r->is_paced)
-		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, r->pace.next_ns);
-	if (c->user_timeout_ticks)
-		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, apus_tcp_user_limit_ns(c, now_ns));
-}
-
 void apus_tcp_watch(struct apus_tcp *c, int64_t now_ns)
 {
 	bool in_flight = c->snd.una != c->snd.nxt;
@@ -366,7 +335,7 @@ void apus_tcp_watch(struct apus_tcp *c, int64_t now_ns)
 		if (c->is_persisting) /* until now it waited for the window */
 			c->recovery->rto_from_ns = now_ns;
 		c->is_persisting = false;
-		watch_flight(c, now_ns);
+		apus_tcp_watch_flight(c, now_ns);
 		return;
 	}
 	if (!in_flight && c->snd.nxt == owed_end(c)) {

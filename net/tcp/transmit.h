@@ -53,4 +53,38 @@ void apus_tcp_restart_rexmit(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_user_limit_ns - when the user's patience ends; user_timeout_ticks is set */
 int64_t apus_tcp_user_limit_ns(const struct apus_tcp *c, int64_t now_ns);
 
+/* inline definitions */
+
+/* RFC 8985 §7.2: set when new text was sent or something arrived, which clear it. */
+static inline void apus_tcp_schedule_probe(struct apus_tcp *c, int64_t rto_at_ns, int64_t now_ns)
+{
+	struct apus_recovery *r = c->recovery;
+
+	if (!apus_recovery_may_probe(r, c->has_sack) || c->want & APUS_TCP_WANT_TAIL_PROBE) {
+		r->probe_at_ns = APUS_NEVER;
+		return;
+	}
+	if (r->probe_at_ns != APUS_NEVER)
+		return;
+
+	int64_t span_ns =
+		apus_tlp_span_ns(apus_rtt_srtt_ns(&c->rtt), apus_flight_count(&r->flight) == 1);
+
+	r->probe_at_ns = apus_min(now_ns + span_ns, rto_at_ns);
+}
+
+/** apus_tcp_watch_flight - rexmit_at_ns while something is in flight and the window open (RFC 6298 (5.1)) */
+static inline void apus_tcp_watch_flight(struct apus_tcp *c, int64_t now_ns)
+{
+	struct apus_recovery *r = c->recovery;
+	int64_t rto_at_ns = r->rto_from_ns + apus_rtt_rto_ns(&c->rtt);
+
+	apus_tcp_schedule_probe(c, rto_at_ns, now_ns);
+	c->rexmit_at_ns = apus_min(apus_min(rto_at_ns, r->probe_at_ns), r->reorder_at_ns);
+	if (r->is_paced)
+		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, r->pace.next_ns);
+	if (c->user_timeout_ticks)
+		c->rexmit_at_ns = apus_min(c->rexmit_at_ns, apus_tcp_user_limit_ns(c, now_ns));
+}
+
 #endif

@@ -16,47 +16,6 @@
 
 #define TS_SAMPLE_MAX_MS 60000 /* an echo from longer ago is not believed */
 
-/* The edge that the buffer allows now. */
-static uint32_t buffer_edge(const struct apus_tcp *c)
-{
-	uint32_t limit = apus_tcp_memory_receive_limit(c, c->rcv_buffer);
-	uint32_t room = limit - apus_min(c->rcvq.bytes, limit);
-
-	return c->rcv.nxt + apus_min(room, (uint32_t)UINT16_MAX << c->rcv.wscale);
-}
-
-uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
-{
-	uint32_t edge = buffer_edge(c);
-
-	return apus_seq_gt(edge, c->rcv.adv) ? edge - c->rcv.adv : 0;
-}
-
-/*
- * The field counts in units of the scale: it is rounded up, so as not to take back what was
- * offered, as long as that gives away less than one unit more than there is; else down (RFC 7323
- * §2.4 allows the edge to seem to move back by less than a unit; RCV.ADV does not).
- */
-uint16_t apus_tcp_choose_window(struct apus_tcp *c)
-{
-	uint32_t unit = 1U << c->rcv.wscale;
-	uint32_t least = apus_min(c->rcv_buffer / 2, (uint32_t)c->cc.mss);
-	uint32_t limit = buffer_edge(c) + unit - 1;
-
-	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
-	if (apus_tcp_window_grow(c) >= least && !c->rcv.duplicates)
-		c->rcv.adv = buffer_edge(c);
-
-	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
-	uint32_t field = (wnd + unit - 1) >> c->rcv.wscale;
-
-	if (apus_seq_gt(c->rcv.nxt + (field << c->rcv.wscale), limit))
-		field = wnd >> c->rcv.wscale;
-	field = apus_min(field, (uint32_t)UINT16_MAX);
-	c->rcv.adv = apus_seq_max(c->rcv.adv, c->rcv.nxt + (field << c->rcv.wscale));
-	return (uint16_t)field;
-}
-
 /* ---- how large the buffer is ---- */
 
 uint32_t apus_tcp_buffer_max(const struct apus_tcp_options *options, const struct rte_mempool *pool)

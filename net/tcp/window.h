@@ -7,10 +7,49 @@
 
 #include "net/tcp/tcb.h"
 
+/** apus_tcp_buffer_edge - the right edge that the buffer allows now */
+static inline uint32_t apus_tcp_buffer_edge(const struct apus_tcp *c)
+{
+	uint32_t limit = apus_tcp_memory_receive_limit(&c->layer->memory, c->rcv_buffer);
+	uint32_t room = limit - apus_min(c->rcvq.bytes, limit);
+
+	return c->rcv.nxt + apus_min(room, (uint32_t)UINT16_MAX << c->rcv.wscale);
+}
+
 /** apus_tcp_window_grow - the edge that could be offered now is so much further than what was offered */
-uint32_t apus_tcp_window_grow(const struct apus_tcp *c);
-/** apus_tcp_choose_window - the window field for a segment that acknowledges RCV.NXT */
-uint16_t apus_tcp_choose_window(struct apus_tcp *c);
+static inline uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
+{
+	uint32_t edge = apus_tcp_buffer_edge(c);
+
+	return apus_seq_gt(edge, c->rcv.adv) ? edge - c->rcv.adv : 0;
+}
+
+/**
+ * apus_tcp_choose_window - the window field for a segment that acknowledges RCV.NXT
+ *
+ * The field counts in units of the scale: it is rounded up, so as not to take back what was
+ * offered, as long as that gives away less than one unit more than there is; else down (RFC 7323
+ * §2.4 allows the edge to seem to move back by less than a unit; RCV.ADV does not).
+ */
+static inline uint16_t apus_tcp_choose_window(struct apus_tcp *c)
+{
+	uint32_t unit = 1U << c->rcv.wscale, nxt = c->rcv.nxt, adv = c->rcv.adv;
+	uint32_t least = apus_min(c->rcv_buffer / 2, (uint32_t)c->cc.mss);
+	uint32_t edge = apus_tcp_buffer_edge(c), limit = edge + unit - 1;
+
+	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
+	if (apus_seq_geq(edge, adv + least) && !c->rcv.duplicates)
+		adv = edge;
+
+	uint32_t wnd = adv - nxt;
+	uint32_t field = (wnd + unit - 1) >> c->rcv.wscale;
+
+	if (apus_seq_gt(nxt + (field << c->rcv.wscale), limit))
+		field = wnd >> c->rcv.wscale;
+	field = apus_min(field, (uint32_t)UINT16_MAX);
+	c->rcv.adv = apus_seq_max(adv, nxt + (field << c->rcv.wscale));
+	return (uint16_t)field;
+}
 
 /** apus_tcp_buffer_first - bytes of a new connection's buffer */
 static inline uint32_t apus_tcp_buffer_first(const struct apus_tcp_options *options)

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/tcp/plain.c: the plainest output: one segment of new text, an acknowledgment, or neither, while
+ * nothing is amiss. That is all that requests and answers send, and what acknowledges a download.
+ *
+ * From the decision to the burst in one piece: the headers are copied from a frame that was made
+ * before, and what differs is written into the copy. What it does is what output.c, transmit.c,
+ * segment.c and net/ip do with it, without what finds nothing to do; without this file
+ * (-Dtcp_fast=false, or the stack's option no_fast) all is the same but slower, and test_plain.c
+ * compares the two, frame by frame and field by field.
+ *
+ * Entry points: apus_tcp_output_plain.
+ */
+#include "net/tcp/plain.h"
+
+#include "net/ip/mbuf.h"
+#include "net/tcp/timestamp.h"
+#include "net/tcp/transmit.h"
+#include "net/tcp/window.h"
+
+#define FLAG_PSH 0x08U
+#define FLAG_ACK 0x10U
+
+/* ---- is it plain? ---- */
+
+/* Nothing is lost, sacked, sent again or told twice: all that was sent is in the network. */
+static bool flight_is_plain(const struct apus_recovery *r)
+{
+	const struct apus_flight *f = &r->flight;
+
+	return r->state == APUS_RECOVERY_OPEN && !r->is_paced &&
+	       !(f->sacked_bytes | f->lost_bytes | f->again_bytes | f->emulated_bytes);
+}
+
+static bool is_plain(const struct apus_tcp *c)
+{
+	const struct apus_tcp_layer *layer = c->layer;
+
+	return (c->state == APUS_TCP_ESTABLISHED || c->state == APUS_TCP_CLOSE_WAIT) &&
+	       !(c->want & ~(APUS_TCP_WANT_ACK_NOW | APUS_TCP_WANT_ACK_SOON)) && c->recovery &&
+	       c->snd.wnd && !c->is_persisting && !c->is_path_small && !c->is_corked &&
+	       !c->snd.ecn.is_on && !c->rcvq.ooo && !c->rcv.duplicates && !apus_tcp_traces(c) &&
+	       c->rcv.nxt - c->rcv.acked <= 2U * c->rcv.mss && !c->cc.type->pacing_rate &&
+	       !layer->options.pacing && !layer->options.no_fast && flight_is_plain(c->recovery);
+}
+
+/* May all of @text bytes that wait leave as one segment? @flight: bytes in the network. */
+static bool text_may_go(const struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+{
+	const struct apus_flight *f = &c->recovery->flight;
+	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick, mss = c->cc.mss;
+
+	return text <= mss && c->sndq.bytes <= apus_min(c->snd.wnd, c->cc.cwnd_bytes) &&
+	       (c->is_nodelay || text == mss || !flight) && apus_flight_count(f) <= f->mask &&
+	       (flight || silent < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS));
+}
+
+/* Is an ACK due that no text carries? (output.c's output_ack()) */
+static bool owes_ack(const struct apus_tcp *c)
+{
+	return c->want & APUS_TCP_WANT_ACK_NOW ||
+	       (c->want & APUS_TCP_WANT_ACK_SOON &&
+		(c->rcv.quick || c->rcv.nxt - c->rcv.acked > c->rcv.mss));
+}
+
+/* ---- the segment ---- */
+
+static APUS_NOINLINE bool make_frame(struct apus_tcp *c, struct apus_tcp_frame *frame)
+{
+	struct apus_tcp_layer *layer = c->layer;
+	const struct apus_tcp_key *key = &c->key;
+
+	if (!apus_ipv4_flow_make(&frame->flow, layer->ip, key->local, key->remote, IPPROTO_TCP,
+				 frame->header))
+		return false;
+	apus_tcp_template_make(&frame->template, apus_addr_to_v4(key->local), key->local_port,
+			       apus_addr_to_v4(key->remote), key->remote_port, c->has_ts,
+			       layer->link->tx_offloads, frame->header + frame->flow.bytes);
+	frame->bytes = (uint16_t)(frame->flow.bytes + frame->template.bytes);
+
+	struct rte_mbuf lengths = {.l2_len = frame->flow.l2_bytes,
+				   .l3_len = sizeof(struct rte_ipv4_hdr),
+				   .l4_len = frame->template.bytes};
+
+	frame->tx_offload = lengths.tx_offload;
+	frame->ol_flags = RTE_MBUF_F_TX_IPV4;
+	if (frame->flow.sums_in_device)
+		frame->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	if (frame->template.sums_in_device)
+		frame->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+	return true;
+}
+
+/* The headers, up to date. NULL: this segment has to go the long way. */
+static struct apus_tcp_frame *frame_of(struct apus_tcp *c)
+{
+	struct apus_tcp_frame *frame =
+		&apus_container_of(c->recovery, struct apus_tcp_sender, recovery)->frame;
+
+	if (apus_likely(apus_ipv4_flow_is_fresh(&frame->flow, c->layer->ip)))
+		return frame;
+	return make_frame(c, frame) ? frame : NULL;
+}
+
+/* An mbuf with the @text bytes at SND.NXT and room for headers in front. NULL: no memory */
+static struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_frame *frame,
+				  uint32_t text, uint32_t flight)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(c->layer->link->pool);
+
+	if (apus_unlikely(!m))
+		return NULL;
+
+	uint8_t *at = rte_pktmbuf_mtod(m, uint8_t *);
+
+	/* Whole, with what is not in use: the text is put over that. */
+	memcpy(at - frame->bytes, frame->header, sizeof(frame->header));
+	if (!text)
+		return m;
+
+	const uint8_t *from = apus_sndq_slice(&c->sndq, flight, text);
+
+	if (apus_likely(from)) {
+		memcpy(at, from, text);
+		m->data_len = (uint16_t)text;
+		m->pkt_len = text;
+	} else if (apus_sndq_attach(&c->sndq, flight, text, m)) {
+		rte_pktmbuf_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+/* Return: it left; else nothing has changed. */
+static bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+{
+	struct apus_tcp_frame *frame = frame_of(c);
+	struct rte_mbuf *m = frame ? take_text(c, frame, text, flight) : NULL;
+
+	if (apus_unlikely(!m))
+		return false;
+
+	struct apus_tcp_fields fields = {
+		.seq = c->snd.nxt,
+		.ack = c->rcv.nxt,
+		.wnd = apus_tcp_choose_window(c),
+		.flags = text ? FLAG_PSH | FLAG_ACK : FLAG_ACK,
+		.ts_val = apus_tcp_ts_clock(now_ns) + c->ts_offset,
+		.ts_ecr = c->rcv.ts_recent,
+	};
+	uint64_t sum = text && !frame->template.sums_in_device ? apus_mbuf_sum(m, 0, text) : 0;
+
+	m->data_off = (uint16_t)(m->data_off - frame->bytes);
+	m->data_len = (uint16_t)(m->data_len + frame->bytes);
+	m->pkt_len += frame->bytes;
+	m->ol_flags |= frame->ol_flags;
+	m->tx_offload = frame->tx_offload;
+
+	uint8_t *header = rte_pktmbuf_mtod(m, uint8_t *);
+
+	apus_tcp_template_fill(&frame->template, header + frame->flow.bytes, &fields, text, sum);
+	c->layer->counters[APUS_TCP_COUNT_SEGMENTS_OUT]++;
+	if (c->tally)
+		c->tally->segs_out++;
+	apus_ipv4_flow_output(&frame->flow, c->layer->ip, m,
+			      (struct rte_ipv4_hdr *)(header + frame->flow.l2_bytes), now_ns);
+
+	/* RCV.NXT has been said. */
+	c->want = 0;
+	c->rcv.acked = c->rcv.nxt;
+	c->ack_at_ns = APUS_NEVER;
+	return true;
+}
+
+/* ---- all of it ---- */
+
+/* New text, all that waits. Return: it left; else nothing has changed. */
+static bool send_text(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+{
+	uint32_t seq = c->snd.nxt, tick = apus_tcp_tick(now_ns);
+
+	if (!send_segment(c, text, flight, now_ns))
+		return false;
+	if (!flight)
+		c->progress_tick = tick;
+	c->sent_tick = tick;
+	c->rcv.quick = 0; /* the application answers: from now on ACKs can ride on that */
+	c->layer->counters[APUS_TCP_COUNT_BYTES_OUT] += text;
+	c->snd.nxt = seq + text;
+	apus_recovery_sent_plain(c->recovery, seq, seq + text, now_ns);
+	return true;
+}
+
+static bool send_ack(struct apus_tcp *c, int64_t now_ns)
+{
+	if (!send_segment(c, 0, 0, now_ns))
+		return false;
+	if (c->rcv.quick)
+		c->rcv.quick--;
+	return true;
+}
+
+bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
+{
+	if (!is_plain(c))
+		return false;
+
+	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
+
+	if (text) {
+		if (!text_may_go(c, text, flight, now_ns) || !send_text(c, text, flight, now_ns))
+			return false;
+		flight += text;
+	} else if (owes_ack(c)) {
+		if (!send_ack(c, now_ns))
+			return false;
+	} else if (c->want && c->ack_at_ns == APUS_NEVER) {
+		c->ack_at_ns = now_ns + APUS_TCP_DELAYED_ACK_NS;
+	}
+	if (flight) {
+		apus_cc_sent(&c->cc, c->snd.una, c->snd.nxt, false);
+		apus_rate_limited(&c->recovery->rate, flight);
+		apus_tcp_watch_flight(c, now_ns);
+	} else {
+		c->rexmit_at_ns = APUS_NEVER;
+		/* A writer who found no mbuf waits, and no ACK will come that wakes him. */
+		if (!apus_waitq_empty(&c->writers))
+			c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
+	}
+	apus_tcp_arm(c);
+	return true;
+}
