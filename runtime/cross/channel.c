@@ -16,7 +16,9 @@
  * stays in order, so whatever a shard said comes before its `close`, and after that nothing is
  * on its way: then the memory can go.
  *
- * A shard that has left is told nothing; its last items are there, since its ring is.
+ * A shard that has left is told nothing; its last items are there, since its ring is. Only if tasks of
+ * it are still in a send, which its leaving ended, it gets its `close`: it does not stop turning before
+ * home has heard from it for the last time, and that is behind the answer.
  */
 #include "runtime/cross/channel.h"
 
@@ -45,7 +47,8 @@ struct sender {
 		struct apus_waitq waiters; /* tasks, for room */
 		uint32_t inside;           /* tasks that waited, and have not left the send */
 		uint32_t promised;         /* ... that were woken, each to put one */
-		bool bell_out, ask_out;    /* on their way, or at home */
+		struct apus_cross_watch home_leaves; /* linked while tasks are inside */
+		bool bell_out, ask_out;              /* on their way, or at home */
 		bool is_closed;
 		bool owes_close; /* when nobody is inside */
 	} APUS_ALIGNED(APUS_RING_APART) here;
@@ -282,9 +285,22 @@ static inline void put(struct sender *s, void *item)
 		ring_bell(s);
 }
 
+/* Home has left, or this shard does: no answer comes any more. */
+static void home_is_gone(struct apus_cross_watch *watch)
+{
+	struct sender *s = apus_container_of(watch, struct sender, here.home_leaves);
+
+	apus_waitq_wake_all(&s->here.waiters, -ESHUTDOWN);
+}
+
 static void ask_home(struct sender *s)
 {
-	if (is_home(s) || s->here.ask_out)
+	if (is_home(s))
+		return;
+	if (!apus_list_linked(&s->here.home_leaves.link))
+		apus_list_push_back(&apus_cross_here()->peers[s->channel->home].watches,
+				    &s->here.home_leaves.link);
+	if (s->here.ask_out)
 		return;
 	s->here.ask_out = true;
 	pass(&s->ask, s->channel->home);
@@ -301,9 +317,9 @@ static void pass_on(struct sender *s)
 		ask_home(s);
 }
 
-static void return_close(struct sender *s)
+static void return_close(struct sender *s, uint32_t inside)
 {
-	if (s->here.owes_close && !s->here.inside) {
+	if (s->here.owes_close && !inside) {
 		s->here.owes_close = false;
 		send(&s->close, s->channel->home); /* which waits for it, also while it leaves */
 	}
@@ -327,7 +343,7 @@ static void arrives_at_sender(struct sender *s, struct token *token)
 	} else {
 		close_here(s);
 		s->here.owes_close = true;
-		return_close(s);
+		return_close(s, s->here.inside);
 	}
 }
 
@@ -381,6 +397,18 @@ static int64_t wait_room(struct sender *s)
 	return rc ? rc : check(s);
 }
 
+/* Home frees the channel when it sees nobody inside of a shard that leaves: so that comes last. */
+static void leave(struct sender *s)
+{
+	uint32_t inside = s->here.inside - 1;
+
+	pass_on(s);
+	if (!inside)
+		apus_list_remove(&s->here.home_leaves.link);
+	return_close(s, inside);
+	__atomic_store_n(&s->here.inside, inside, __ATOMIC_RELEASE);
+}
+
 /* First come first served: who comes while others are inside goes behind them. */
 static APUS_NOINLINE int wait_and_put(struct sender *s, void *item)
 {
@@ -391,9 +419,7 @@ static APUS_NOINLINE int wait_and_put(struct sender *s, void *item)
 		rc = wait_room(s);
 	if (!rc)
 		put(s, item);
-	s->here.inside--;
-	pass_on(s);
-	return_close(s);
+	leave(s);
 	return (int)rc;
 }
 
@@ -547,6 +573,8 @@ int apus_channel_open(uint32_t capacity, struct apus_channel **out)
 			.index = i,
 		};
 		apus_waitq_init(&s->here.waiters);
+		apus_list_init(&s->here.home_leaves.link);
+		s->here.home_leaves.gone = home_is_gone;
 		apus_list_init(&s->home.link);
 		apus_work_init(&s->home.answer, run_answer);
 		s->bell = s->ask = s->close = (struct token){
@@ -556,6 +584,11 @@ int apus_channel_open(uint32_t capacity, struct apus_channel **out)
 	}
 	*out = ch;
 	return 0;
+}
+
+static bool has_inside(const struct sender *s)
+{
+	return __atomic_load_n(&s->here.inside, __ATOMIC_ACQUIRE) > 0;
 }
 
 static void close_at_home(struct apus_channel *ch)
@@ -568,10 +601,10 @@ static void close_at_home(struct apus_channel *ch)
 
 		if (is_home(s))
 			close_here(s);
-		if (is_home(s) || is_gone(i))
+		if (is_home(s) || (is_gone(i) && !has_inside(s)))
 			settle(s);
 		else
-			pass(&s->close, i);
+			send(&s->close, i); /* one that leaves answers before it has left */
 	}
 }
 

@@ -61,6 +61,7 @@ static void init_peer(struct apus_cross *cross, struct apus_cross_peer *peer, un
 	peer->replies_tail = &peer->replies;
 	apus_list_init(&peer->requests);
 	apus_list_init(&peer->posts_waiting);
+	apus_list_init(&peer->watches);
 }
 
 static void *zeroed(struct apus_cross *cross, size_t count, size_t bytes)

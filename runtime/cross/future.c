@@ -13,6 +13,7 @@
 
 #include "runtime/base/alloc.h"
 #include "runtime/base/check.h"
+#include "runtime/cross/call.h"
 #include "runtime/cross/internal.h"
 #include "runtime/sync/internal.h"
 
@@ -48,6 +49,8 @@ struct apus_promise {
 	/* The owner's. */
 	struct apus_task *task APUS_ALIGNED(APUS_RING_APART); /* handle; NULL once it has ended */
 	struct apus_callback ended;
+	apus_task_fn fn; /* of apus_promise_run() */
+	void *arg;
 
 	struct apus_message news, cancel, last;
 };
@@ -236,21 +239,84 @@ static void owner_ended(struct apus_work *work)
 	apus_promise_put(p);
 }
 
-int apus_promise_own(struct apus_promise *p)
+static bool claim(struct apus_promise *p)
 {
-	struct apus_task *self = apus_task_self();
 	uint32_t nobody = NOBODY;
 
-	if (!__atomic_compare_exchange_n(&p->owner, &nobody, SOMEBODY, false, __ATOMIC_ACQUIRE,
-					 __ATOMIC_RELAXED))
-		return -EBUSY;
+	return __atomic_compare_exchange_n(&p->owner, &nobody, SOMEBODY, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
+}
+
+/* It is claimed, for the running task. */
+static void own(struct apus_promise *p)
+{
+	struct apus_task *self = apus_task_self();
+
 	p->task = apus_task_get(self);
 	apus_task_watch(self, &p->ended, owner_ended, p);
 	count_in(1);
 	__atomic_store_n(&p->owner, apus_shard_index(), __ATOMIC_SEQ_CST);
 	if (apus_promise_is_cancelled(p) && is_first_to_tell(p))
 		apus_task_cancel(self);
+}
+
+int apus_promise_own(struct apus_promise *p)
+{
+	if (!claim(p))
+		return -EBUSY;
+	own(p);
 	return 0;
+}
+
+/* Eager, and so begun before anybody could cancel it: from here on its end says what became of it. */
+static int64_t run_owner(void *arg)
+{
+	struct apus_promise *p = arg;
+	int64_t result;
+
+	own(p);
+	if (apus_promise_is_cancelled(p))
+		return -ECANCELED;
+	result = p->fn(p->arg);
+	if (result >= 0)
+		(void)!complete(p, result);
+	return result;
+}
+
+/* The reference goes back by who was to own it. */
+static void not_run(struct apus_promise *p, int rc)
+{
+	(void)!complete(p, rc);
+	apus_promise_put(p);
+}
+
+void apus_promise_not_run(apus_task_fn fn, void *arg, int rc)
+{
+	if (fn == run_owner)
+		not_run(arg, rc);
+}
+
+static int start_here(struct apus_promise *p)
+{
+	static const struct apus_spawn_options options = {.flags = APUS_SPAWN_EAGER};
+
+	return apus_spawn_detached(&options, run_owner, p, 0);
+}
+
+int apus_promise_run(struct apus_promise *p, unsigned int shard, apus_task_fn fn, void *arg)
+{
+	int rc;
+
+	if (!claim(p)) {
+		apus_promise_put(p);
+		return -EBUSY;
+	}
+	p->fn = fn;
+	p->arg = arg;
+	rc = apus_cross_here() || shard ? apus_post_to(shard, run_owner, p) : start_here(p);
+	if (rc)
+		not_run(p, rc);
+	return rc;
 }
 
 /* --------------------------------------------------------------------------------------- home's end */

@@ -5,7 +5,7 @@
  *	struct apus_promise *p;
  *
  *	rc = apus_promise_open(&p);		// here is its home: here one waits
- *	rc = apus_post_to(2, compute, p);	// there: apus_promise_own(p); ... apus_promise_set(p, 42)
+ *	rc = apus_promise_run(p, 2, compute, &what); // there: return 42, or an error
  *	rc = apus_future_await(apus_promise_future(p));
  *	apus_promise_close(p);
  *
@@ -19,6 +19,7 @@
 #ifndef APUS_RUNTIME_CROSS_FUTURE_H
 #define APUS_RUNTIME_CROSS_FUTURE_H
 
+#include "runtime/sched/task.h"
 #include "runtime/sync/future.h"
 
 APUS_BEGIN_DECLS
@@ -58,6 +59,21 @@ bool apus_promise_is_cancelled(const struct apus_promise *p);
  * has none and has not set it. Context: task, on any shard; does not suspend. Return: 0; -EBUSY: another owns it: the reference stays.
  */
 APUS_MUST_CHECK int apus_promise_own(struct apus_promise *p);
+/**
+ * apus_promise_run - run @fn(@arg) on @shard as a task that owns @p; consumes the reference, always
+ * @arg: kept until @fn has ended
+ *
+ * A call that somebody waits for later, or selects on: what @fn returns is the future's, if it has not
+ * set it. It cannot be left without an end: a task that could not begin there, since the shard stops or
+ * has no memory, is the future's error; one whose future is cancelled before it begins does not run.
+ * (A reference that is handed to a task in another way is lost if that is cancelled before it begins.)
+ *
+ * Context: as apus_post_to().
+ * Return:  0; as apus_post_to(): it is not run, and this is the future's error; -EBUSY: another owns it.
+ * Source:  asyncio.run_coroutine_threadsafe
+ */
+APUS_MUST_CHECK int apus_promise_run(struct apus_promise *p, unsigned int shard, apus_task_fn fn,
+				     void *arg);
 
 APUS_END_DECLS
 

@@ -47,6 +47,12 @@ struct apus_request {
 	void (*done)(struct apus_request *request, int rc); /* 0: sent; -ESHUTDOWN */
 };
 
+/* Wants to be told when a shard leaves; in the memory of who waits for something of it. */
+struct apus_cross_watch {
+	struct apus_list link; /* in peer->watches; unlinked when it is told */
+	void (*gone)(struct apus_cross_watch *watch); /* it has left, or we do */
+};
+
 /* What one shard knows of another. */
 struct apus_cross_peer {
 	struct apus_ring_out out;
@@ -66,6 +72,7 @@ struct apus_cross_peer {
 	uint32_t posts_out;             /* of ours, going on there */
 	struct apus_list requests;      /* struct apus_request.link, oldest first: wait for room */
 	struct apus_list posts_waiting; /* the same: wait for posts to end */
+	struct apus_list watches;       /* struct apus_cross_watch.link: wait for something else */
 	struct apus_message
 		*replies; /* wait for room, oldest first; to ourselves: for the next turn */
 	struct apus_message **replies_tail;
@@ -180,6 +187,8 @@ void apus_call_answer(struct apus_cross_port *port, uint64_t word, int64_t resul
 void apus_call_answer_words(struct apus_message *message, uint64_t *words);
 /** apus_post_take - a post has arrived from shard @from */
 void apus_post_take(struct apus_cross_port *port, unsigned int from, const uint64_t *words);
+/** apus_promise_not_run - the post of a promise's task was dropped. Nothing if @fn is another post's */
+void apus_promise_not_run(apus_task_fn fn, void *arg, int rc);
 /** apus_post_ended - @count of our posts on @peer have ended */
 void apus_post_ended(struct apus_cross_port *port, struct apus_cross_peer *peer, uint32_t count);
 

@@ -217,8 +217,16 @@ static void refuse_all(struct apus_list *requests)
 
 static void refuse(struct apus_cross_peer *peer)
 {
+	struct apus_list *node;
+
 	refuse_all(&peer->requests);
 	refuse_all(&peer->posts_waiting);
+	while ((node = apus_list_pop_front(&peer->watches))) {
+		struct apus_cross_watch *watch =
+			apus_list_entry(node, struct apus_cross_watch, link);
+
+		watch->gone(watch);
+	}
 }
 
 static void owe(struct apus_cross_port *port, struct apus_cross_peer *peer, enum apus_parting what)

@@ -134,6 +134,7 @@ void apus_post_take(struct apus_cross_port *port, unsigned int from, const uint6
 	port->counters[APUS_CROSS_POSTS_DROPPED]++;
 	port->calls_in--;
 	tell_ended(port, from);
+	apus_promise_not_run(c.fn, c.arg, rc);
 	if (rc != -ESHUTDOWN)
 		post_failed(rc);
 }

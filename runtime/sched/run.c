@@ -132,8 +132,10 @@ int64_t apus_run_task_then(struct apus_shard *shard, apus_task_fn fn, void *arg,
 	struct apus_task *main =
 		apus_spawn_with(&(struct apus_spawn_options){.name = "main"}, fn, arg, 0);
 
-	if (!main)
+	if (!main) {
+		then(shard, then_arg);
 		return -ENOMEM;
+	}
 
 	bool listening = listen_for_signals(shard, main, old);
 	int64_t result = run_to_end(shard, apus_task_get(main));

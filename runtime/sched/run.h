@@ -29,7 +29,7 @@ APUS_MUST_CHECK int64_t apus_run_task(struct apus_shard *shard, apus_task_fn fn,
  *        apus_shard_drain() does
  *
  * The first signal still cancels nothing then, the second ends the process. Context: thread, @shard
- * entered. Return: what @fn returned; -ENOMEM.
+ * entered. Return: what @fn returned; -ENOMEM: it has not run, but what follows it has.
  */
 APUS_MUST_CHECK int64_t apus_run_task_then(struct apus_shard *shard, apus_task_fn fn, void *arg,
 					   void (*then)(struct apus_shard *shard, void *arg),

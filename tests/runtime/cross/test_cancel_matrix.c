@@ -6,9 +6,14 @@
  *
  * A row says how to make the call and what it gives. A moment is a number of turns after the call was
  * made. Whatever the moment: the outcome is the result or -ECANCELED, what came of it is in
- * accordance, the next call is served, and nothing is left.
+ * accordance, the cancel is told, by the call or by the next wait, the next call is served, and nothing
+ * is left.
  */
 #include "tests/runtime/cross/cross_test.h"
+
+#include "runtime/cross/barrier.h"
+#include "runtime/cross/channel.h"
+#include "runtime/cross/future.h"
 
 #define MOMENTS 60
 
@@ -17,6 +22,7 @@ static unsigned int runs; /* of what the row has others run */
 struct row {
 	const char *name;
 	int64_t (*call)(void);
+	apus_task_fn setup, teardown; /* on shard 1; or NULL */
 };
 
 static const struct row *row;
@@ -83,21 +89,228 @@ static int64_t call_message_send_wait(void)
 	return rc;
 }
 
+/* A channel at home on shard 1, where a task receives. */
+
+static struct apus_channel *channel;
+static unsigned int received, sent;
+
+static int64_t receive_all(void *arg)
+{
+	void *item;
+
+	while (apus_channel_recv(channel, &item) == 0)
+		received++;
+	return 0;
+}
+
+static int64_t open_to_receive(void *arg)
+{
+	received = sent = 0;
+	ok(apus_channel_open(2, &channel));
+	return apus_spawn_detached(NULL, receive_all, NULL, 0);
+}
+
+static int64_t free_channel(void *arg)
+{
+	ok(apus_channel_close(channel));
+	while (apus_shard_tasks(apus_shard_self()) > 1) /* the receiver */
+		ok(apus_sleep(10 * APUS_US));
+	apus_channel_free(channel);
+	assert_int_equal(received, sent);
+	return 0;
+}
+
+static int64_t call_channel_close(void)
+{
+	int rc = apus_channel_close(channel);
+
+	if (rc == 0) {
+		runs++;
+		assert_int_equal(apus_channel_try_send(channel, &runs), -EPIPE);
+	}
+	return rc;
+}
+
+static int64_t call_channel_send(void)
+{
+	int rc = 0;
+
+	for (int i = 0; i < 6 && !rc; i++) { /* there is room for two */
+		rc = apus_channel_send(channel, &runs);
+		sent += rc == 0;
+	}
+	runs += rc == 0;
+	return rc;
+}
+
+/* The other way round: shard 0 receives what a task of shard 1 sends. */
+
+static int64_t send_all(void *arg)
+{
+	while (apus_channel_send(channel, &runs) == 0) {
+		sent++;
+		ok(apus_sleep(10 * APUS_US));
+	}
+	return 0;
+}
+
+static int64_t open_to_send(void *arg)
+{
+	received = sent = 0;
+	ok(apus_channel_open(2, &channel));
+	return apus_spawn_detached(NULL, send_all, NULL, 0);
+}
+
+static int64_t count_and_free(void *arg)
+{
+	ok(apus_channel_close(channel));
+	(void)receive_all(NULL);
+	return free_channel(NULL);
+}
+
+static int64_t call_channel_recv_many(void)
+{
+	void *items[2];
+	int64_t n = apus_channel_recv_many(channel, items, 2);
+
+	if (n < 0)
+		return n;
+	received += (unsigned int)n;
+	runs++;
+	return 0;
+}
+
+/* At home here; a task of shard 1 is in a send. */
+static int64_t send_until_closed(void *arg)
+{
+	int rc;
+
+	while ((rc = apus_channel_send(arg, &runs)) == 0)
+		;
+	return rc == -EPIPE ? 0 : rc;
+}
+
+static int64_t begin_to_send(void *arg)
+{
+	static const struct apus_spawn_options eager = {.flags = APUS_SPAWN_EAGER};
+
+	return apus_spawn_detached(&eager, send_until_closed, arg, 0);
+}
+
+static int64_t call_channel_free(void)
+{
+	struct apus_channel *mine;
+
+	ok(apus_channel_open(1, &mine));
+
+	int64_t rc = apus_call_on(1, begin_to_send, mine);
+
+	apus_channel_free(mine);
+	runs++;
+	return rc;
+}
+
+/* A barrier of two on shard 1, where one waits, again and again. */
+
+static struct apus_cross_barrier barrier;
+static bool is_over, is_aborted;
+
+static int64_t wait_again(void *arg)
+{
+	while (!is_over) {
+		(void)!apus_cross_barrier_wait(&barrier);
+		ok(apus_sleep(10 * APUS_US));
+	}
+	return 0;
+}
+
+static int64_t open_barrier(void *arg)
+{
+	is_over = is_aborted = false;
+	apus_cross_barrier_init(&barrier, 2);
+	return apus_spawn_detached(NULL, wait_again, NULL, 0);
+}
+
+static int64_t close_barrier(void *arg)
+{
+	is_over = true;
+	if (is_aborted)
+		assert_int_equal(apus_cross_barrier_wait(&barrier), -EPIPE);
+	return apus_cross_barrier_abort(&barrier);
+}
+
+static int64_t call_cross_barrier_wait(void)
+{
+	int64_t rc = apus_cross_barrier_wait(&barrier);
+
+	runs += rc >= 0;
+	return apus_min(rc, (int64_t)0);
+}
+
+static int64_t call_cross_barrier_reset(void)
+{
+	int rc = apus_cross_barrier_reset(&barrier);
+
+	runs += rc == 0;
+	return rc;
+}
+
+static int64_t call_cross_barrier_abort(void)
+{
+	int rc = apus_cross_barrier_abort(&barrier);
+
+	runs += rc == 0;
+	is_aborted |= rc == 0;
+	return rc;
+}
+
+static int64_t give_7(void *arg)
+{
+	runs++;
+	return 7;
+}
+
+static int64_t call_promise_run(void)
+{
+	struct apus_promise *p;
+
+	ok(apus_promise_open(&p));
+
+	int rc = apus_promise_run(p, 1, give_7, NULL);
+	int64_t result = apus_future_await(apus_promise_future(p));
+
+	apus_promise_close(p);
+	return rc ? rc : apus_min(result, (int64_t)0);
+}
+
 /* A row is a line. */
 /* clang-format off */
 static const struct row rows[] = {
-	{"call_on", call_call_on},
-	{"call_on_oneself", call_call_on_oneself},
-	{"on_all", call_on_all},
-	{"map_reduce", call_map_reduce},
-	{"post_to", call_post_to},
-	{"message_send_wait", call_message_send_wait},
+	{"call_on", call_call_on, NULL, NULL},
+	{"call_on_oneself", call_call_on_oneself, NULL, NULL},
+	{"on_all", call_on_all, NULL, NULL},
+	{"map_reduce", call_map_reduce, NULL, NULL},
+	{"post_to", call_post_to, NULL, NULL},
+	{"message_send_wait", call_message_send_wait, NULL, NULL},
+	{"channel_send", call_channel_send, open_to_receive, free_channel},
+	{"channel_recv_many", call_channel_recv_many, open_to_send, count_and_free},
+	{"channel_close", call_channel_close, open_to_receive, free_channel},
+	{"channel_free", call_channel_free, NULL, NULL},
+	{"cross_barrier_wait", call_cross_barrier_wait, open_barrier, close_barrier},
+	{"cross_barrier_reset", call_cross_barrier_reset, open_barrier, close_barrier},
+	{"cross_barrier_abort", call_cross_barrier_abort, open_barrier, close_barrier},
+	{"promise_run", call_promise_run, NULL, NULL},
 };
 /* clang-format on */
 
+static bool was_told; /* of a cancel, by the call or by the wait after it */
+
 static int64_t make_call(void *arg)
 {
-	return row->call();
+	int64_t rc = row->call(), next = apus_yield();
+
+	was_told = rc == -ECANCELED || next == -ECANCELED;
+	return rc;
 }
 
 static int64_t cancel_and_call(void *arg)
@@ -111,7 +324,7 @@ static int64_t call_again(void *arg)
 	int64_t rc = row->call();
 
 	assert_true(rc == 0 || rc == -ECANCELED);
-	return row->call();
+	return make_call(NULL);
 }
 
 /* Takes all the room there is to shard 1, which does not turn. */
@@ -136,6 +349,8 @@ static void open_world(bool is_full)
 	};
 
 	cross_open(2, &options);
+	if (row->setup)
+		ok(cross_run(1, row->setup, NULL));
 	if (is_full) {
 		cross.stuck = 1u << 1;
 		ok(cross_run(0, fill, NULL));
@@ -146,6 +361,8 @@ static void close_world(void)
 {
 	cross.stuck = 0;
 	ok(cross_run(0, make_call, NULL)); /* the next is served */
+	if (row->teardown)
+		ok(cross_run(1, row->teardown, NULL));
 	cross_close();
 }
 
@@ -189,6 +406,7 @@ static void cancelled_at(int moment, int times, bool is_full)
 		ok(rc);
 	else
 		assert_true(rc == -ECANCELED || (rc == 0 && runs));
+	assert_int_equal(was_told, was_asked);
 	close_world();
 }
 
