@@ -21,7 +21,7 @@
  * others finish theirs; at the deadline what is left is reset and cancelled. close(), wait_closed(),
  * close_clients() and abort_clients() are asyncio's, for who wants another order.
  *
- * On one shard; runtime/cross and apus_server_open_all() put one on each.
+ * On one shard; servers.h puts one on each.
  */
 #ifndef APUS_NET_SOCKET_SERVER_H
 #define APUS_NET_SOCKET_SERVER_H
