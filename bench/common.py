@@ -18,6 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 OUT = BUILD / "bench"
+RESULTS = ROOT / "bench/results"  # a folder for each kind of machine; kept in git
 SERVER_CORE, CLIENT_CORE = "0", "1"
 
 
@@ -44,23 +45,47 @@ def build(directory, targets, *options):
     return path
 
 
+def cpuinfo(field):
+    found = re.search(rf"^{field}\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    return found.group(1) if found else "unknown"
+
+
+def kind():
+    """The kind of machine: results of the same kind may be compared."""
+    words = [cpuinfo("model name"), cpuinfo("cpu family"), cpuinfo("model"),
+             f"{os.cpu_count()} cpus"]
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
+
+
 def machine():
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     git = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], text=True,
                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return {
-        "cpu": cpu.group(1) if cpu else platform.machine(),
+        "kind": kind(),
+        "cpu": cpuinfo("model name"),
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "commit": git.stdout.strip() or "unknown",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 
 
-def save(name, results):
+def spread(values):
+    """Median, least and most: how every figure is kept and shown."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def save(name, results, **more):
+    """Write build/bench/<name>.json.
+
+    What `scripts/bench check` compares is in @more: counts={name: instructions}, and
+    ratios={name: spread of a ratio within one run of the command, where more is better}.
+    """
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n")
-    print(f"\nwritten to {path.relative_to(ROOT)}")
+    text = {"machine": machine(), "command": sys.argv[1:], **more, "results": results}
+    path.write_text(json.dumps(text, indent=1) + "\n")
+    print(f"\nwritten to {path.relative_to(ROOT)}; 'scripts/bench keep {name}' commits to it")
 
 
 class Server:
