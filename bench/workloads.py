@@ -12,7 +12,7 @@ import subprocess
 from bench.common import BUILD, OUT, ROOT, build, machine
 
 APPS = BUILD / 'release/apps'
-IDLE = 20000  # open connections that say nothing
+IDLE = 10000  # open connections that say nothing
 COLUMNS = ('apus', 'twin', 'peer')
 COLUMN_TEXT = {'apus': 'apus, memif', 'twin': 'apus, kernel sockets', 'peer': 'peer'}
 
