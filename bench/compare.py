@@ -43,11 +43,11 @@ def one_run(row, column, rate, args):
 
 def trouble_of(run):
     """What is wrong with a run; '' if it is a figure to compare."""
-    if run['trouble'] or 'value' not in run:
+    errors = run.get('errors', {})
+    if sum(errors.values()) > TROUBLE * run.get('answers', 0):
+        return ', '.join(f'{n} {name}' for name, n in errors.items())
+    if run['trouble'] or not run.get('value'):
         return run['trouble'] or 'no figure'
-    failed = sum(run['errors'].values())
-    if failed > TROUBLE * run['answers'] and failed:
-        return ', '.join(f'{n} {name}' for name, n in run['errors'].items())
     return ''
 
 
@@ -138,5 +138,7 @@ def run(args):
     for name, n in each.items():
         kernel = '' if name == 'apus' else ', and what the kernel takes'
         print(f'{COLUMN_TEXT[name]:22} {n:,} bytes of the server for an idle connection{kernel}')
-    save('compare', results, versions=versions, ratios=ratios, idle_bytes=each,
-         seconds=args.seconds, repeat=args.repeat, under=args.under)
+    troubles = {f'{r}/{c}': '; '.join(column['trouble']) for r, columns in results.items()
+                for c, column in columns.items() if column['trouble']}
+    save('compare', results, versions=versions, ratios=ratios, troubles=troubles, idle_bytes=each,
+         seconds=args.seconds, repeat=args.repeat)

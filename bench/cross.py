@@ -4,7 +4,14 @@
 import re
 import statistics
 
-from bench.common import build, output, save
+from bench.common import build, output, save, spread
+
+# Ours, and the peers that do the same.
+PEERS = {
+    "ring/round_trip/line": ("ring/round_trip/rte", "ring/round_trip/ck"),
+    "ring/stream/line": ("ring/stream/rte", "ring/stream/ck"),
+    "wake/call": ("wake/eventfd",),
+}
 
 
 def options(p):
@@ -26,4 +33,8 @@ def run(args):
     for name, values in times.items():
         shown = min(values), statistics.median(values), max(values)
         print(f"{name:26} " + " ".join(f"{ns:8.2f}" for ns in shown))
-    save("cross", times)
+    # Times of a peer by ours, of neighbouring runs: more is better.
+    ratios = {f"{peer} by {ours}": spread([b / a for a, b in zip(times[ours], times[peer])])
+              for ours, peers in PEERS.items() for peer in peers if {ours, peer} <= times.keys()}
+    save("cross", {name: spread(values) for name, values in times.items()}, ratios=ratios,
+         repeat=args.repeat)

@@ -37,4 +37,4 @@ def run(args):
         each = (count(program, name, 2 * n) - count(program, name, n)) / n
         results[name] = round(each, 1)
         print(f"{name:32} {each:12.1f}", flush=True)
-    save("instructions", results)
+    save("instructions", results, counts=results)

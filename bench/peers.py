@@ -4,10 +4,9 @@
 import os
 import re
 import shutil
-import statistics
 import subprocess
 
-from bench.common import OUT, ROOT, SERVER_CORE, build, machine, output, save
+from bench.common import OUT, ROOT, SERVER_CORE, build, machine, output, save, spread
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else "python3"
 C = ["-O3", "-march=native", "-DNDEBUG"]
@@ -95,8 +94,8 @@ def beside(operation, programs, args):
     for _ in range(args.repeat):
         for name, count in counts.items():
             runs[name].append(timed(programs[name][0], operation, count) / count)
-    row = {name: {"median": statistics.median(ns), "min": min(ns), "max": max(ns), "runs": ns,
-                  "operations": counts[name]} for name, ns in runs.items()}
+    row = {name: {**spread(ns), "runs": ns, "operations": counts[name]}
+           for name, ns in runs.items()}
     for name, r in row.items():
         ratio = r["median"] / row["apus"]["median"]
         print(f"{operation if name == 'apus' else '':28} {name:14} {r['median']:10.1f} "
@@ -114,5 +113,9 @@ def run(args):
     results = {operation: beside(operation, programs, args)
                for operation in programs["apus"][2]
                if operation in elsewhere and (not args.filter or re.search(args.filter, operation))}
+    # Times of a peer by ours, of neighbouring runs: more is better.
+    ratios = {f"{operation}/{name}": spread([b / a for a, b in zip(row["apus"]["runs"], r["runs"])])
+              for operation, row in results.items() for name, r in row.items() if name != "apus"}
     save("peers", {"versions": {name: version for name, (_, version, _) in programs.items()},
-                   "core": SERVER_CORE, "operations": results})
+                   "core": SERVER_CORE, "operations": results},
+         ratios=ratios, repeat=args.repeat)
