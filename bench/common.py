@@ -64,7 +64,7 @@ def machine():
         "kind": kind(),
         "cpu": cpuinfo("model name"),
         "cores": os.cpu_count(),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "commit": git.stdout.strip() or "unknown",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }

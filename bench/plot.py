@@ -14,11 +14,11 @@ from bench.svg import Drawing, Linear, Log, number
 from bench.workloads import COLUMNS, COLUMN_TEXT, ROWS
 
 NEEDS_SETUP = False
-PANEL, NAME, VALUE, BAR = 430, 128, 62, 17  # widths of a panel and its parts; height of a bar
+PANEL, NAME, VALUE, BAR = 440, 136, 62, 17  # widths of a panel and its parts; height of a bar
 CROSS = {
-    'ring/round_trip': 'ring, there and back (ns)',
-    'ring/stream': 'ring, one way, 32 at a time, per message (ns)',
-    'wake': 'wake of one that sleeps (us)',
+    'ring/round_trip': ('ring, there and back', 'ns', 1),
+    'ring/stream': ('ring, one way, 32 at a time, per message', 'ns', 1),
+    'wake': ('wake of one that sleeps', 'µs', 1e-3),
 }
 # How cross names it: (how we do, class). What is not here is a peer of the same name.
 CROSS_TEXT = {'line': ('apus', 'apus'), 'call': ('apus, call', 'apus'),
@@ -33,8 +33,8 @@ def options(p):
 
 
 def panels_of(title, panels, foot):
-    """Panels in two columns. A panel: (title, rows, scale maker); a row: name, class, spread."""
-    heights = [30 + BAR * len(rows) for _, rows, _ in panels]
+    """Panels in two columns: (title, unit, rows, scale maker); a row: (name, class, spread)."""
+    heights = [30 + BAR * len(rows) for _, _, rows, _ in panels]
     pairs = [max(heights[i:i + 2]) for i in range(0, len(heights), 2)]
     d = Drawing(PANEL * 2, 34 + sum(pairs) + 22, title)
     d.text(14, 24, title, size=14, weight='600')
@@ -47,8 +47,9 @@ def panels_of(title, panels, foot):
     return d
 
 
-def draw_panel(d, x, y, title, rows, scale_of):
+def draw_panel(d, x, y, title, unit, rows, scale_of):
     d.text(x + 14, y + 10, title, size=12, weight='600')
+    d.text(x + PANEL - 14, y + 10, unit, 'soft', 11, 'end')
     y += 17
     scale = scale_of([s for _, _, s in rows], x + NAME, x + PANEL - VALUE - 14)
     for name, colour, s in rows:
@@ -87,8 +88,8 @@ def compare_picture(kept):
         if columns:
             rows = [(row.peer if c == 'peer' else COLUMN_TEXT[c], c, columns[c].get('value'))
                     for c in COLUMNS if c in columns]
-            unit = row.unit + (', less is better' if row.less_is_better else '')
-            panels.append((f'{row.title} ({unit})', rows, from_zero))
+            unit = row.unit.replace(' us', ', µs: less is better')
+            panels.append((row.title, unit, rows, from_zero))
     return panels_of('One core for the server, one for the client: median, least to most', panels,
                      foot_of(kept, 'scripts/bench compare'))
 
@@ -101,7 +102,7 @@ def latency_picture(kept):
     d = Drawing(PANEL * 2, 340, 'Latency at half load')
     d.text(14, 24, 'HTTP at half of what each can, 64 connections, from when a request was due',
            size=14, weight='600')
-    left, right, top, bottom = 76, PANEL * 2 - 190, 48, 280
+    left, right, top, bottom = 76, PANEL * 2 - 220, 48, 280
     values = [v for c in curves.values() for p in names for v in (c[p]['min'], c[p]['max'])]
     if not values:
         return None
@@ -139,22 +140,21 @@ def primitives_picture(kept):
         rows = [(name, 'apus' if name == 'apus' else 'peer', s) for name, s in
                 sorted(runtimes.items(), key=lambda i: (i[0] != 'apus', i[1]['median']))]
         if rows:
-            panels.append((f'{title} (ns, logarithmic)', rows, from_one))
+            panels.append((title, 'ns, logarithmic', rows, from_one))
     return panels_of('What an operation costs, beside other runtimes', panels,
                      foot_of(kept, 'scripts/bench peers'))
 
 
 def cross_picture(kept):
     panels = []
-    for prefix, title in CROSS.items():
+    for prefix, (title, unit, scale) in CROSS.items():
         found = {n.rsplit('/', 1)[1]: v for n, v in kept['results'].items()
                  if n.rsplit('/', 1)[0] == prefix}
-        scale = 1e-3 if '(us)' in title else 1
         rows = [(*CROSS_TEXT.get(n, (n, 'peer')), {k: v[k] * scale for k in v})
                 for n, v in found.items()]
         rows.sort(key=lambda r: (r[1] != 'apus', r[2]['median']))
         if rows:
-            panels.append((title, rows, from_zero))
+            panels.append((title, unit, rows, from_zero))
     return panels_of('From core to core: less is better', panels,
                      foot_of(kept, 'scripts/bench cross'))
 

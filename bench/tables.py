@@ -91,14 +91,23 @@ def peers_table(kept, _folder):
     return lines
 
 
-def pictures(_kept, folder):
-    names = {'compare': 'workloads beside their peers', 'latency': 'latency at half load',
-             'primitives': 'operations beside other runtimes', 'cross': 'from core to core'}
-    return [f'![{text}]({folder}/{name}.svg)' for name, text in names.items()]
+def compare_pictures(kept, folder):
+    half = kept['results'].get('http_half', {})
+    return [f'![workloads beside their peers]({folder}/compare.svg)'] + (
+        [f'![latency at half load]({folder}/latency.svg)'] if half else [])
 
 
-BLOCKS = {'compare': ('compare', compare_table), 'peers': ('peers', peers_table),
-          'pictures': ('compare', pictures)}
+def peers_picture(_kept, folder):
+    return [f'![operations beside other runtimes]({folder}/primitives.svg)']
+
+
+def cross_picture(_kept, folder):
+    return [f'![from core to core]({folder}/cross.svg)']
+
+
+BLOCKS = {'compare': ('compare', compare_table), 'compare pictures': ('compare', compare_pictures),
+          'peers': ('peers', peers_table), 'peers picture': ('peers', peers_picture),
+          'cross picture': ('cross', cross_picture)}
 
 
 def renew(text, kept, folder):
