@@ -52,7 +52,7 @@ ROOMS = (
     ("loop", r"^runtime/sched/(shard|inbox|wheel|timer|ready|internal|poller|run|idle|sleep)\."
              r"|^runtime/base/(clock|list)\."),
     ("socket", r"^net/socket/"),
-    ("http: parse", r"^net/http/(fast|parser|chars|request)\.[ch]"),
+    ("http: parse", r"^net/http/(fast|parser|chars|scan|request)\.[ch]"),
     ("http: route", r"^net/http/router\."),
     ("http: response", r"^net/http/(response|response_internal|date)\."),
     ("http: server", r"^net/http/(server|watchdog)\."),

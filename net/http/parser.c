@@ -500,19 +500,13 @@ static bool execute(struct apus_http_request *r, size_t len)
 	return !r->complete && !r->status;
 }
 
-enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *base, size_t len)
+static APUS_NOINLINE enum apus_http_verdict feed_slow(struct apus_http_request *r)
 {
-	r->base = base;
-	r->len = len;
-	apus_assert(r->parsed <= len);
-	if (r->parsed == 0 && len > 0 && !r->status) {
-		if (!r->slow && apus_http_parse_fast(r))
-			return APUS_HTTP_COMPLETE;
+	if (r->parsed == 0 && r->len > 0 && !r->status)
 		llhttp_init(&r->llhttp, HTTP_REQUEST, &settings);
-	}
 
-	while (!r->status && !r->complete && r->parsed < len) {
-		size_t n = len - r->parsed;
+	while (!r->status && !r->complete && r->parsed < r->len) {
+		size_t n = r->len - r->parsed;
 
 		if (!r->head_done)
 			n = apus_min(n, r->limits->head_bytes - r->parsed);
@@ -524,6 +518,26 @@ enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *
 	if (r->status)
 		return APUS_HTTP_REJECTED;
 	return r->complete ? APUS_HTTP_COMPLETE : APUS_HTTP_MORE;
+}
+
+enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *base, size_t len)
+{
+	r->base = base;
+	r->len = len;
+	apus_assert(r->parsed <= len);
+	if (apus_likely(!r->parsed && !r->status && !r->slow && apus_http_parse_fast(r)))
+		return APUS_HTTP_COMPLETE;
+	return feed_slow(r);
+}
+
+bool apus_http_parser_feed_plain(struct apus_http_request *r, const char *base, size_t len)
+{
+	apus_assert(!r->parsed && !r->status);
+	r->base =
+		(char *)(uintptr_t)base; /* whoever writes there was given it to write by feed() */
+	r->len = len;
+	r->slow |= !apus_http_parse_fast(r);
+	return !r->slow;
 }
 
 size_t apus_http_parser_squeeze(struct apus_http_request *r, size_t *at)

@@ -53,7 +53,7 @@ struct apus_http_request {
 	bool has_query;
 	bool seen_host, seen_transfer_encoding;
 	bool in_value; /* the last header's value has begun */
-	bool slow;     /* do without fast.c: for tests, to be set after init */
+	bool slow;     /* not for fast.c, or it said so; tests set it after init */
 
 	llhttp_t llhttp; /* from here on init writes nothing; begun with the first byte it gets */
 	struct apus_http_header headers[APUS_HTTP_HEADERS_MAX];
@@ -72,6 +72,13 @@ void apus_http_parser_init(struct apus_http_request *r, const struct apus_http_l
  * @len:  how many there are; bytes behind the request's end are not looked at
  */
 enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *base, size_t len);
+
+/**
+ * apus_http_parser_feed_plain - the same for a request's first bytes, which stay as they are
+ *
+ * Return: true: COMPLETE; false: apus_http_parser_feed() is to say.
+ */
+bool apus_http_parser_feed_plain(struct apus_http_request *r, const char *base, size_t len);
 
 /**
  * apus_http_parser_squeeze - bytes that decoding left behind the body

@@ -6,6 +6,9 @@
  * until then it can be thrown away, and a 500 takes its place. A body that fits follows in the same
  * buffer, a larger one goes out with it in one gathered write. Nothing here sends a small answer:
  * the server drains the stream when no further request is waiting.
+ *
+ * Small answers of one status and type begin with the same bytes until the second is over: status,
+ * date, server, type. These are kept, for a few, and copied as they are.
  */
 #include "net/http/response.h"
 
@@ -21,6 +24,9 @@
 #define DECIMAL_BYTES  20   /* of a uint64_t */
 #define CHUNK_OVERHEAD 20   /* size in hex, and two CR LF */
 #define SMALL_BYTES    2048 /* a body that is copied behind its head at once */
+
+#define TYPE   "Content-Type: "
+#define LENGTH "Content-Length: "
 
 #define STATUS_LINE_BYTES 64  /* at most, of status_line() */
 #define END_BYTES         128 /* at most, of put_end() */
@@ -179,6 +185,11 @@ static inline char *put_begin(char *p, struct apus_http_response *res, int statu
 	return res->common->server.len ? put_text(p, res->common->server) : p;
 }
 
+static inline char *put_type(char *p, struct apus_http_text type)
+{
+	return put_text(put_text(put_text(p, LITERAL(TYPE)), type), LITERAL("\r\n"));
+}
+
 static inline size_t begin_bytes(const struct apus_http_response *res)
 {
 	return STATUS_LINE_BYTES + APUS_HTTP_DATE_LINE_BYTES + res->common->server.len;
@@ -194,7 +205,7 @@ static inline char *put_end(char *p, struct apus_http_response *res, int64_t len
 	} else if (length >= 0) {
 		char *from = decimal((uint64_t)length, digits);
 
-		p = put_text(p, LITERAL("Content-Length: "));
+		p = put_text(p, LITERAL(LENGTH));
 		while (from < digits + DECIMAL_BYTES)
 			*p++ = *from++;
 		p = put_text(p, LITERAL("\r\n"));
@@ -413,14 +424,148 @@ int apus_http_response_end(struct apus_http_response *res)
 }
 
 /* Any answer: piece by piece. */
-static APUS_NOINLINE int respond_large(struct apus_http_response *res, int status,
-				       struct apus_http_text type, const void *body, size_t len)
+static int respond_large(struct apus_http_response *res, int status, struct apus_http_text type,
+			 const void *body, size_t len)
 {
 	int rc = apus_http_response_begin(res, status);
 
 	if (rc == 0 && type.at)
 		rc = apus_http_response_header_text(res, "Content-Type", type);
 	return rc < 0 ? rc : apus_http_response_body(res, body, len);
+}
+
+/* A small answer is made in one go, if there is room for it. */
+static APUS_NOINLINE int respond_small(struct apus_http_response *res, int status,
+				       struct apus_http_text type, const void *body, size_t len)
+{
+	size_t most = begin_bytes(res) + sizeof("Content-Type: \r\n") + type.len + END_BYTES + len;
+	char *p, *begin;
+
+	if (len > SMALL_BYTES || type.len > SMALL_BYTES ||
+	    apus_stream_pending(res->stream) + most > APUS_STREAM_BUFFER_BYTES ||
+	    check_begin(res, status) < 0 || !all_chars(type.at, type.len, APUS_HTTP_CHAR_VALUE) ||
+	    apus_stream_reserve(res->stream, 0, most, &begin) < 0)
+		return respond_large(res, status, type, body, len);
+
+	p = put_begin(begin, res, status);
+	if (type.at)
+		p = put_type(p, type);
+	p = put_end(p, res, (int64_t)len);
+	if (len > 0 && !is_silent(res))
+		p = put_text(p, (struct apus_http_text){.at = body, .len = len});
+	apus_stream_commit(res->stream, (size_t)(p - begin));
+	res->state = APUS_HTTP_RESPONSE_DONE;
+	return 0;
+}
+
+/* ---- answers that begin alike ---- */
+
+static inline struct apus_http_alike *alike_of(const struct apus_http_response *res, int status,
+					       size_t type_bytes)
+{
+	return &res->common->alike[((size_t)status + type_bytes) % APUS_HTTP_ALIKE];
+}
+
+/* What was just answered is likely to be answered again. */
+static void keep_alike(struct apus_http_response *res, struct apus_http_text type)
+{
+	struct apus_http_alike *a = alike_of(res, res->status, type.len);
+	char *p = a->text;
+
+	a->until_ns = 0;
+	if (!type.at || res->bodiless ||
+	    begin_bytes(res) + sizeof(TYPE LENGTH) + 2 + type.len > sizeof(a->text))
+		return;
+	p = put_begin(p, res, res->status);
+	a->type_at = (uint16_t)(p + sizeof(TYPE) - 1 - a->text);
+	a->type_bytes = (uint16_t)type.len;
+	p = put_text(put_type(p, type), LITERAL(LENGTH));
+	a->bytes = (uint16_t)(p - a->text);
+	a->status = res->status;
+	a->until_ns = res->common->date.until_ns;
+}
+
+static inline bool same_bytes(const char *a, const char *b, size_t bytes)
+{
+	uint64_t x, y;
+
+	if (bytes < sizeof(x))
+		return memcmp(a, b, bytes) == 0;
+	for (size_t i = 0;; i += sizeof(x)) {
+		i = apus_min(i, bytes - sizeof(x));
+		memcpy(&x, a + i, sizeof(x));
+		memcpy(&y, b + i, sizeof(y));
+		if (x != y)
+			return false;
+		if (i == bytes - sizeof(x))
+			return true;
+	}
+}
+
+/* A short body, mostly: without a call. */
+static inline char *put_body(char *p, const char *body, size_t len)
+{
+	if (len >= 8 && len <= 16) {
+		memcpy(p, body, 8);
+		memcpy(p + len - 8, body + len - 8, 8);
+	} else {
+		memcpy(p, body, len);
+	}
+	return p + len;
+}
+
+static inline char *put_length(char *p, size_t len)
+{
+	char digits[DECIMAL_BYTES];
+
+	if (apus_likely(len < 100)) {
+		*p = (char)('0' + len / 10);
+		p += len >= 10;
+		*p++ = (char)('0' + len % 10);
+		return p;
+	}
+
+	char *from = decimal(len, digits);
+
+	return put_text(p, (struct apus_http_text){
+				   .at = from,
+				   .len = (size_t)(digits + DECIMAL_BYTES - from),
+			   });
+}
+
+/* Return: false if it has to be made from its parts. */
+static inline bool respond_alike(struct apus_http_response *res, int status,
+				 struct apus_http_text type, const void *body, size_t len)
+{
+	const struct apus_http_alike *a = alike_of(res, status, type.len);
+	size_t most = APUS_HTTP_ALIKE_BYTES + DECIMAL_BYTES + sizeof("\r\n\r\n") + len;
+	size_t bytes;
+	char *p, *begin;
+
+	if (a->status != status || a->type_bytes != type.len || apus_now() >= a->until_ns ||
+	    !type.at || !same_bytes(type.at, a->text + a->type_at, type.len))
+		return false;
+	if (res->state != APUS_HTTP_RESPONSE_NONE || res->error < 0 || !res->keep_alive ||
+	    res->old || res->head_only || res->common->closing || len > SMALL_BYTES)
+		return false;
+	if (apus_stream_pending(res->stream) + most > APUS_STREAM_BUFFER_BYTES ||
+	    apus_stream_reserve(res->stream, 0, most, &begin) < 0)
+		return false;
+
+	/* In steps, beyond its end: there is room for all of it. */
+	static_assert(APUS_HTTP_ALIKE_BYTES % 32 == 0, "whole steps");
+	bytes = a->bytes;
+	for (size_t i = 0; i < bytes; i += 32)
+		memcpy(begin + i, a->text + i, 32);
+	p = put_length(begin + bytes, len);
+	memcpy(p, "\r\n\r\n", 4);
+	p = put_body(p + 4, body, len);
+	apus_stream_commit(res->stream, (size_t)(p - begin));
+	res->status = (uint16_t)status;
+	res->counted = true;
+	res->left = len;
+	res->state = APUS_HTTP_RESPONSE_DONE;
+	return true;
 }
 
 int apus_http_respond(struct apus_http_response *res, int status, const char *content_type,
@@ -430,28 +575,14 @@ int apus_http_respond(struct apus_http_response *res, int status, const char *co
 		.at = content_type,
 		.len = content_type ? strlen(content_type) : 0,
 	};
-	size_t most = begin_bytes(res) + sizeof("Content-Type: \r\n") + type.len + END_BYTES + len;
-	char *p, *begin;
+	int rc;
 
-	/* The small answer, which is nearly every one: made in one go, if there is room for it. */
-	if (len > SMALL_BYTES || type.len > SMALL_BYTES ||
-	    apus_stream_pending(res->stream) + most > APUS_STREAM_BUFFER_BYTES ||
-	    check_begin(res, status) < 0 || !all_chars(type.at, type.len, APUS_HTTP_CHAR_VALUE) ||
-	    apus_stream_reserve(res->stream, 0, most, &begin) < 0)
-		return respond_large(res, status, type, body, len);
-
-	p = put_begin(begin, res, status);
-	if (type.at) {
-		p = put_text(p, LITERAL("Content-Type: "));
-		p = put_text(p, type);
-		p = put_text(p, LITERAL("\r\n"));
-	}
-	p = put_end(p, res, (int64_t)len);
-	if (len > 0 && !is_silent(res))
-		p = put_text(p, (struct apus_http_text){.at = body, .len = len});
-	apus_stream_commit(res->stream, (size_t)(p - begin));
-	res->state = APUS_HTTP_RESPONSE_DONE;
-	return 0;
+	if (apus_likely(respond_alike(res, status, type, body, len)))
+		return 0;
+	rc = respond_small(res, status, type, body, len);
+	if (rc == 0)
+		keep_alike(res, type);
+	return rc;
 }
 
 /* -------------------------------------------------------------------------------------- whole */

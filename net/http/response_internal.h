@@ -19,12 +19,25 @@ enum apus_http_response_state {
 	APUS_HTTP_RESPONSE_DONE,
 };
 
+#define APUS_HTTP_ALIKE       4 /* a power of two */
+#define APUS_HTTP_ALIKE_BYTES 256
+
+/* How small answers of one status and type begin, up to the length: all alike for a second. */
+struct apus_http_alike {
+	int64_t until_ns; /* then the date is another; 0: there is none */
+	uint16_t status;
+	uint16_t bytes; /* of `text` */
+	uint16_t type_at, type_bytes;
+	char text[APUS_HTTP_ALIKE_BYTES];
+};
+
 /* What a server's responses have in common. */
 struct apus_http_response_common {
 	struct apus_http_date date;
 	struct apus_http_text server; /* "Server: apus\r\n", or "" */
 	bool closing;                 /* each answer from now on is its connection\'s last */
 	int64_t write_ns;             /* limit of one wait for room */
+	struct apus_http_alike alike[APUS_HTTP_ALIKE]; /* by alike_of() */
 };
 
 /* Written by response.c only, but for what the server sets up. */

@@ -64,6 +64,7 @@ enum end {
 	CLOSE,  /* there is nothing more to say or to read */
 	LINGER, /* we said the last word, the client may not have noticed */
 	ABORT,  /* its bytes can no longer be understood */
+	MORE,   /* the request that came is not whole yet */
 };
 
 /* On its task's stack. */
@@ -75,6 +76,7 @@ struct connection {
 	size_t charged; /* part of the server's `buffered` */
 	int64_t served; /* requests */
 	bool reset;     /* by the client */
+	bool continued; /* the request's client was told to go on */
 };
 
 struct apus_http_server {
@@ -101,6 +103,10 @@ static bool charge(struct connection *c, size_t bytes)
 {
 	struct apus_http_server *s = c->server;
 	size_t over = bytes > APUS_STREAM_BUFFER_BYTES ? bytes - APUS_STREAM_BUFFER_BYTES : 0;
+
+	if (apus_likely(over == c->charged))
+		return true;
+
 	uint64_t rest = s->buffered - c->charged;
 
 	if (over > 0 && rest + over > s->options.buffered_max)
@@ -177,49 +183,71 @@ static enum end not_received(struct connection *c, const struct apus_http_reques
 	return rc == -ECANCELED && have == 0 ? CLOSE : ABORT;
 }
 
+/* What has come of a request: `*have` bytes. Return: KEEP with all of it in `r`; an end; MORE. */
+static enum end parse(struct connection *c, struct apus_http_request *r, size_t *have)
+{
+	char *bytes;
+	size_t at, dead;
+
+	apus_stream_buffered(c->stream, &bytes);
+	/* A plain request is read where it lies. */
+	if (apus_likely(!r->slow) && apus_http_parser_feed_plain(r, bytes, *have))
+		return KEEP;
+	if (apus_stream_own(c->stream) < 0)
+		return ABORT;
+	apus_stream_buffered(c->stream, &bytes);
+	switch (apus_http_parser_feed(r, bytes, *have)) {
+	case APUS_HTTP_COMPLETE:
+		return KEEP;
+	case APUS_HTTP_REJECTED:
+		count(c, COUNT_REQUESTS_REJECTED);
+		return answer_plain(c, r->status);
+	case APUS_HTTP_MORE:
+		break;
+	}
+	dead = apus_http_parser_squeeze(r, &at);
+	if (dead)
+		apus_stream_cut(c->stream, at, dead);
+	*have -= dead;
+	return MORE;
+}
+
+/* The client waits for a word before it sends the body (RFC 9110 §10.1.1). */
+static int say_continue(struct connection *c, const struct apus_http_request *r)
+{
+	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	if (!r->head_done || !r->expects_continue || c->continued || r->body_bytes > 0)
+		return 0;
+	c->continued = true;
+	return apus_stream_write(c->stream, text, sizeof(text) - 1) < 0 ? -1 : 0;
+}
+
 /* Wait until a whole request is in the buffer. Return: KEEP with it in `r`. */
 static enum end receive(struct connection *c, struct apus_http_request *r)
 {
 	int64_t head_ns = 0, body_ns = 0;
-	bool continued = false;
+	const char *bytes;
 
+	c->continued = false;
 	for (;;) {
-		char *bytes;
-		size_t have = apus_stream_buffered(c->stream, &bytes);
-		size_t at;
+		size_t have = apus_stream_readable(c->stream);
+		enum end end = have ? parse(c, r, &have) : MORE;
 
-		switch (apus_http_parser_feed(r, bytes, have)) {
-		case APUS_HTTP_COMPLETE:
-			return KEEP;
-		case APUS_HTTP_REJECTED:
-			count(c, COUNT_REQUESTS_REJECTED);
-			return answer_plain(c, r->status);
-		case APUS_HTTP_MORE:
-			break;
-		}
-
-		size_t dead = apus_http_parser_squeeze(r, &at);
-
-		if (dead)
-			apus_stream_cut(c->stream, at, dead);
-		have -= dead;
+		if (end != MORE)
+			return end;
 		if (have == 0 && apus_server_is_stopping(c->base))
 			return LINGER;
 		if (!charge(c, have))
 			return answer_plain(c, 503);
-		if (r->head_done && r->expects_continue && !continued && r->body_bytes == 0) {
-			continued = true;
-			if (apus_stream_write(c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25) < 0)
-				return ABORT;
-		}
-		if (drain(c) < 0)
+		if (say_continue(c, r) < 0 || drain(c) < 0)
 			return ABORT;
 
 		if (have == 0 && apus_server_idle(c->base) < 0)
 			return LINGER;
 		apus_http_watchdog_begin(&c->watchdog, deadline_of(c, r, have, &head_ns, &body_ns));
 
-		int64_t rc = apus_stream_peek(c->stream, have, &bytes);
+		int64_t rc = apus_stream_view(c->stream, have, &bytes);
 
 		rc = apus_http_watchdog_end(&c->watchdog, rc);
 		apus_server_busy(c->base);

@@ -7,12 +7,14 @@
  *
  * Buffers come from a pool of the shard, one size, last freed first given, and go back when they
  * are empty: a connection that waits for its peer holds this struct and nothing else. A stream with
- * an empty buffer waits for the connection to lend what came, and takes a buffer only then, for as
- * much as that is. Reads that need more than the pool's size take a buffer of their own from
- * the heap, doubling up to the limit.
+ * an empty buffer waits for the connection to lend what came. What came in one piece is read where
+ * it lies, and dropped there when all of it is consumed; it is copied into a buffer only when more is
+ * to come behind it, or when somebody wants to change it. Reads that need more than the pool's size
+ * take a buffer of their own from the heap, doubling up to the limit.
  *
  * Invariants: the bytes in_at .. in_at + in_bytes are read and not consumed; out_bytes are written
- * and not sent; a buffer is held only while it has bytes or somebody fills it.
+ * and not sent; a buffer is held only while it has bytes or somebody fills it; lent bytes are the
+ * first that the connection holds, all of it, until they are released.
  *
  * Where we differ from asyncio: writes wait (what is unsent is bounded), there is one reader and
  * one writer at a time (-EBUSY), and a write that was cancelled half-way makes later writes fail:
@@ -44,6 +46,7 @@ struct apus_stream {
 	struct pool *pool;
 	char *in;        /* NULL while nothing is buffered */
 	size_t in_size;  /* of the allocation */
+	size_t lent;     /* `in` is no allocation: so many bytes that lie with the connection */
 	size_t in_at;    /* first byte that is not consumed */
 	size_t in_bytes; /* bytes from there */
 	size_t limit;    /* of in_bytes */
@@ -118,12 +121,15 @@ static void in_release(struct apus_stream *s)
 {
 	if (!s->in)
 		return;
-	if (s->in_size == APUS_STREAM_BUFFER_BYTES)
+	if (s->lent)
+		apus_tcp_consume(s->tcp, s->lent);
+	else if (s->in_size == APUS_STREAM_BUFFER_BYTES)
 		buffer_put(s->pool, s->in);
 	else
 		apus_heap_free(s->pool->heap, s->in);
 	s->in = NULL;
 	s->in_size = 0;
+	s->lent = 0;
 	s->in_at = 0;
 }
 
@@ -158,6 +164,16 @@ static int in_resize(struct apus_stream *s, size_t bytes)
 	return 0;
 }
 
+int apus_stream_own(struct apus_stream *s)
+{
+	if (apus_likely(!s->lent))
+		return 0;
+	if (s->in_bytes)
+		return in_resize(s, s->in_bytes);
+	in_release(s);
+	return 0;
+}
+
 /* ------------------------------------------------------------------------------------ reading */
 
 /* Copies what is lent, at most `bytes`, behind what is buffered: there is room. */
@@ -176,7 +192,7 @@ static void take_views(struct apus_stream *s, const struct iovec *views, size_t 
 	apus_tcp_consume(s->tcp, bytes);
 }
 
-/* Nothing is buffered: wait without a buffer, then take one for what came. */
+/* Nothing is buffered: wait without a buffer, then take one for what came in pieces. */
 static int64_t fill_empty(struct apus_stream *s)
 {
 	struct iovec views[VIEWS_MAX];
@@ -189,6 +205,11 @@ static int64_t fill_empty(struct apus_stream *s)
 	s->reading = false;
 	if (n <= 0)
 		return n;
+	if (apus_likely(n == 1)) {
+		s->in = views[0].iov_base;
+		s->in_bytes = s->lent = apus_min(views[0].iov_len, s->limit);
+		return (int64_t)s->in_bytes;
+	}
 	for (int i = 0; i < n; i++)
 		bytes += views[i].iov_len;
 	bytes = apus_min(bytes, s->limit);
@@ -201,16 +222,18 @@ static int64_t fill_empty(struct apus_stream *s)
 /* A part is buffered: read behind it. */
 static int64_t fill_behind(struct apus_stream *s)
 {
+	int rc = apus_stream_own(s);
 	size_t end = s->in_at + s->in_bytes;
 
+	if (rc < 0)
+		return rc;
 	if (end == s->in_size && s->in_at > 0) {
 		memmove(s->in, s->in + s->in_at, s->in_bytes);
 		s->in_at = 0;
 		end = s->in_bytes;
 	}
 	if (end == s->in_size) {
-		int rc = in_resize(s, end + 1);
-
+		rc = in_resize(s, end + 1);
 		if (rc < 0)
 			return rc;
 	}
@@ -248,6 +271,11 @@ size_t apus_stream_buffered(const struct apus_stream *s, char **out)
 	return s->in_bytes;
 }
 
+size_t apus_stream_readable(const struct apus_stream *s)
+{
+	return s->in_bytes;
+}
+
 void apus_stream_consume(struct apus_stream *s, size_t bytes)
 {
 	apus_must_op(bytes, <=, s->in_bytes);
@@ -259,7 +287,7 @@ void apus_stream_consume(struct apus_stream *s, size_t bytes)
 
 void apus_stream_cut(struct apus_stream *s, size_t at, size_t bytes)
 {
-	apus_must(!s->reading);
+	apus_must(!s->reading && !s->lent);
 	apus_must_op(at, <=, s->in_bytes);
 	apus_must_op(bytes, <=, s->in_bytes - at);
 
@@ -271,7 +299,7 @@ void apus_stream_cut(struct apus_stream *s, size_t at, size_t bytes)
 		in_release(s);
 }
 
-int64_t apus_stream_peek(struct apus_stream *s, size_t have, char **out)
+int64_t apus_stream_view(struct apus_stream *s, size_t have, const char **out)
 {
 	if (s->reading)
 		return -EBUSY;
@@ -281,7 +309,20 @@ int64_t apus_stream_peek(struct apus_stream *s, size_t have, char **out)
 		if (n <= 0)
 			return n;
 	}
-	return (int64_t)apus_stream_buffered(s, out);
+	*out = s->in + s->in_at;
+	return (int64_t)s->in_bytes;
+}
+
+int64_t apus_stream_peek(struct apus_stream *s, size_t have, char **out)
+{
+	const char *view;
+	int64_t n = apus_stream_view(s, have, &view);
+	int rc = n < 0 ? (int)n : apus_stream_own(s);
+
+	if (rc < 0 || n == 0)
+		return rc;
+	*out = s->in + s->in_at;
+	return n;
 }
 
 int64_t apus_stream_read(struct apus_stream *s, void *buf, size_t len)
@@ -301,6 +342,7 @@ int64_t apus_stream_read(struct apus_stream *s, void *buf, size_t len)
 	}
 	if (s->ended)
 		return 0;
+	in_release(s);
 
 	s->reading = true;
 
@@ -488,7 +530,8 @@ static void stream_free(struct apus_stream *s)
 {
 	struct pool *pool = s->pool;
 
-	in_release(s);
+	if (!s->lent) /* else it went with the connection */
+		in_release(s);
 	out_release(s);
 	apus_heap_free(pool->heap, s);
 	pool_put(pool);
@@ -505,6 +548,8 @@ int apus_stream_close(struct apus_stream *s)
 {
 	int rc = apus_stream_drain(s);
 
+	if (s->lent) /* it was read: it is no reason for a reset */
+		in_release(s);
 	if (rc < 0)
 		apus_tcp_abort(s->tcp);
 	else

@@ -7,6 +7,7 @@
  */
 #include "net/http/fast.h"
 #include "net/http/parser.h"
+#include "net/http/scan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -397,6 +398,40 @@ static bool is_fast(const char *message, size_t len)
 	return fast;
 }
 
+/* Where `c` stands in a text of `len` other bytes of the class, each class. */
+static void scan_one(unsigned int c, size_t at, size_t len)
+{
+	/* Of exactly so many bytes, so that ASan sees a step beyond. */
+	char *text = malloc(len);
+	const char *end = text + len;
+	size_t last = c < 0x20 || c == 0x7f ? at : len;
+
+	assert_non_null(text);
+	memset(text, 'a', len);
+	text[at] = (char)c;
+	assert_ptr_equal(apus_http_scan(text, end, APUS_HTTP_SCAN_TEXT), text + last);
+#define CLASS(name)                                                               \
+ last = apus_http_chars[c] & APUS_HTTP_CHAR_##name ? len : at;                    \
+ if (apus_http_scan(text, end, APUS_HTTP_CHAR_##name) != text + last)             \
+  fail_msg("%s: 0x%02x at %zu of %zu", #name, c, at, len);                        \
+ if (len - at > 16 && apus_http_scan(end - 3, end, APUS_HTTP_CHAR_##name) != end) \
+ fail_msg("%s: the last three of %zu", #name, len)
+	CLASS(TOKEN);
+	CLASS(HOST);
+	CLASS(PATH);
+	CLASS(QUERY);
+#undef CLASS
+	free(text);
+}
+
+static void scan_ends_at_what_is_not_of_the_class(void **state)
+{
+	for (unsigned int c = 0; c < 256; c++)
+		for (size_t len = APUS_HTTP_SCAN_LEAST; len < 3 * APUS_HTTP_SCAN_LEAST + 2; len++)
+			for (size_t at = 0; at < len; at++)
+				scan_one(c, at, len);
+}
+
 static void plain_requests_go_the_fast_way(void **state)
 {
 	static const char *const table[] = {
@@ -642,6 +677,7 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(nul_in_a_header_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(plain_requests_go_the_fast_way, setup, teardown),
+		cmocka_unit_test(scan_ends_at_what_is_not_of_the_class),
 		cmocka_unit_test_setup_teardown(unusual_requests_go_the_slow_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(both_ways_agree_on_changed_requests, setup,
 						teardown),

@@ -131,6 +131,82 @@ static void eof_with_partial_is_told_and_the_part_stays(void **state)
 	ok(test_run(eof_with_partial, NULL));
 }
 
+/* What came in one piece is lent where it lies, and the connection keeps it until all is consumed. */
+static int64_t view(void *arg)
+{
+	const char *view, *whole;
+	char *own, buf[8];
+
+	open_stream(0);
+	fake_send(tcp, "abcdef");
+	assert_int_equal(apus_stream_view(stream, 0, &view), 6);
+	assert_ptr_equal(view, tcp->in + tcp->in_at);
+	assert_int_equal(tcp->in_bytes, 6);
+	apus_stream_consume(stream, 2);
+	assert_int_equal(tcp->in_bytes, 6);
+	assert_int_equal(apus_stream_view(stream, 3, &whole), 4);
+	assert_ptr_equal(whole, view + 2);
+	/* More comes: both are together, elsewhere. */
+	fake_send(tcp, "gh");
+	assert_int_equal(apus_stream_view(stream, 4, &whole), 6);
+	assert_memory_equal(whole, "cdefgh", 6);
+	assert_int_equal(tcp->in_bytes, 0);
+	apus_stream_consume(stream, 6);
+
+	fake_send(tcp, "ijkl");
+	assert_int_equal(apus_stream_view(stream, 0, &view), 4);
+	ok(apus_stream_own(stream));
+	assert_int_equal(apus_stream_buffered(stream, &own), 4);
+	assert_ptr_not_equal(own, view);
+	assert_memory_equal(own, "ijkl", 4);
+	assert_int_equal(tcp->in_bytes, 0);
+	apus_stream_consume(stream, 4);
+
+	/* What was lent is not read twice. */
+	fake_send(tcp, "mn\n");
+	assert_int_equal(apus_stream_read_until(stream, "\n", 1, &view), 3);
+	fake_send(tcp, "op");
+	assert_int_equal(apus_stream_read(stream, buf, sizeof(buf)), 2);
+	assert_memory_equal(buf, "op", 2);
+
+	/* Nor is it unread, for who closes. */
+	fake_send(tcp, "qr");
+	assert_int_equal(apus_stream_view(stream, 0, &view), 2);
+	apus_stream_consume(stream, 1);
+	close_stream();
+	return 0;
+}
+
+static void view_lends_what_came_where_it_lies(void **state)
+{
+	ok(test_run(view, NULL));
+}
+
+static int64_t view_then_close(void *arg)
+{
+	const char *view;
+
+	open_stream(0);
+	fake_send(tcp, "abc");
+	assert_int_equal(apus_stream_view(stream, 0, &view), 3);
+	ok(apus_stream_close(stream));
+	assert_int_equal(tcp->end, FAKE_CLOSED);
+	assert_false(tcp->unread);
+	fake_free(tcp);
+	open_stream(0);
+	fake_send(tcp, "abc");
+	assert_int_equal(apus_stream_view(stream, 0, &view), 3);
+	apus_stream_abort(stream);
+	assert_int_equal(tcp->end, FAKE_ABORTED);
+	fake_free(tcp);
+	return 0;
+}
+
+static void viewed_bytes_are_no_reason_for_a_reset(void **state)
+{
+	ok(test_run(view_then_close, NULL));
+}
+
 /* Sends arg's text one byte per millisecond. */
 static int64_t drip(void *arg)
 {
@@ -454,6 +530,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		shard_test(read_exactly_cancelled_midway_keeps_bytes),
 		shard_test(second_reader_is_refused),
+		shard_test(view_lends_what_came_where_it_lies),
+		shard_test(viewed_bytes_are_no_reason_for_a_reset),
 		shard_test(read_until_over_limit_keeps_bytes),
 		shard_test(eof_with_partial_is_told_and_the_part_stays),
 		shard_test(separator_that_comes_byte_by_byte_is_found),
