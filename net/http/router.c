@@ -2,10 +2,11 @@
 /*
  * net/http/router.c: which handler answers which path.
  *
- * One open-addressed hash table holds exact paths and prefixes. A path is hashed once, byte by byte;
- * at each '/' the hash so far is that of a possible prefix and is looked up at once, as long as
- * there are prefixes of that length. So a look-up costs the path's length, whatever the number of
- * routes. The keys are ours, not the client's, so the hash needs no secret.
+ * One open-addressed hash table holds exact paths and prefixes. An exact path is hashed in words. If
+ * there is none, the path is hashed byte by byte; at each '/' the hash so far is that of a possible
+ * prefix and is looked up at once, as long as there are prefixes of that length. So a look-up costs
+ * the path's length, whatever the number of routes. The keys are ours, not the client's, so the hash
+ * needs no secret.
  *
  * Invariant: at most half of the slots are used.
  */
@@ -41,14 +42,39 @@ struct apus_http_router {
 	uint32_t prefix_max; /* length of the longest prefix; 0: there is none */
 };
 
+/* Of a prefix: one byte more. */
 static uint32_t hash_more(uint32_t hash, char c)
 {
 	return (hash ^ (uint8_t)c) * HASH_PRIME;
 }
 
+static uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+	return hash ^ hash >> 32;
+}
+
+/* Of a whole path; its last word ends with it, and may begin in the word before. */
+static uint32_t hash_exact(const char *path, size_t len)
+{
+	uint64_t hash = len, word = 0;
+
+	if (len < 8) {
+		for (size_t i = 0; i < len; i++)
+			word = word << 8 | (uint8_t)path[i];
+		return (uint32_t)hash_word(hash, word);
+	}
+	for (size_t i = 0; i < len - 8; i += 8) {
+		memcpy(&word, path + i, 8);
+		hash = hash_word(hash, word);
+	}
+	memcpy(&word, path + len - 8, 8);
+	return (uint32_t)hash_word(hash, word);
+}
+
 /* The slot where the entry is, or the empty one where it belongs. */
-static struct entry **find(const struct apus_http_router *r, uint32_t hash, const char *path,
-			   size_t len, bool prefix)
+static inline struct entry **find(const struct apus_http_router *r, uint32_t hash, const char *path,
+				  size_t len, bool prefix)
 {
 	uint32_t i = hash ^ hash >> 15;
 
@@ -62,24 +88,33 @@ static struct entry **find(const struct apus_http_router *r, uint32_t hash, cons
 	}
 }
 
-/* The entry that answers `path`, or NULL. */
-static const struct entry *match(const struct apus_http_router *r, struct apus_http_text path)
+/* The longest prefix that answers `path`, or NULL. */
+static APUS_NOINLINE const struct entry *match_prefix(const struct apus_http_router *r,
+						      struct apus_http_text path)
 {
+	size_t most = apus_min(path.len, (size_t)r->prefix_max);
 	const struct entry *best = NULL;
 	uint32_t hash = HASH_FIRST;
 
-	for (size_t i = 0; i < path.len; i++) {
+	for (size_t i = 0; i < most; i++) {
 		hash = hash_more(hash, path.at[i]);
-		if (path.at[i] == '/' && i < r->prefix_max) {
+		if (path.at[i] == '/') {
 			const struct entry *e = *find(r, hash, path.at, i + 1, true);
 
 			best = e ? e : best;
 		}
 	}
+	return best;
+}
 
-	const struct entry *exact = *find(r, hash, path.at, path.len, false);
+/* The entry that answers `path`, or NULL. */
+static inline const struct entry *match(const struct apus_http_router *r,
+					struct apus_http_text path)
+{
+	const struct entry *exact =
+		*find(r, hash_exact(path.at, path.len), path.at, path.len, false);
 
-	return exact ? exact : best;
+	return exact || !r->prefix_max ? exact : match_prefix(r, path);
 }
 
 static int grow(struct apus_http_router *r)
@@ -106,11 +141,11 @@ static int add(struct apus_http_router *r, enum apus_http_method method, const c
 	       bool prefix, struct route route)
 {
 	size_t len = strlen(path);
-	uint32_t hash = HASH_FIRST;
+	uint32_t hash = prefix ? HASH_FIRST : hash_exact(path, len);
 
 	if (method >= APUS_HTTP_METHODS || len > UINT16_MAX || !route.fn)
 		return -EINVAL;
-	for (size_t i = 0; i < len; i++)
+	for (size_t i = 0; prefix && i < len; i++)
 		hash = hash_more(hash, path[i]);
 	if ((r->used + 1) * 2 > r->slots_count && grow(r) < 0)
 		return -ENOMEM;

@@ -6,7 +6,6 @@
  */
 #include "net/http/watchdog.h"
 
-#include "runtime/base/check.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -39,21 +38,8 @@ void apus_http_watchdog_fini(struct apus_http_watchdog *w)
 	apus_timer_cancel(&w->timer);
 }
 
-void apus_http_watchdog_begin(struct apus_http_watchdog *w, int64_t deadline_ns)
+int64_t apus_http_watchdog_barked(struct apus_http_watchdog *w, int64_t rc)
 {
-	apus_assert(w->deadline_ns == APUS_NEVER && !w->fired);
-	w->deadline_ns = deadline_ns;
-	w->cancelling = apus_task_cancelling(w->task);
-	if (!apus_timer_armed(&w->timer) || w->timer.deadline_ns > deadline_ns)
-		apus_timer_arm(&w->timer, deadline_ns);
-}
-
-int64_t apus_http_watchdog_end(struct apus_http_watchdog *w, int64_t rc)
-{
-	w->deadline_ns = APUS_NEVER;
-	if (apus_likely(!w->fired))
-		return rc;
-
 	w->fired = false;
 
 	bool own = apus_task_uncancel(w->task) <= w->cancelling;

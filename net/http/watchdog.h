@@ -9,6 +9,7 @@
 #ifndef APUS_NET_HTTP_WATCHDOG_H
 #define APUS_NET_HTTP_WATCHDOG_H
 
+#include "runtime/base/check.h"
 #include "runtime/sched/task.h"
 #include "runtime/sched/timer.h"
 
@@ -27,9 +28,29 @@ void apus_http_watchdog_init(struct apus_http_watchdog *w, struct apus_task *tas
 /** apus_http_watchdog_fini - its memory is the caller's again. Context: any */
 void apus_http_watchdog_fini(struct apus_http_watchdog *w);
 /** apus_http_watchdog_begin - from now until @deadline_ns. Scopes do not nest. Context: its task */
-void apus_http_watchdog_begin(struct apus_http_watchdog *w, int64_t deadline_ns);
+static inline void apus_http_watchdog_begin(struct apus_http_watchdog *w, int64_t deadline_ns);
 /** apus_http_watchdog_end - Return: as apus_timeout_end(): @rc, or -ETIMEDOUT. Context: its task */
-APUS_MUST_CHECK int64_t apus_http_watchdog_end(struct apus_http_watchdog *w, int64_t rc);
+APUS_MUST_CHECK static inline int64_t apus_http_watchdog_end(struct apus_http_watchdog *w,
+							     int64_t rc);
+
+/* inline definitions */
+
+APUS_COLD int64_t apus_http_watchdog_barked(struct apus_http_watchdog *w, int64_t rc);
+
+static inline void apus_http_watchdog_begin(struct apus_http_watchdog *w, int64_t deadline_ns)
+{
+	apus_assert(w->deadline_ns == APUS_NEVER && !w->fired);
+	w->deadline_ns = deadline_ns;
+	w->cancelling = apus_task_cancelling(w->task);
+	if (apus_unlikely(!apus_timer_armed(&w->timer) || w->timer.deadline_ns > deadline_ns))
+		apus_timer_arm(&w->timer, deadline_ns);
+}
+
+static inline int64_t apus_http_watchdog_end(struct apus_http_watchdog *w, int64_t rc)
+{
+	w->deadline_ns = APUS_NEVER;
+	return apus_likely(!w->fired) ? rc : apus_http_watchdog_barked(w, rc);
+}
 
 APUS_END_DECLS
 

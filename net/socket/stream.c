@@ -192,24 +192,11 @@ static void take_views(struct apus_stream *s, const struct iovec *views, size_t 
 	apus_tcp_consume(s->tcp, bytes);
 }
 
-/* Nothing is buffered: wait without a buffer, then take one for what came in pieces. */
-static int64_t fill_empty(struct apus_stream *s)
+/* Takes a buffer for what came in `n` pieces, or in more than there are views. */
+static APUS_NOINLINE int64_t take_pieces(struct apus_stream *s, const struct iovec *views, int n)
 {
-	struct iovec views[VIEWS_MAX];
 	size_t bytes = 0;
-	int n;
 
-	in_release(s);
-	s->reading = true;
-	n = apus_tcp_peek(s->tcp, views, VIEWS_MAX);
-	s->reading = false;
-	if (n <= 0)
-		return n;
-	if (apus_likely(n == 1)) {
-		s->in = views[0].iov_base;
-		s->in_bytes = s->lent = apus_min(views[0].iov_len, s->limit);
-		return (int64_t)s->in_bytes;
-	}
 	for (int i = 0; i < n; i++)
 		bytes += views[i].iov_len;
 	bytes = apus_min(bytes, s->limit);
@@ -219,8 +206,25 @@ static int64_t fill_empty(struct apus_stream *s)
 	return (int64_t)bytes;
 }
 
+/* Nothing is buffered: wait without a buffer. */
+static inline int64_t fill_empty(struct apus_stream *s)
+{
+	struct iovec views[VIEWS_MAX];
+	int n;
+
+	in_release(s);
+	s->reading = true;
+	n = apus_tcp_peek(s->tcp, views, VIEWS_MAX);
+	s->reading = false;
+	if (apus_unlikely(n != 1))
+		return n <= 0 ? n : take_pieces(s, views, n);
+	s->in = views[0].iov_base;
+	s->in_bytes = s->lent = apus_min(views[0].iov_len, s->limit);
+	return (int64_t)s->in_bytes;
+}
+
 /* A part is buffered: read behind it. */
-static int64_t fill_behind(struct apus_stream *s)
+static APUS_NOINLINE int64_t fill_behind(struct apus_stream *s)
 {
 	int rc = apus_stream_own(s);
 	size_t end = s->in_at + s->in_bytes;
@@ -249,7 +253,7 @@ static int64_t fill_behind(struct apus_stream *s)
 }
 
 /* Wait for more bytes. Return: how many came; 0 at the end; -EMSGSIZE at the limit; an error. */
-static int64_t fill(struct apus_stream *s)
+static inline int64_t fill(struct apus_stream *s)
 {
 	if (s->reading)
 		return -EBUSY;
@@ -424,30 +428,36 @@ int64_t apus_stream_read_until(struct apus_stream *s, const void *separator, siz
 
 /* ------------------------------------------------------------------------------------ writing */
 
-/* Send what is buffered and then `len` bytes of `buf`. */
+/* A write ended with `rc`. */
+static inline int sent(struct apus_stream *s, int64_t rc)
+{
+	s->writing = false;
+	s->out_bytes = 0;
+	if (apus_likely(rc >= 0))
+		return 0;
+	s->out_error = rc == -ECANCELED ? -EPIPE : (int)rc;
+	return (int)rc;
+}
+
+static inline int send_buffered(struct apus_stream *s)
+{
+	if (!s->out_bytes)
+		return 0;
+	s->writing = true;
+	return sent(s, apus_tcp_write(s->tcp, s->out, s->out_bytes));
+}
+
+/* Send what is buffered and then `len` > 0 bytes of `buf`. */
 static int send_with(struct apus_stream *s, const void *buf, size_t len)
 {
 	struct iovec iov[2] = {
 		{.iov_base = s->out, .iov_len = s->out_bytes},
 		{.iov_base = (void *)(uintptr_t)buf, .iov_len = len},
 	};
-	size_t first = s->out_bytes ? 0 : 1;
-	size_t pieces = (s->out_bytes ? 1 : 0) + (len ? 1 : 0);
 
-	if (pieces == 0)
-		return 0;
 	s->writing = true;
-
-	int64_t rc = pieces == 1 ? apus_tcp_write(s->tcp, iov[first].iov_base, iov[first].iov_len)
-				 : apus_tcp_writev(s->tcp, iov, 2, NULL);
-
-	s->writing = false;
-	s->out_bytes = 0;
-	if (rc < 0) {
-		s->out_error = rc == -ECANCELED ? -EPIPE : (int)rc;
-		return (int)rc;
-	}
-	return 0;
+	return sent(s, s->out_bytes ? apus_tcp_writev(s->tcp, iov, 2, NULL)
+				    : apus_tcp_write(s->tcp, buf, len));
 }
 
 static int may_write(const struct apus_stream *s)
@@ -482,7 +492,7 @@ int apus_stream_drain(struct apus_stream *s)
 
 	if (rc < 0)
 		return rc;
-	rc = send_with(s, NULL, 0);
+	rc = send_buffered(s);
 	out_release(s);
 	return rc;
 }
@@ -490,6 +500,17 @@ int apus_stream_drain(struct apus_stream *s)
 size_t apus_stream_pending(const struct apus_stream *s)
 {
 	return s->out_bytes;
+}
+
+/* As reserve, when there is no room. */
+static APUS_NOINLINE int reserve_behind(struct apus_stream *s, size_t keep)
+{
+	size_t before = s->out_bytes;
+	int rc = send_buffered(s);
+
+	if (rc == 0)
+		memmove(s->out, s->out + before, keep);
+	return rc;
 }
 
 int apus_stream_reserve(struct apus_stream *s, size_t keep, size_t bytes, char **out)
@@ -506,13 +527,10 @@ int apus_stream_reserve(struct apus_stream *s, size_t keep, size_t bytes, char *
 		if (!s->out)
 			return -ENOMEM;
 	}
-	if (s->out_bytes + keep + bytes > APUS_STREAM_BUFFER_BYTES) {
-		size_t sent = s->out_bytes;
-
-		rc = send_with(s, NULL, 0);
+	if (apus_unlikely(s->out_bytes + keep + bytes > APUS_STREAM_BUFFER_BYTES)) {
+		rc = reserve_behind(s, keep);
 		if (rc < 0)
 			return rc;
-		memmove(s->out, s->out + sent, keep);
 	}
 	*out = s->out + s->out_bytes;
 	return 0;
