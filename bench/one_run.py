@@ -6,11 +6,13 @@ network namespace of its own: whatever happens, nothing is left behind. Prints o
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import resource
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -32,13 +34,16 @@ class Watch:
         self.pid = 0
         self.cpu = []  # (when, seconds of CPU until then)
         self.bytes = 0
+        self.is_dead = False  # it was there, and has ended
 
     def sample(self):
         try:
             stat = pathlib.Path(f'/proc/{self.pid}/stat').read_text().rsplit(')', 1)[1].split()
             status = pathlib.Path(f'/proc/{self.pid}/status').read_text()
-        except OSError:  # not there yet, or no more
+        except OSError:  # not there yet, or waited for
+            self.is_dead = bool(self.cpu)
             return
+        self.is_dead = stat[0] == 'Z'
         self.cpu.append((time.monotonic(), (int(stat[11]) + int(stat[12])) / TICKS))
         if 'VmHWM:' in status:
             self.bytes = int(status.split('VmHWM:')[1].split()[0]) * 1024
@@ -71,17 +76,20 @@ def drive(command, server, client, find, args):
         server.sample()
         client.sample()
         time.sleep(SAMPLE_SECONDS)
-    late = process.poll() is None
-    if late:
-        process.terminate()
+        if server.is_dead and client.pid and not client.is_dead:
+            break
+    if process.poll() is None:  # the client says what it has, and scripts/pair cleans up
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(client.pid or process.pid, signal.SIGINT)
     try:
         out, said = process.communicate(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         out, said = process.communicate()
-    if late or '{' not in out:
-        return {'trouble': 'it did not end' if late else
-                (said.strip().splitlines() or ['the client said nothing'])[-1]}
+    if server.is_dead and not client.is_dead:
+        return {'trouble': 'the server stopped'}
+    if time.monotonic() >= deadline or '{' not in out:
+        return {'trouble': (said.strip().splitlines() or ['it did not end in time'])[-1]}
     return json.loads(out[out.index('{'):])
 
 
@@ -156,7 +164,7 @@ def value(row, found):
     """The figure of a run, in the unit of its row."""
     if row.unit == 'Gb/s':
         return (found['bytes_in'] + found['bytes_out']) * 8e-9 / found['seconds']
-    if row.unit.endswith(' us'):
+    if row.unit.endswith(' µs'):
         return found['latency_ns'][row.unit.split()[0]] / 1e3
     return found['per_second']
 

@@ -88,7 +88,7 @@ def compare_picture(kept):
         if columns:
             rows = [(row.peer if c == 'peer' else COLUMN_TEXT[c], c, columns[c].get('value'))
                     for c in COLUMNS if c in columns]
-            unit = row.unit.replace(' us', ', µs: less is better')
+            unit = row.unit.replace(' µs', ', µs: less is better')
             panels.append((row.title, unit, rows, from_zero))
     return panels_of('One core for the server, one for the client: median, least to most', panels,
                      foot_of(kept, 'scripts/bench compare'))

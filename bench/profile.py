@@ -302,4 +302,5 @@ def run(args):
     if args.write:
         write(lines)
     save("profile", {name: {room: round(count, 1) for room, count in rooms.items()}
-                     for name, rooms in columns.items()})
+                     for name, rooms in columns.items()},
+         counts={name: round(sum(rooms.values()), 1) for name, rooms in columns.items()})

@@ -27,12 +27,12 @@ class Row:
     server: str  # ours: a program below build/release/apps, with its options
     peer: str  # a name of PEERS
     port: int
-    unit: str = 'requests/s'  # or 'connections/s', 'Gb/s'; 'p50 us', 'p99 us': less is better
+    unit: str = 'requests/s'  # or 'connections/s', 'Gb/s'; 'p50 µs', 'p99 µs': less is better
     half: str = ''  # a row: run at half of what the same server reached there
 
     @property
     def less_is_better(self):
-        return self.unit.endswith('us')
+        return self.unit.endswith('µs')
 
 
 HTTPD = f'httpd --connections {IDLE + 10000}'
@@ -45,9 +45,9 @@ ROWS = (
         ('http', '--connections', '64', '--depth', '16'), HTTPD, 'nginx', 80),
     Row('http_new', 'HTTP, connect + request + close, 64 at a time',
         ('http', '--connections', '64', '--new', '--reset'), HTTPD, 'nginx', 80, 'connections/s'),
-    Row('http_one', 'HTTP, 1 connection', ('http',), HTTPD, 'nginx', 80, 'p50 us'),
+    Row('http_one', 'HTTP, 1 connection', ('http',), HTTPD, 'nginx', 80, 'p50 µs'),
     Row('http_half', 'HTTP at half of its own rate, 64 connections',
-        ('http', '--connections', '64'), HTTPD, 'nginx', 80, 'p99 us', half='http'),
+        ('http', '--connections', '64'), HTTPD, 'nginx', 80, 'p99 µs', half='http'),
     Row('http_idle', f'HTTP, 64 connections of {IDLE:,}, the others idle',
         ('http', '--connections', str(IDLE), '--active', '64'), HTTPD, 'nginx', 80),
     Row('kv', 'key-value, 90 % get, 100 B, 64 connections', ('memcached', '--connections', '64'),
