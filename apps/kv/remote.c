@@ -2,8 +2,8 @@
 /*
  * apps/kv/remote.c: commands whose keys belong to other shards.
  *
- * A key's shard is told by the high half of its hash. A command of one key is one call there; one
- * that asks for many keys makes one call for each shard that has any, all at once, for a bounded
+ * A key's shard is told by the high half of its hash. A command of one key is one call there, and none
+ * if it is ours; one that asks for many keys makes one call for each shard that has any, all at once, for a bounded
  * number of keys at a time. A shard writes small values into a buffer of the caller's, which waits
  * and touches nothing meanwhile; a large one it holds, the caller copies it to its connection, and
  * another call lets it go. A held item does not change, so it may be read from any thread. What is
@@ -22,6 +22,7 @@
 
 #define GROUP_KEYS   64   /* asked for at a time */
 #define BUFFER_BYTES 8192 /* of small values, from one shard at a time */
+#define ONE_BYTES    2048 /* of one */
 
 /* --- One key --------------------------------------------------------------------------------- */
 
@@ -202,19 +203,20 @@ static int64_t put_questions(struct kv_connection *c, const struct kv_command *c
 	return (int64_t)count;
 }
 
+static int say_ask(struct kv_connection *c, const struct kv_command *cmd, const struct ask *ask)
+{
+	if (ask->at)
+		return kv_say(c, ask->at, ask->len);
+	return ask->item ? kv_say_item(c, ask->item, cmd->cas, ask->owner == c->server->index) : 0;
+}
+
 static int say_group(struct kv_connection *c, const struct kv_command *cmd, struct group *g,
 		     size_t n)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		const struct ask *ask = &g->asks[i];
-
-		if (ask->at)
-			rc = kv_say(c, ask->at, ask->len);
-		else if (ask->item)
-			rc = kv_say_item(c, ask->item, cmd->cas, ask->owner == c->server->index);
-	}
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = say_ask(c, cmd, &g->asks[i]);
 	return rc;
 }
 
@@ -237,15 +239,44 @@ static int get_group(struct kv_connection *c, struct kv_command *cmd, struct gro
 	return (int)rc;
 }
 
-int kv_remote_get(struct kv_connection *c, struct kv_command *cmd)
+/* The usual command: no memory for a group, and for a key of our own nothing but the look. */
+static int get_one(struct kv_connection *c, struct kv_command *cmd, struct kv_text word)
+{
+	struct kv_key key = kv_store_key(&c->server->store, word);
+	struct ask ask = {.key = key, .owner = kv_owner(c->server, &key)};
+	struct question q = {
+		.owner = c->server->cluster->servers[ask.owner],
+		.asks = &ask,
+		.count = 1,
+		.cmd = cmd,
+	};
+	char buffer[ONE_BYTES];
+	int64_t called = 0;
+	int rc;
+
+	if (q.owner == c->server) {
+		answer_one(&q, &ask);
+	} else {
+		q.buffer = buffer;
+		q.room = sizeof(buffer);
+		called = call_owner(&q);
+	}
+	rc = called < 0 ? KV_END_SESSION(KV_ABORT) : say_ask(c, cmd, &ask);
+	if (ask.item)
+		release(c, &q);
+	return rc == 0 && apus_checkpoint() < 0 ? KV_END_SESSION(KV_ABORT) : rc;
+}
+
+static int get_many(struct kv_connection *c, struct kv_command *cmd)
 {
 	struct apus_heap *heap = c->server->heap;
-	struct group *g = apus_heap_zalloc(heap, sizeof(*g));
+	struct group *g = apus_heap_alloc(heap, sizeof(*g));
 	int rc = 0;
 	size_t n;
 
 	if (!g)
 		return KV_END_SESSION(KV_ABORT);
+	memset(g->buffers, 0, sizeof(g->buffers)); /* the rest is written before it is read */
 	while (rc == 0 && (n = take_keys(c, cmd, g)) > 0) {
 		rc = get_group(c, cmd, g, n);
 		if (rc == 0 && apus_checkpoint() < 0)
@@ -254,6 +285,16 @@ int kv_remote_get(struct kv_connection *c, struct kv_command *cmd)
 	for (size_t i = 0; i < GROUP_KEYS && g->buffers[i]; i++)
 		apus_heap_free(heap, g->buffers[i]);
 	apus_heap_free(heap, g);
+	return rc;
+}
+
+int kv_remote_get(struct kv_connection *c, struct kv_command *cmd)
+{
+	struct kv_text rest = cmd->keys, first, second;
+	int rc = 0;
+
+	if (kv_next_key(&rest, &first))
+		rc = kv_next_key(&rest, &second) ? get_many(c, cmd) : get_one(c, cmd, first);
 	return rc ? rc : kv_say(c, KV_END, sizeof(KV_END) - 1);
 }
 
