@@ -12,14 +12,14 @@ def options(p):
     p.add_argument("filter", nargs="?", help="only names that match this expression")
 
 
-def count(program, name, operations):
-    """Instructions of the whole program when it does so many operations."""
+def count(program, *words):
+    """Instructions of the whole program, called with these words."""
     result = subprocess.run(
-        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), name,
-         str(operations)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program),
+         *(str(word) for word in words)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     collected = re.search(r"Collected : (\d+)", result.stderr)
     if result.returncode or not collected:
-        sys.exit(result.stderr + f"bench: {name} failed under callgrind (above)")
+        sys.exit(result.stderr + f"bench: {words[0]} failed under callgrind (above)")
     return int(collected.group(1))
 
 

@@ -6,76 +6,16 @@
  */
 #include "net/stack.h"
 #include "bench/bench.h"
+#include "bench/pipe.h"
 #include "net/link/pool.h"
 #include "net/socket/tcp.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 #include "runtime/sched/shard.h"
 
-#include <rte_ethdev.h>
-#include <string.h>
-
 #define PORT    80
 #define UNTIMED 16 /* requests: the handshake, ARP */
 #define OFFLOAD 1  /* beside the bytes of a request, in a benchmark's argument */
-
-/* ---- a link that passes pointers ---- */
-
-struct pipe_end {
-	struct apus_link link; /* first */
-	struct pipe_end *peer;
-	struct rte_mbuf *arrived[4 * APUS_LINK_BURST_MAX];
-	uint16_t count;
-	bool checks; /* checksums: says of each frame that they are right */
-};
-
-static uint16_t pipe_rx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
-			int64_t now_ns)
-{
-	struct pipe_end *end = (struct pipe_end *)link;
-
-	n = apus_min(n, end->count);
-	memcpy(frames, end->arrived, n * sizeof(*frames));
-	end->count -= n;
-	memmove(end->arrived, end->arrived + n, end->count * sizeof(*frames));
-	return n;
-}
-
-static void pipe_tx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n, int64_t now_ns)
-{
-	struct pipe_end *to = ((struct pipe_end *)link)->peer;
-
-	for (uint16_t i = 0; i < n; i++) {
-		if (to->count == apus_countof(to->arrived)) {
-			rte_pktmbuf_free(frames[i]);
-			continue;
-		}
-		frames[i]->ol_flags =
-			to->checks ? RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0;
-		to->arrived[to->count++] = frames[i];
-	}
-}
-
-static int64_t pipe_idle(struct apus_link *link, enum apus_idle what, int64_t now_ns)
-{
-	return ((struct pipe_end *)link)->count ? now_ns : APUS_NEVER;
-}
-
-static void pipe_close(struct apus_link *link)
-{
-	struct pipe_end *end = (struct pipe_end *)link;
-
-	rte_pktmbuf_free_bulk(end->arrived, end->count);
-	apus_link_fini(link);
-}
-
-static const struct apus_link_type pipe_type = {
-	.name = "pipe",
-	.rx = pipe_rx,
-	.tx = pipe_tx,
-	.idle = pipe_idle,
-	.close = pipe_close,
-};
 
 /* ---- two stacks ---- */
 
@@ -100,15 +40,7 @@ static void open_side(struct side *s, struct side *peer, struct apus_clock *cloc
 	apus_must(!apus_addr_parse(s == sides ? "10.0.0.1" : "10.0.0.2", &o.addr));
 	apus_must(!apus_shard_open(&as, &s->shard));
 	apus_shard_enter(s->shard);
-	s->end = (struct pipe_end){.peer = &peer->end, .checks = offload};
-	apus_link_init(&s->end.link, &pipe_type);
-	s->end.link.mac.addr_bytes[5] = (uint8_t)(1 + (s - sides));
-	s->end.link.mtu = 1500;
-	s->end.link.pool = pool;
-	if (offload)
-		s->end.link.tx_offloads = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM |
-					  RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
-					  RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+	pipe_init(&s->end, &peer->end, (unsigned int)(s - sides), pool, offload);
 	apus_must(!apus_stack_open(s->shard, &s->end.link, &o, &s->stack));
 }
 
