@@ -45,6 +45,11 @@ def build(directory, targets, *options):
     return path
 
 
+def under_option(p):
+    p.add_argument("--under", default="", metavar="COMMAND", help="start each run under this: "
+                   "'chrt -r 20' where others use the machine, too")
+
+
 def cpuinfo(field):
     found = re.search(rf"^{field}\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     return found.group(1) if found else "unknown"

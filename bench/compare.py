@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 
-from bench.common import ROOT, call, save, spread
+from bench.common import ROOT, save, spread, under_option
 from bench.workloads import COLUMNS, COLUMN_TEXT, IDLE, ROWS, prepare
 
 TROUBLE = 0.01  # of the requests failed: no figure to compare
@@ -25,8 +25,7 @@ def options(p):
                    + ', '.join(r.name for r in ROWS))
     p.add_argument('--repeat', type=int, default=5, help='runs of each, in turn')
     p.add_argument('--seconds', type=int, default=1, help='length of each run, after a second')
-    p.add_argument('--under', default='', metavar='COMMAND', help='start each run under this: '
-                   "'chrt -f 20' where others use the machine, too")
+    under_option(p)
     p.add_argument('--columns', default=','.join(COLUMNS), help='some of these, with commas')
 
 

@@ -2,9 +2,10 @@
 """bench/cross.py: our ring beside others, and calls between two shards."""
 
 import re
+import shlex
 import statistics
 
-from bench.common import build, output, save, spread
+from bench.common import build, output, save, spread, under_option
 
 # Ours, and the peers that do the same.
 PEERS = {
@@ -17,6 +18,7 @@ PEERS = {
 def options(p):
     p.add_argument("filter", nargs="?", help="only names that match this expression")
     p.add_argument("--repeat", type=int, default=5, help="runs of each, in turn")
+    under_option(p)
     p.add_argument("--part", type=int, default=4, help="of the operations; more: shorter runs")
 
 
@@ -28,7 +30,7 @@ def run(args):
     times = {name: [] for name, _ in rows}
     for _ in range(args.repeat):
         for name, operations in rows:
-            times[name].append(float(output([program, name, operations])))
+            times[name].append(float(output([*shlex.split(args.under), program, name, operations])))
     print(f"{'ns':26} {'least':>8} {'median':>8} {'most':>8}")
     for name, values in times.items():
         shown = min(values), statistics.median(values), max(values)

@@ -3,10 +3,11 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 
-from bench.common import OUT, ROOT, SERVER_CORE, build, machine, output, save, spread
+from bench.common import OUT, ROOT, SERVER_CORE, build, machine, output, save, spread, under_option
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else "python3"
 C = ["-O3", "-march=native", "-DNDEBUG"]
@@ -26,6 +27,7 @@ PEERS = (
 def options(p):
     p.add_argument("filter", nargs="?", help="only names that match this expression")
     p.add_argument("--repeat", type=int, default=5, help="runs of each, in turn")
+    under_option(p)
     p.add_argument("--ms", type=int, default=200, help="length of a run: where others use the "
                    "machine, the least of many short runs (--ms 5 --repeat 30) tells most")
 
@@ -73,14 +75,14 @@ def peer_programs():
             for name, (command, version) in found.items()}
 
 
-def timed(command, operation, count):
-    return int(output(["taskset", "-c", SERVER_CORE, *command, operation, count]))
+def timed(command, operation, count, under):
+    return int(output([*under, "taskset", "-c", SERVER_CORE, *command, operation, count]))
 
 
-def long_enough(command, operation, count, run_ns):
+def long_enough(command, operation, count, run_ns, under):
     """So many operations that they take run_ns; the first run also warms everything up."""
     while True:
-        elapsed_ns = timed(command, operation, count)
+        elapsed_ns = timed(command, operation, count, under)
         if elapsed_ns > run_ns / 20:
             return max(2000, int(count * run_ns / elapsed_ns)) // 1000 * 1000
         count *= 10
@@ -88,12 +90,14 @@ def long_enough(command, operation, count, run_ns):
 
 def beside(operation, programs, args):
     """One operation wherever it exists, in turn: the machine's mood is the same for all."""
-    counts = {name: long_enough(command, operation, int(operations[operation]), args.ms * 1e6)
+    under = shlex.split(args.under)
+    counts = {name: long_enough(command, operation, int(operations[operation]), args.ms * 1e6,
+                                under)
               for name, (command, _, operations) in programs.items() if operation in operations}
     runs = {name: [] for name in counts}
     for _ in range(args.repeat):
         for name, count in counts.items():
-            runs[name].append(timed(programs[name][0], operation, count) / count)
+            runs[name].append(timed(programs[name][0], operation, count, under) / count)
     row = {name: {**spread(ns), "runs": ns, "operations": counts[name]}
            for name, ns in runs.items()}
     for name, r in row.items():
