@@ -50,6 +50,12 @@ def head(kept, command):
             f'`{command}` at {m["commit"]}')
 
 
+def versions_of(versions):
+    """'nginx 1.22.1, memcached 1.6.18': the last word of what each said of itself."""
+    return ', '.join(f'{name} {v.split("/")[-1].split()[-1].removeprefix(name.lower())}'
+                     for name, v in versions.items())
+
+
 def times(ratio):
     """Which of two ends of a ratio is ours is said by its size: above one we are better."""
     return f'**{ratio["median"]:.1f}** ({ratio["min"]:.1f}–{ratio["max"]:.1f})' if ratio else '–'
@@ -57,7 +63,8 @@ def times(ratio):
 
 def compare_table(kept, _folder):
     lines = [f'{head(kept, "scripts/bench compare")}; median (least–most) of {kept["repeat"]} runs '
-             'in turn; how many times better of neighbouring runs.', '',
+             'in turn; how many times better, of neighbouring runs; '
+             + versions_of({n: kept['versions'][n] for n in ('nginx', 'memcached')}) + '.', '',
              '| one core | apus, memif | the same on kernel sockets | peer | apus to the peer | '
              'apus p50 / p99 |', '|---|---|---|---|---|---|']
     for row in ROWS:
@@ -81,7 +88,11 @@ def compare_table(kept, _folder):
 
 
 def peers_table(kept, _folder):
-    lines = [f'{head(kept, "scripts/bench peers")}; ns, medians.', '',
+    lines = [f'{head(kept, "scripts/bench peers")}; ns, medians; '
+             + versions_of({n: v for n, v in kept['results']['versions'].items()
+                            if n in RUNTIMES and n not in ('apus', 'asyncio')})
+             + '; asyncio of ' + kept['results']['versions'].get('asyncio', '?').removesuffix(
+                 ' asyncio') + '.', '',
              '| | ' + ' | '.join(RUNTIMES) + ' |', '|---' * (len(RUNTIMES) + 1) + '|']
     for operation, title in OPERATIONS.items():
         found = kept['results']['operations'].get(operation, {})

@@ -46,6 +46,7 @@ def compare_results():
         results[row.name] = columns
     return {'machine': {'kind': kind(), 'cpu': 'A & B', 'cores': 2, 'kernel': '6', 'commit': 'abc'},
             'command': ['compare'], 'repeat': 5, 'ratios': ratios, 'results': results,
+            'versions': {'nginx': 'nginx version: nginx/1.22.1', 'memcached': 'memcached 1.6.18'},
             'idle_bytes': {'apus': 5000, 'twin': 4000, 'peer': 500}}
 
 
@@ -218,6 +219,13 @@ class Readme(unittest.TestCase):
     def test_every_line_of_the_table_has_as_many_cells(self):
         lines = [x for x in tables.compare_table(compare_results(), '') if x.startswith('|')]
         self.assertEqual({x.count('|') for x in lines}, {7})
+
+
+    def test_versions_are_the_last_word_that_a_program_says(self):
+        self.assertEqual(tables.versions_of({'nginx': 'nginx version: nginx/1.22.1',
+                                             'memcached': 'memcached 1.6.18',
+                                             'Go': 'Go go1.19.8'}),
+                         'nginx 1.22.1, memcached 1.6.18, Go 1.19.8')
 
 
 class Keep(unittest.TestCase):
