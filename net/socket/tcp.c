@@ -173,6 +173,17 @@ uint32_t apus_tcp_urgent(struct apus_tcp *c)
 	return c->is_kernel ? 0 : apus_tcp_call_urgent(c);
 }
 
+int apus_tcp_on_urgent(void (*told)(struct apus_tcp *c, void *arg), void *arg)
+{
+	struct apus_tcp_layer *layer = layer_self();
+
+	if (!layer)
+		return -EADDRNOTAVAIL;
+	layer->on_urgent = told;
+	layer->on_urgent_arg = arg;
+	return 0;
+}
+
 /* What a reader wants: text, or views of it. */
 struct wanted {
 	void *buf;           /* takes at most n bytes; or else */

@@ -79,6 +79,19 @@ APUS_MUST_CHECK int apus_tcp_connect_from(struct apus_endpoint local, struct apu
  */
 uint32_t apus_tcp_urgent(struct apus_tcp *c);
 /**
+ * apus_tcp_on_urgent - be told of urgent text, on any connection of this shard
+ * @told: called with the connection and @arg when the peer points at urgent text and none was
+ *        pending, or further ahead than before; NULL: nobody is told (default)
+ *
+ * From the loop, as the segment arrives: what it brings cannot be read yet, and may be the first of a
+ * connection that waits to be accepted. There @told may ask apus_tcp_urgent(), set an event or wake a
+ * task; it must not suspend, nor close or abort a connection. The kernel's connections tell nothing.
+ *
+ * Context: any, on the shard. Return: 0, -EADDRNOTAVAIL (it has no stack of its own).
+ * Source: RFC 9293 §3.8.5 (MUST-32)
+ */
+APUS_MUST_CHECK int apus_tcp_on_urgent(void (*told)(struct apus_tcp *c, void *arg), void *arg);
+/**
  * apus_tcp_read - take bytes from the stream, in order
  * @c:   open connection; borrowed
  * @buf: destination of @len bytes, len > 0

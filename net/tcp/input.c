@@ -10,10 +10,8 @@
  * SYN-RECEIVED that came from LISTEN and TIME-WAIT are entries of their own: listen.c, timewait.c.
  *
  * Also here: RFC 5961 (blind attacks), RFC 5681 §3.2 (duplicate ACKs), RFC 2525 §2.17, RFC 6093.
- *
  * Where we differ: a segment without text is acceptable at the right edge of the window too: it is
  * what a peer sends that has filled the window and lost a part of it (cf. RFC 9293 A.2).
- *
  * Entry points: apus_tcp_input, apus_tcp_arrives.
  */
 #include "net/ip/ipv4.h"
@@ -90,7 +88,7 @@ static void arrives_listen(struct apus_tcp_listener *l, struct apus_tcp_arrival 
 
 /*
  * Sixth, check the URG bit: RCV.UP <- max(RCV.UP, SEG.UP), behind the urgent text (MUST-62), which
- * stays in line (RFC 6093 §5): how much of it is left can be asked (RFC 9293 §3.8.5, MUST-33).
+ * stays in line (RFC 6093 §5). Its user is told (RFC 9293 §3.8.5, MUST-32), and can ask (MUST-33).
  */
 static void sixth_check_urg(struct apus_tcp *c, const struct apus_segment *seg)
 {
@@ -101,6 +99,8 @@ static void sixth_check_urg(struct apus_tcp *c, const struct apus_segment *seg)
 		return;
 	c->rcv.has_urgent = true;
 	c->urgent_seq = up;
+	if (c->layer->on_urgent)
+		c->layer->on_urgent(c, c->layer->on_urgent_arg);
 }
 
 /*

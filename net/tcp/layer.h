@@ -177,6 +177,8 @@ struct apus_tcp_layer {
 	const struct apus_cc_type *congestion; /* of connections that do not choose */
 	uint16_t port_marks[APUS_TCP_PORT_MARKS];
 	uint16_t mss; /* what we can receive: MTU less headers (RFC 9293 §3.7.1) */
+	void (*on_urgent)(struct apus_tcp *c, void *arg); /* the user's; NULL: nobody is told */
+	void *on_urgent_arg;
 	uint64_t counters[APUS_TCP_COUNTER_COUNT];
 	struct apus_metrics_block metrics;
 	struct apus_metrics_block nstat; /* the same numbers by Linux's names, where it has one */

@@ -8,7 +8,7 @@
 
 #include "net/tcp/tcb.h"
 
-/** apus_tcp_ts_offset - of @key's timestamps (RFC 7323 §5.4): the next incarnation goes on where the last one was */
+/** apus_tcp_ts_offset - of @key's timestamps, by chance (as Linux's tcp_timestamps = 1 has it): the next incarnation goes on where the last one was */
 uint32_t apus_tcp_ts_offset(const struct apus_tcp_layer *layer, const struct apus_tcp_key *key);
 
 /* What a timestamp, or its absence, says about a segment of a connection. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * tests/net/tcp/test_urgent.c: urgent text (RFC 9293 §3.8.5, RFC 6093): it stays in line, of any
- * length, and how much of it is left to be read can be asked.
+ * length, how much of it is left to be read can be asked, and who wants to be told is.
  */
 #include "tests/net/tcp/tcp_peer.h"
+
+#include "net/socket/tcp.h"
 
 static struct peer *p;
 
@@ -132,6 +134,68 @@ static void after_the_fin_what_is_left_can_still_be_asked(void **state)
 	assert_int_equal(urgent(), 1);
 }
 
+/* ---- MUST-32: who wants to be told, is ---- */
+
+static struct {
+	const struct apus_tcp *c;
+	uint32_t count, urgent;
+} told;
+
+static void tell(struct apus_tcp *c, void *arg)
+{
+	assert_ptr_equal(arg, &told);
+	told.c = c;
+	told.count++;
+	told.urgent = apus_tcp_call_urgent(c);
+}
+
+static void listen_for_urgent(void)
+{
+	told.count = 0;
+	assert_int_equal(apus_tcp_on_urgent(tell, &told), 0);
+}
+
+static void user_is_told_when_there_was_none_and_when_it_moves_on(void **state)
+{
+	listen_for_urgent();
+	peer_send_text(p, p->irs + 1, p->iss + 1, 100);
+	assert_int_equal(told.count, 0);
+	send_urgent(p->irs + 101, 100, 10); /* none was pending */
+	assert_int_equal(told.count, 1);
+	assert_ptr_equal(told.c, p->c);
+	assert_int_equal(told.urgent, 110);
+	send_urgent(p->irs + 201, 100, 50); /* it advances */
+	assert_int_equal(told.count, 2);
+	assert_int_equal(told.urgent, 250);
+}
+
+static void user_is_not_told_of_what_is_no_news(void **state)
+{
+	listen_for_urgent();
+	send_urgent(p->irs + 1, 100, 50);
+	send_urgent(p->irs + 1, 100, 50);  /* again */
+	send_urgent(p->irs + 41, 100, 10); /* the same place */
+	send_urgent(p->irs + 1, 100, 20);  /* before it */
+	peer_send_text(p, p->irs + 141, p->iss + 1, 100);
+	assert_int_equal(told.count, 1);
+	read_bytes(200);
+	send_urgent(p->irs + 201, 40, 0); /* of what was received */
+	assert_int_equal(told.count, 1);
+}
+
+static void user_is_told_anew_after_all_was_read(void **state)
+{
+	listen_for_urgent();
+	send_urgent(p->irs + 1, 100, 100);
+	read_bytes(100);
+	send_urgent(p->irs + 101, 100, 1);
+	assert_int_equal(told.count, 2);
+	assert_int_equal(told.urgent, 1);
+	assert_int_equal(apus_tcp_on_urgent(NULL, NULL), 0);
+	send_urgent(p->irs + 201, 100, 100);
+	assert_int_equal(told.count, 2);
+}
+
 #define t(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -145,6 +209,9 @@ int main(int argc, char **argv)
 		t(pointer_to_what_was_read_means_nothing),
 		t(pointer_without_the_bit_means_nothing),
 		t(after_the_fin_what_is_left_can_still_be_asked),
+		t(user_is_told_when_there_was_none_and_when_it_moves_on),
+		t(user_is_not_told_of_what_is_no_news),
+		t(user_is_told_anew_after_all_was_read),
 	};
 
 	return test_main_with_pool(argc, argv, tests);
