@@ -6,6 +6,7 @@
 #include "tests/net/sim/sim_test.h"
 
 #include "net/stack_internal.h"
+#include "net/tcp/tcb.h"
 
 #include <stdlib.h>
 
@@ -261,6 +262,92 @@ static void empty_pool_recovers_and_wakes_the_writers(void **state)
 	assert_int_equal(done, MANY);
 }
 
+/* ---- one whose queue has grown ---- */
+
+static struct apus_tcp *grown;
+static uint64_t sunk;
+
+static int64_t sink(void *arg)
+{
+	struct apus_tcp_listener *l;
+	static uint8_t buf[65536];
+	struct apus_tcp *c;
+	int64_t n;
+
+	sim_check_equal(apus_tcp_listen(sim_any(SERVER_PORT), 1, &l), 0);
+	sim_check_equal(apus_tcp_accept(l, &c), 0);
+	apus_tcp_listener_close(l);
+	while ((n = apus_tcp_read(c, buf, sizeof(buf))) > 0)
+		sunk += (uint64_t)n;
+	apus_tcp_close(c);
+	return 0;
+}
+
+static int64_t write_on(void *arg)
+{
+	static uint8_t bytes[65536];
+	int64_t rc;
+
+	sim_check_equal(apus_tcp_connect(sim_server(), &grown), 0);
+	while ((rc = apus_tcp_write(grown, bytes, sizeof(bytes))) > 0)
+		;
+	apus_tcp_abort(grown);
+	grown = NULL;
+	sim_check_equal(rc, -ECANCELED);
+	return 0;
+}
+
+/* A long fat path, on which a megabyte and more is in flight. */
+static int setup_long(void **state)
+{
+	struct apus_sim_link_options link = {
+		.wire = {.delay_ns = 40 * APUS_MS, .rate_bps = 400000000, .queue_frames = 8192}};
+
+	sunk = 0;
+	sim_pair_open_with(&pair, 1, &link, 4 * 4096 - 1, false);
+	return 0;
+}
+
+static uint32_t most_queued(int64_t span_ns)
+{
+	uint32_t most = 0;
+
+	for (int64_t ns = 0; ns < span_ns; ns += APUS_MS) {
+		assert_int_equal(apus_sim_advance(pair.world, APUS_MS), 0);
+		most = apus_max(most, grown->sndq.bytes);
+		apus_tcp_check(grown);
+	}
+	return most;
+}
+
+/* The limit stays where it grew to; what is queued does not come near it while memory is short. */
+static void send_queue_that_grew_shrinks_under_pressure_and_grows_again(void **state)
+{
+	static const uint32_t levels[] = {3000, 1500, 200}; /* pressed, critical, reserve */
+	struct apus_sim_task *writer;
+	uint64_t before;
+	uint32_t most;
+
+	apus_sim_spawn(pair.server, "sink", sink, NULL);
+	writer = apus_sim_spawn(pair.client, "write", write_on, NULL);
+	assert_int_equal(apus_sim_advance(pair.world, 3 * APUS_SEC), 0);
+	assert_true(most_queued(200 * APUS_MS) > 1000000);
+	for (size_t i = 0; i < apus_countof(levels); i++) {
+		assert_int_equal(apus_sim_host_starve(pair.client, levels[i]), 0);
+		most_queued(2 * APUS_SEC); /* what is queued is sent and acknowledged */
+		before = sunk;
+		most = most_queued(2 * APUS_SEC);
+		assert_in_range(most, 0, APUS_TCP_MEMORY_SHARE);
+		if (levels[i] > 200) /* slower, but on */
+			assert_true(sunk - before > 10 * APUS_TCP_MEMORY_SHARE);
+		assert_true(apus_sim_host_mbufs_free(pair.client) > levels[i] / 2);
+	}
+	assert_int_equal(apus_sim_host_starve(pair.client, UINT32_MAX), 0);
+	most_queued(3 * APUS_SEC);
+	assert_true(most_queued(200 * APUS_MS) > 1000000);
+	assert_true(apus_sim_task_cancel(writer));
+}
+
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -270,6 +357,7 @@ int main(void)
 		TEST(those_who_do_not_read_leave_room_for_one_who_does, setup),
 		TEST(loss_and_pressure_give_up_text_out_of_order, setup_lossy),
 		TEST(empty_pool_recovers_and_wakes_the_writers, setup),
+		TEST(send_queue_that_grew_shrinks_under_pressure_and_grows_again, setup_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
