@@ -12,10 +12,11 @@ import pathlib
 import subprocess
 import sys
 
-from bench.common import OUT, RESULTS, ROOT, kind
+from bench.common import OUT, RESULTS, ROOT, kind, under_option
 
 NEEDS_SETUP = False  # the commands it runs call for theirs
 COUNT_SLACK = 0.02
+TIMED = ('compare', 'cross', 'peers')  # they know --under
 
 
 def options(p):
@@ -25,6 +26,7 @@ def options(p):
                    help='take fresh results from there (build/bench), do not run anything')
     p.add_argument('--kept', type=pathlib.Path, help='compare with the results in this folder '
                    "(bench/results/ and the machine's kind)")
+    under_option(p)
     p.add_argument('--partial', action='store_true', help='what was not measured now is not judged')
 
 
@@ -59,9 +61,10 @@ def judge(kept, fresh, partial=False):
     return sorted(found)
 
 
-def rerun(name, kept):
+def rerun(name, kept, under):
     """With the options of then. Return: whether it came to its end"""
     command = [ROOT / 'scripts/bench', name, *kept.get('command', [name])[1:]]
+    command += ['--under', under] if under and name in TIMED else []
     print(f'check: running {" ".join(str(c) for c in command[1:])}', flush=True)
     return subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL,
                           check=False).returncode == 0
@@ -70,7 +73,7 @@ def rerun(name, kept):
 def check(name, path, args):
     """One command. Return: how many things are worse"""
     kept = json.loads(path.read_text())
-    if not args.given and not rerun(name, kept):
+    if not args.given and not rerun(name, kept, args.under):
         print(f'{name}: worse: it failed')
         return 1
     fresh_path = (args.given or OUT) / f'{name}.json'

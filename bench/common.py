@@ -80,6 +80,12 @@ def spread(values):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
+def without_under(words):
+    """A command without --under: whoever runs it again has a machine of his own."""
+    return [w for i, w in enumerate(words)
+            if not w.startswith("--under") and words[i - 1:i] != ["--under"]]
+
+
 def save(name, results, **more):
     """Write build/bench/<name>.json.
 
@@ -88,7 +94,8 @@ def save(name, results, **more):
     """
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{name}.json"
-    text = {"machine": machine(), "command": sys.argv[1:], **more, "results": results}
+    text = {"machine": machine(), "command": without_under(sys.argv[1:]), **more,
+            "results": results}
     path.write_text(json.dumps(text, indent=1) + "\n")
     print(f"\nwritten to {path.relative_to(ROOT)}; 'scripts/bench keep {name}' commits to it")
 

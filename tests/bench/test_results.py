@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import check, compare, keep, one_run, plot, svg, tables, workloads  # noqa: E402
-from bench.common import kind, spread  # noqa: E402
+from bench.common import kind, spread, without_under  # noqa: E402
 
 
 def latency(scale=1):
@@ -229,6 +229,12 @@ class Readme(unittest.TestCase):
 
 
 class Keep(unittest.TestCase):
+    def test_what_a_run_was_started_under_is_not_kept(self):
+        for words in (['cross', '--under', 'x y', '--part', '8'],
+                      ['cross', '--under=x', '--part', '8']):
+            self.assertEqual(without_under(words), ['cross', '--part', '8'])
+        self.assertEqual(without_under(['peers']), ['peers'])
+
     def test_single_runs_are_not_kept(self):
         kept = keep.without_runs({'a': {'runs': [1], 'median': 1.23456789}, 'b': [{'runs': 1}]})
         self.assertEqual(kept, {'a': {'median': 1.23457}, 'b': [{}]})
