@@ -63,9 +63,9 @@ struct scene {
 };
 
 /* Three shards; the senders of two of them wait in the channel of the first. */
-static void begin(struct scene *s, unsigned int moment)
+static void begin(struct scene *s, unsigned int moment, const struct apus_cross_options *options)
 {
-	cross_open_seed(3, &slow, moment + 1);
+	cross_open_seed(3, options, moment + 1);
 	ok(cross_run(0, open_channel, NULL));
 	s->receiver = cross_spawn(0, receive_some, (void *)(intptr_t)(moment % 5));
 	for (unsigned int shard = 1; shard < 3; shard++)
@@ -86,7 +86,7 @@ static void senders_are_told_when_home_leaves(void **state)
 	for (unsigned int moment = 0; moment < MOMENTS; moment++) {
 		struct scene s;
 
-		begin(&s, moment);
+		begin(&s, moment, &slow);
 		ok(cross_await(0, s.receiver));
 		ok(cross_run(0, leave, NULL));
 		for (unsigned int shard = 1; shard < 3; shard++)
@@ -102,7 +102,7 @@ static void senders_are_told_when_their_own_shard_leaves(void **state)
 	for (unsigned int moment = 0; moment < MOMENTS; moment++) {
 		struct scene s;
 
-		begin(&s, moment);
+		begin(&s, moment, &slow);
 		ok(cross_await(0, s.receiver));
 		ok(cross_run(1, leave, NULL));
 		all_end_with(&s, 1, -ESHUTDOWN);
@@ -116,26 +116,32 @@ static void senders_are_told_when_their_own_shard_leaves(void **state)
 	}
 }
 
-/* Home frees the channel as soon as it hears that a shard leaves, whose tasks may still be inside. */
+static void turn(unsigned int shard)
+{
+	apus_shard_enter(cross.shards[shard]);
+	apus_shard_turn(cross.shards[shard]);
+	apus_shard_enter(NULL);
+}
+
+/* Home frees the channel when it hears that a shard leaves, whose tasks may still be inside. */
 static void free_waits_for_who_is_inside_of_a_shard_that_leaves(void **state)
 {
 	for (unsigned int moment = 0; moment < MOMENTS; moment++) {
-		for (unsigned int late = 0; late < 12; late++) {
+		for (unsigned int late = 0; late < 4; late++) {
+			struct apus_task *leaver, *freer;
 			struct scene s;
 
-			begin(&s, moment);
+			begin(&s, moment, NULL);
 			ok(cross_await(0, s.receiver));
-			apus_shard_enter(cross.shards[1]);
-			apus_cross_leave(cross.shards[1]);
-			apus_shard_enter(NULL);
-			for (unsigned int i = 0; i < late; i++)
-				cross_step();
-
-			struct apus_task *t = cross_spawn(0, free_channel, NULL);
-
+			leaver = cross_spawn(1, leave, NULL);
+			turn(1); /* others hear of it; its tasks will, in the next turn */
+			freer = cross_spawn(0, free_channel, NULL);
+			for (unsigned int i = 0; i < 4; i++)
+				turn(i < late ? 2 : 0);
+			ok(cross_await(1, leaver));
 			all_end_with(&s, 1, -ESHUTDOWN);
 			all_end_with(&s, 2, -EPIPE);
-			ok(cross_await(0, t));
+			ok(cross_await(0, freer));
 			cross_close();
 		}
 	}
