@@ -130,6 +130,7 @@ static void free_all(struct apus_cross *cross)
 	}
 	apus_heap_free(&cross->heap, cross->ports);
 	apus_heap_fini(&cross->heap);
+	pthread_mutex_destroy(&cross->silence);
 	free(cross);
 }
 
@@ -183,6 +184,7 @@ int apus_cross_open(struct apus_shard *const *shards, unsigned int count,
 		free(cross);
 		return rc;
 	}
+	apus_must(pthread_mutex_init(&cross->silence, NULL) == 0);
 	rc = open_all(cross, shards);
 	if (rc) {
 		free_all(cross);

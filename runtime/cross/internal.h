@@ -11,6 +11,7 @@
 #include "runtime/sched/internal.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define APUS_CROSS_SLOT (APUS_SHARD_SLOTS - 2) /* of apus_shard_slot(): after the threads' */
 
@@ -116,9 +117,10 @@ struct apus_cross_port {
 	struct apus_cross_peer *peers; /* `count`: to each; our own has no ring */
 	uint16_t *dirty;               /* indices of peers with something to be published */
 	unsigned int dirty_count;
-	bool is_refusing;          /* runs no more calls and posts */
-	bool is_leaving;           /* nor makes any */
-	bool is_going;             /* and told the others that all was answered */
+	bool is_refusing; /* runs no more calls and posts */
+	bool is_leaving;  /* nor makes any */
+	bool is_going;    /* and told the others that all was answered */
+	bool is_silent; /* it sleeps, and nothing from outside can wake it; under cross->silence */
 	size_t calls_out;          /* not answered; and posts' inheritance not yet back */
 	size_t calls_in;           /* tasks for others that have not ended: calls and posts */
 	struct apus_task *started; /* the callee that runs eagerly, until it suspends or ends */
@@ -136,6 +138,8 @@ struct apus_cross {
 	unsigned int count;
 	struct apus_cross_options options;
 	struct apus_cross_port *ports;
+	pthread_mutex_t silence; /* over is_silent of all, and said_deadlock */
+	bool said_deadlock;
 };
 
 /* The port of this shard; NULL without a fabric. */
@@ -175,6 +179,13 @@ void apus_cross_reply(struct apus_cross_port *port, struct apus_cross_peer *peer
 		      struct apus_message *message, enum apus_record kind);
 /** apus_cross_touch - something is due to @peer at the end of the turn */
 void apus_cross_touch(struct apus_cross_port *port, struct apus_cross_peer *peer);
+
+/* deadlock.c */
+
+/** apus_cross_silent - in debug mode: it will sleep, and only other shards can wake it. Return: false */
+bool apus_cross_silent(struct apus_cross_port *port);
+/** apus_cross_not_silent - it is awake again; nobody looks at it any more */
+void apus_cross_not_silent(struct apus_cross_port *port);
 
 /* call.c */
 

@@ -503,9 +503,19 @@ static int64_t idle(struct apus_poller *p, enum apus_idle what, int64_t now_ns)
 		break;
 	case APUS_IDLE_WAKE:
 		__atomic_store_n(state, APUS_CROSS_AWAKE, __ATOMIC_RELAXED);
+		if (apus_unlikely(port->is_silent))
+			apus_cross_not_silent(port);
 		break;
 	}
 	return next_ns(port, now_ns);
+}
+
+static bool is_silent(struct apus_poller *p)
+{
+	struct apus_cross_port *port = port_of(p);
+
+	/* Shards on a virtual clock are turned by somebody, who sees what all do. */
+	return !port->shard->clock->is_virtual && apus_cross_silent(port);
 }
 
 const struct apus_poller_type apus_cross_poller_type = {
@@ -513,6 +523,7 @@ const struct apus_poller_type apus_cross_poller_type = {
 	.poll = poll,
 	.flush = flush,
 	.idle = idle,
+	.is_silent = is_silent,
 };
 
 /* ----------------------------------------------------------------------------- the public calls */

@@ -153,10 +153,26 @@ void apus_debug_wakes_elsewhere(const struct apus_task *t, const void *place)
 
 /* ------------------------------------------------------------------------------------- deadlock */
 
+/* A timer, a descriptor, a call on a thread, a thread that holds the inbox, what pollers look at. */
+static bool can_be_waked(struct apus_shard *s)
+{
+	struct apus_list *it;
+
+	if (s->wheel.armed || s->watched || s->outside ||
+	    atomic_load_explicit(&s->inbox->refs, memory_order_relaxed) > 1)
+		return true;
+	apus_list_for_each(it, &s->pollers) {
+		struct apus_poller *p = apus_list_entry(it, struct apus_poller, link);
+
+		if (!p->type->is_silent || !p->type->is_silent(p))
+			return true;
+	}
+	return false;
+}
+
 void apus_debug_sleeps(struct apus_shard *s)
 {
-	if (s->said_deadlock || !s->tasks_live || s->wheel.armed || s->watched ||
-	    !apus_list_empty(&s->pollers) || s->outside)
+	if (can_be_waked(s) || s->said_deadlock || !s->tasks_live)
 		return;
 	s->said_deadlock = true;
 	apus_log(WARN,

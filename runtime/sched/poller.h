@@ -33,6 +33,12 @@ struct apus_poller_type {
 	 * when it cannot wait at all.
 	 */
 	int64_t (*idle)(struct apus_poller *p, enum apus_idle what, int64_t now_ns);
+	/*
+	 * In debug mode, armed and before a sleep that nothing else of the shard will end: will nothing
+	 * come by this poller either? Return: true: that is a deadlock. NULL: what comes by it is the
+	 * world's, and can always come.
+	 */
+	bool (*is_silent)(struct apus_poller *p);
 };
 
 struct apus_poller {

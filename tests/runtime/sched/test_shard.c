@@ -40,8 +40,10 @@ static int64_t probe_idle(struct apus_poller *p, enum apus_idle what, int64_t no
 	return apus_container_of(p, struct probe, poller)->next_ns;
 }
 
-static const struct apus_poller_type probe_type = {"probe", probe_poll, probe_flush, probe_idle};
-static const struct apus_poller_type no_flush_type = {"mute", probe_poll, NULL, probe_idle};
+static const struct apus_poller_type probe_type = {
+	.name = "probe", .poll = probe_poll, .flush = probe_flush, .idle = probe_idle};
+static const struct apus_poller_type no_flush_type = {
+	.name = "mute", .poll = probe_poll, .idle = probe_idle};
 
 static void probe_open(struct probe *p, const char *name, const struct apus_poller_type *type)
 {
@@ -94,7 +96,8 @@ static bool poll_that_calls(struct apus_poller *p, int64_t now_ns)
 
 static void what_a_poll_makes_ready_runs_in_the_same_turn(void **state)
 {
-	static const struct apus_poller_type type = {"waker", poll_that_calls, NULL, probe_idle};
+	static const struct apus_poller_type type = {
+		.name = "waker", .poll = poll_that_calls, .idle = probe_idle};
 	struct probe p;
 
 	emit_timer_init(&woken_by_poll, "woken");
@@ -131,8 +134,8 @@ static bool poll_that_unregisters(struct apus_poller *p, int64_t now_ns)
 
 static void poller_may_unregister_itself_in_poll(void **state)
 {
-	static const struct apus_poller_type type = {"leaver", poll_that_unregisters, NULL,
-						     probe_idle};
+	static const struct apus_poller_type type = {
+		.name = "leaver", .poll = poll_that_unregisters, .idle = probe_idle};
 	struct probe a, b, c;
 
 	probe_open(&a, "a", &probe_type);

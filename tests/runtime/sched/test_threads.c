@@ -269,7 +269,8 @@ static int64_t watcher_idle(struct apus_poller *p, enum apus_idle what, int64_t 
 
 static int64_t watch_and_wait(void *arg)
 {
-	static const struct apus_poller_type type = {"watcher", watcher_poll, NULL, watcher_idle};
+	static const struct apus_poller_type type = {
+		.name = "watcher", .poll = watcher_poll, .idle = watcher_idle};
 	struct apus_shard *shard = apus_shard_self();
 	int rc = apus_shard_watch(shard, watcher.fd);
 
