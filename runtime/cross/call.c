@@ -40,6 +40,7 @@ struct apus_call {
 	struct apus_message answer; /* when it has to wait for room */
 	int64_t result;             /* then, and at last */
 	struct apus_task *callee;   /* once it has suspended, until it ends */
+	uint64_t callee_id;         /* the same, read by dumps of the caller's shard */
 };
 
 /* Calls that one task waits for. */
@@ -324,6 +325,7 @@ void apus_call_take(struct apus_cross_port *port, unsigned int from, const uint6
 		answer(port, from, c.call, rc);
 	} else if (port->started) {
 		c.call->callee = port->started; /* it has suspended */
+		__atomic_store_n(&c.call->callee_id, port->started->id, __ATOMIC_RELAXED);
 		port->started = NULL;
 	}
 }
@@ -346,6 +348,7 @@ static void init_call(struct apus_call *call, struct apus_call_set *set, unsigne
 		call->clock = apus_shard_current->clock;
 	}
 	call->callee = NULL;
+	call->callee_id = 0;
 	call->limit_expired = call->was_cancelled = false;
 }
 
@@ -381,7 +384,35 @@ static void start_here(struct apus_call *call, apus_task_fn fn, void *arg)
 		call->callee = t; /* until the caller detaches it */
 }
 
-static const struct apus_wait_type calls_wait = {.cancel = cancel_set};
+static unsigned int index_of(const struct apus_shard *shard)
+{
+	const struct apus_cross_port *port = shard->slots[APUS_CROSS_SLOT];
+
+	return port ? port->index : 0;
+}
+
+/* For dumps, also of another shard, which sleeps then: who is called, and has not answered. */
+static bool next_callee(const struct apus_wait *wait, unsigned int *i, struct apus_awaited *out)
+{
+	const struct apus_call_set *set = apus_container_of(wait, struct apus_call_set, wait);
+
+	while (*i < set->count && set->calls[*i].is_done)
+		++*i;
+	if (*i == set->count)
+		return false;
+
+	const struct apus_call *call = &set->calls[(*i)++];
+	bool is_here = call->shard == index_of(wait->task->shard);
+
+	*out = (struct apus_awaited){
+		.task = is_here ? call->callee : NULL,
+		.shard = call->shard,
+		.id = is_here ? 0 : __atomic_load_n(&call->callee_id, __ATOMIC_RELAXED),
+	};
+	return true;
+}
+
+static const struct apus_wait_type calls_wait = {.cancel = cancel_set, .awaits = next_callee};
 
 /*
  * The deadline ended it there, which was one of ours: its timer is due here as well, and says to

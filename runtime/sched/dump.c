@@ -44,6 +44,27 @@ static const struct apus_task *awaited_by(const struct apus_task *t)
 	return awaits ? t->wait->object : NULL;
 }
 
+/* The next one that a wait of its own kind is for, from *@i on. */
+static bool next_awaited(const struct apus_task *t, unsigned int *i, struct apus_awaited *out)
+{
+	if (t->state != APUS_TASK_PARKED || !t->wait->type || !t->wait->type->awaits)
+		return false;
+	return t->wait->type->awaits(t->wait, i, out);
+}
+
+/* The only task that it awaits, here or elsewhere; its id is 0 if there is none, or are several. */
+static struct apus_awaited only_awaited(const struct apus_task *t)
+{
+	struct apus_awaited found = {.task = awaited_by(t), .shard = t->shard->index}, another;
+	unsigned int i = 0;
+
+	if (!found.task && next_awaited(t, &i, &found) && next_awaited(t, &i, &another))
+		return (struct apus_awaited){.shard = t->shard->index};
+	if (found.task)
+		found.id = found.task->id;
+	return found;
+}
+
 /* For how long it has waited; < 0: not known. */
 static int64_t waits_ns(const struct apus_task *t)
 {
@@ -151,9 +172,13 @@ size_t apus_shard_task_infos(struct apus_shard *s, uint64_t after_id, struct apu
 			continue;
 		if (n == max)
 			break;
+
+		const struct apus_awaited awaited = only_awaited(t);
+
 		out[n] = (struct apus_task_info){
 			.id = t->id,
-			.awaits_id = apus_task_id(awaited_by(t)),
+			.awaits_id = awaited.id,
+			.awaits_shard = awaited.shard,
 			.waits_ns = waits_ns(t),
 			.state = state_of(t),
 			.what = parked ? t->wait->what : "",
@@ -287,8 +312,22 @@ static void add_edge_to_holder(struct tree *tree, struct node *from)
 		add_edge(tree, from, holder);
 }
 
+static void add_edges_of_its_kind(struct tree *tree, struct node *from)
+{
+	struct apus_awaited awaited;
+	struct node *to;
+
+	for (unsigned int i = 0; next_awaited(from->task, &i, &awaited);) {
+		to = awaited.task ? node_of(tree, awaited.task) : NULL;
+		if (to)
+			add_edge(tree, from, to);
+	}
+}
+
 static void find_edges(struct tree *tree)
 {
+	for (size_t i = 0; i < tree->waiting_count; i++)
+		add_edges_of_its_kind(tree, tree->waiting[i]);
 	for (size_t i = 0; apus_is_debug() && i < tree->waiting_count; i++)
 		add_edge_to_holder(tree, tree->waiting[i]);
 	for (size_t i = 0; i < tree->count; i++) {
@@ -360,18 +399,33 @@ static int indent_of(int depth)
 	return 2 * apus_min(depth + 1, 32);
 }
 
+static void print_stacks(FILE *out, const struct apus_task *t, int indent)
+{
+	const struct apus_debug_record *record = apus_debug_record_of(t);
+
+	print_stack(out, t, indent);
+	if (record) {
+		fprintf(out, "%*sspawned by %s\n", indent, "", record->owners);
+		apus_backtrace_print(out, record->frames, record->frames_count, indent + 2);
+	}
+}
+
 static void print_node(struct tree *tree, const struct node *n, int indent)
 {
-	const struct apus_debug_record *record = apus_debug_record_of(n->task);
+	struct apus_awaited awaited;
 
 	fprintf(tree->out, "%*s", indent, "");
 	print_task(tree->out, n->task);
-	if (!(tree->flags & APUS_DUMP_STACKS))
-		return;
-	print_stack(tree->out, n->task, indent + 4);
-	if (record) {
-		fprintf(tree->out, "%*sspawned by %s\n", indent + 4, "", record->owners);
-		apus_backtrace_print(tree->out, record->frames, record->frames_count, indent + 6);
+	if (tree->flags & APUS_DUMP_STACKS)
+		print_stacks(tree->out, n->task, indent + 4);
+	for (unsigned int i = 0; next_awaited(n->task, &i, &awaited);) {
+		if (awaited.task)
+			continue; /* has a line of its own */
+		fprintf(tree->out, "%*sshard %u: ", indent + 2, "", awaited.shard);
+		if (awaited.id)
+			fprintf(tree->out, "task %llu\n", (unsigned long long)awaited.id);
+		else
+			fprintf(tree->out, "has not begun, or has not suspended\n");
 	}
 }
 

@@ -26,7 +26,8 @@ enum apus_dump_flags {
  * @out:   borrowed; text, a line per task
  * @flags: enum apus_dump_flags
  *
- * A task that several await is printed under the first and named under the others; one that awaits
+ * Under a task that awaits one of another shard stands a line with the number of that and of its
+ * shard. A task that several await is printed under the first and named under the others; one that awaits
  * itself through others ends in a line that begins with "cycle:".
  *
  * Context: any, on the shard's thread. Return: how many cycles there are.
@@ -39,7 +40,8 @@ void apus_dump_tasks(int fd);
 /* What is known of a task; valid without it. */
 struct apus_task_info {
 	uint64_t id;
-	uint64_t awaits_id; /* of the task that it awaits; 0: none, or several */
+	uint64_t awaits_id;        /* of the task that it awaits; 0: none, or several */
+	unsigned int awaits_shard; /* the shard of that task */
 	int64_t waits_ns;   /* for how long it has waited; < 0: not known, or it does not wait */
 	const char *state;  /* "new", "ready", "running", "waits" */
 	const char *what;   /* it waits for: "lock"; "" if it does not; stays */

@@ -19,9 +19,21 @@ struct apus_shard;
 struct apus_task;
 struct apus_wait;
 
+/* What a wait is for, when it is the end of a task. */
+struct apus_awaited {
+	const struct apus_task *task; /* of this shard; NULL: of another */
+	unsigned int shard;           /* whose number this is */
+	uint64_t id; /* there; 0: it has not begun, or it is not known that it has */
+};
+
 struct apus_wait_type {
 	/* The waiting task was cancelled. Return: true if passed on, so that the wait goes on. NULL: never is. */
 	bool (*cancel)(struct apus_wait *wait);
+	/*
+	 * For dumps, which find out by themselves who waits in the queue of a task: the next task that
+	 * is awaited, from *@i on, which is moved on. Return: false: no more. NULL: none.
+	 */
+	bool (*awaits)(const struct apus_wait *wait, unsigned int *i, struct apus_awaited *out);
 };
 
 struct apus_wait {

@@ -15,6 +15,7 @@
 #include "runtime/cross/call.h"
 #include "runtime/cross/channel.h"
 #include "runtime/cross/shards.h"
+#include "runtime/sched/dump.h"
 #include "runtime/sync/event.h"
 #include "runtime/sync/lock.h"
 
@@ -147,6 +148,8 @@ static void shards_that_wait_for_each_other_are_told_once_and_all(void **state)
 	assert_non_null(strstr(c.text, "shard 1: apus: 1 tasks"));
 	assert_non_null(strstr(c.text, "shard 2: apus: 1 tasks"));
 	assert_non_null(strstr(c.text, "main: waits for call"));
+	assert_non_null(strstr(c.text, "    shard 1: task 1\n"));
+	assert_non_null(strstr(c.text, "    shard 2: task 1\n"));
 	assert_non_null(strstr(c.text, "pozzo: waits for channel recv"));
 	assert_non_null(strstr(c.text, "estragon: waits for event"));
 	assert_non_null(strstr(c.text, "call_on_2+0x")); /* with stacks, of other threads' tasks */
@@ -356,6 +359,72 @@ static void line_on_its_way_will_come(void **state)
 	cross_close();
 }
 
+/* --- Who waits for whom ---------------------------------------------------------------------- */
+
+static struct apus_event gates[3];
+
+static int64_t wait_at_gate(void *arg)
+{
+	struct apus_event *gate = &gates[apus_shard_index()];
+
+	apus_event_init(gate);
+	return apus_event_wait(gate);
+}
+
+static int64_t open_gate(void *arg)
+{
+	apus_event_set(&gates[apus_shard_index()]);
+	return 0;
+}
+
+static int64_t wait_at_all_gates(void *arg)
+{
+	return apus_on_all(wait_at_gate, NULL, NULL);
+}
+
+static const char *tree_of(unsigned int shard)
+{
+	static char text[4096];
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	assert_non_null(out);
+	assert_int_equal(apus_shard_dump_tree(cross.shards[shard], out, 0), 0);
+	fclose(out);
+	return text;
+}
+
+static void tree_has_the_callees_below_the_caller(void **state)
+{
+	struct apus_task_info infos[4];
+	struct apus_task *t;
+	const char *text;
+
+	cross_open(3, NULL);
+	t = cross_spawn(0, wait_at_all_gates, NULL);
+	cross_turn();
+	text = tree_of(0); /* it knows of none of the others yet */
+	assert_non_null(strstr(text, "\n  task-1: waits for calls on all shards "));
+	assert_int_equal(test_count(text, "\n    shard "), 2);
+	assert_non_null(strstr(text, "\n    task-2: waits for event "));
+	while (cross_step())
+		;
+	ok(cross_run(1, open_gate, NULL));
+	while (cross_step())
+		;
+	text = tree_of(0);
+	assert_int_equal(test_count(text, "\n    shard "), 1); /* 1 has answered */
+	assert_non_null(strstr(text, "\n    shard 2: task 1\n"));
+	ok(cross_run(0, open_gate, NULL));
+	while (cross_step())
+		;
+	assert_int_equal(apus_shard_task_infos(cross.shards[0], 0, infos, 4), 1);
+	assert_int_equal(infos[0].awaits_shard, 2);
+	assert_int_equal(infos[0].awaits_id, 1);
+	ok(cross_run(2, open_gate, NULL));
+	ok(cross_await(0, t));
+	cross_close();
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +434,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(thread_that_holds_an_inbox_may_bring_something),
 		cmocka_unit_test(shards_that_wake_each_other_are_none),
 		cmocka_unit_test(line_on_its_way_will_come),
+		cmocka_unit_test(tree_has_the_callees_below_the_caller),
 	};
 
 	return test_main(argc, argv, tests);
