@@ -599,7 +599,7 @@ static int run_observed(struct house *h)
 	int status;
 
 	apus_ethdev_port_report(h->port);
-	if (apus_telemetry_open(apus_shards_at(h->shards, 0)))
+	if (apus_telemetry_open(h->shards))
 		apus_log(WARN, "telemetry: /apus/tasks and /apus/tree are not there");
 	status = run(h);
 	apus_telemetry_close();

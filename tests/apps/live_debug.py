@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import time
+import unittest
 
 import live
 from live import App, LiveTest
@@ -43,9 +44,9 @@ class Telling(LiveTest):
             self.assertEqual((main['state'], main['waits_for']), ('waits', 'calls on all shards'))
             self.assertGreater(main['waits_ns'], 0)  # known in debug mode
             self.assertIn('tcp accept', [task['waits_for'] for task in tasks.values()])
-            last = max(map(int, tasks))
-            self.assertFalse(telemetry.ask(f'/apus/tasks,{last}'))
-            self.assertEqual(list(telemetry.ask(f'/apus/tasks,{last - 1}')), [str(last)])
+            last = max(int(key.removeprefix('0/')) for key in tasks)
+            self.assertFalse(telemetry.ask(f'/apus/tasks,0,{last}'))
+            self.assertEqual(list(telemetry.ask(f'/apus/tasks,0,{last - 1}')), [f'0/{last}'])
             self.assertEqual(app.stop(), 0)
 
     def test_tree_follows_connections(self):
@@ -60,6 +61,27 @@ class Telling(LiveTest):
             self.assertGreater(len(during), len(before))
             stacks = '\n'.join(telemetry.ask('/apus/tree,stacks'))
             self.assertRegex(stacks, r'#\d+ apus_tcp_accept\+0x')
+            self.assertEqual(app.stop(), 0)
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, 'needs two CPUs')
+    def test_all_shards_are_asked_or_one(self):
+        cores = ','.join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2])
+        with App('echo', '--cores', cores) as app, Telemetry(app) as telemetry:
+            tasks = telemetry.ask('/apus/tasks')
+            self.assertEqual({key.split('/')[0] for key in tasks}, {'0', '1'})
+            one = telemetry.ask('/apus/tasks,1')
+            self.assertEqual({key.split('/')[0] for key in one}, {'1'})
+            tree = telemetry.ask('/apus/tree')
+            self.assertEqual([line for line in tree if line.startswith('shard')],
+                             ['shard 0:', 'shard 1:'])
+            # main calls all: below it the callee here, and the number of the one there
+            main = next(i for i, line in enumerate(tree) if line.startswith('  main: '))
+            self.assertRegex(tree[main + 1], r'^    shard 1: task \d+$')
+            self.assertRegex(tree[main + 2], r'^    \S+: waits for ')
+            self.assertNotIn('shard 0:', telemetry.ask('/apus/tree,1'))
+            stacks = '\n'.join(telemetry.ask('/apus/tree,1,stacks'))
+            self.assertRegex(stacks, r'#\d+ ')
+            self.assertIsNone(telemetry.ask('/apus/tree,2'))
             self.assertEqual(app.stop(), 0)
 
     def test_shard_that_does_not_answer_does_not_hold_the_question_up(self):
