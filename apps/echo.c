@@ -5,15 +5,13 @@
  *	echo                   TCP and UDP on port 7 (RFC 862); the stack answers pings by itself
  *	echo --l2              no stack: every frame goes back with its addresses swapped
  *
- * A server has one task per connection; one more serves all datagrams. Each is written as if it
- * blocked. Ctrl-C cancels the main task: its call returns -ECANCELED, it stops the server, which lets
+ * On each shard of --cores a server has one task per connection, and one more serves all datagrams.
+ * Each is written as if it blocked. Ctrl-C cancels the main task: its call returns -ECANCELED, it stops the server, which lets
  * the others finish what they have begun, cleans up and returns.
  */
 #include "net/main.h"
-#include "net/socket/server.h"
+#include "net/socket/servers.h"
 #include "net/socket/udp.h"
-#include "runtime/cross/call.h"
-#include "runtime/cross/mailbox.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sync/event.h"
 
@@ -64,45 +62,58 @@ static int64_t serve_udp(void *arg)
 		if (apus_udp_send(u, buf, (size_t)n, &from) < 0)
 			continue; /* a datagram may be lost; the stack counted it */
 	free(buf);
+	apus_udp_close(u);
 	return n;
 }
 
-/* On each shard: what arrives there is served there. */
-static int64_t serve(void *arg)
+/* On each shard: a datagram is answered where it arrives. The task begins at once, so it always ends. */
+static int64_t start_udp(void *arg, void **instance)
 {
-	const struct apus_endpoint any = {.port = options.port};
-	const struct apus_server_options tcp = {
-		.local = any,
-		.handler = serve_connection,
-		.connections_max = options.connections_max,
-	};
-	struct apus_server *server;
-	struct apus_task *task;
-	struct apus_udp *udp;
-	int64_t rc;
+	const struct apus_spawn_options as = {.name = "datagrams", .flags = APUS_SPAWN_EAGER};
+	struct apus_udp *u;
+	int rc = apus_udp_open((struct apus_endpoint){.port = options.port}, NULL, &u);
 
-	rc = apus_server_open(&tcp, &server);
 	if (rc)
 		return rc;
-	rc = apus_udp_open(any, NULL, &udp);
+	*instance = apus_spawn_with(&as, serve_udp, u, 0);
+	if (*instance)
+		return 0;
+	apus_udp_close(u);
+	return -ENOMEM;
+}
+
+static int64_t stop_udp(void *instance, int64_t drain_ns, void *arg)
+{
+	int64_t rc;
+
+	apus_task_cancel(instance);
+	rc = apus_await(instance);
+	return rc == -ECANCELED ? 0 : rc;
+}
+
+static int64_t serve(void)
+{
+	struct apus_servers *servers;
+	int rc = apus_servers_open(
+		&(struct apus_servers_options){
+			.server = {.local.port = options.port,
+				   .handler = serve_connection,
+				   .connections_max = options.connections_max},
+			.start = start_udp,
+			.stop = stop_udp,
+		},
+		&servers);
+
 	if (rc)
-		goto err_server;
-	if (apus_shard_index() == 0) {
-		printf("echo: TCP and UDP on port %u\n", options.port);
-		fflush(stdout);
-	}
+		return rc;
+	printf("echo: TCP and UDP on port %u\n", options.port);
+	fflush(stdout);
 
-	task = apus_spawn(serve_udp, udp);
-	rc = apus_server_wait(server);
-	if (task)
-		apus_task_cancel(task);
-	if (apus_await(task) == -ENOMEM)
-		rc = -ENOMEM;
+	rc = apus_servers_wait(servers);
 
-	apus_udp_close(udp);
-err_server:
-	apus_server_stop(server, APUS_SEC);
-	return rc;
+	int stopped = apus_servers_stop(servers, APUS_SEC);
+
+	return stopped == -ENOMEM ? stopped : rc;
 }
 
 /* --- Frames: the DPDK classic -------------------------------------------------------------- */
@@ -217,7 +228,7 @@ static int64_t report(void *arg)
 static int64_t echo(void *arg)
 {
 	struct apus_task *reporter = options.report_ns ? apus_spawn(report, NULL) : NULL;
-	int64_t rc = options.l2 ? reflect() : apus_on_all(serve, NULL, NULL);
+	int64_t rc = options.l2 ? reflect() : serve();
 
 	if (reporter) {
 		apus_task_cancel(reporter);

@@ -14,7 +14,6 @@
 #include "net/http/server.h"
 #include "net/main.h"
 #include "runtime/base/alloc.h"
-#include "runtime/cross/call.h"
 #include "runtime/cross/mailbox.h"
 #include "runtime/sched/shard.h"
 
@@ -114,59 +113,73 @@ static int add_routes(struct apus_http_router *router, struct apus_http_files *f
 	return rc;
 }
 
-static int64_t serve_with(struct apus_http_router *router)
+/* What a shard serves: nothing is shared, not even the files that are open. */
+struct site {
+	struct apus_http_router *router;
+	struct apus_http_files *files; /* NULL without --root */
+};
+
+static int64_t close_site(void *instance, int64_t drain_ns, void *arg)
 {
-	struct apus_http_server *server;
-	int rc = apus_http_server_open(
-		&(struct apus_http_server_options){
-			.local.port = options.port,
-			.handler = apus_http_router_handle,
-			.arg = router,
-			.name = "apus",
-			.connections_max = options.connections_max,
-		},
-		&server);
+	struct site *site = instance;
 
-	if (rc < 0)
-		return rc;
-	if (apus_shard_index() == 0) {
-		printf("httpd: port %u\n", options.port);
-		fflush(stdout);
-	}
-
-	int64_t ended = apus_http_server_wait(server);
-
-	rc = apus_http_server_close(server, GRACE_NS);
-	return rc == -ETIMEDOUT || rc == 0 ? ended : rc;
+	if (site->files)
+		apus_http_files_close(site->files);
+	if (site->router)
+		apus_http_router_destroy(site->router);
+	free(site);
+	return 0;
 }
 
-/* On each shard: a connection is served where it arrives. */
+/* On each shard, before any of them listens. */
+static int64_t open_site(void *arg, void **instance)
+{
+	struct site *site = calloc(1, sizeof(*site));
+	int64_t rc;
+
+	if (!site)
+		return -ENOMEM;
+	rc = apus_http_router_create(&site->router);
+	if (rc == 0 && options.root)
+		rc = apus_http_files_open(options.root, "/", &site->files);
+	if (rc == 0)
+		rc = add_routes(site->router, site->files);
+	if (rc < 0) {
+		(void)close_site(site, 0, NULL);
+		return rc;
+	}
+	*instance = site;
+	return 0;
+}
+
+static int64_t route(struct apus_http_request *req, struct apus_http_response *res, void *arg)
+{
+	return apus_http_router_handle(req, res, ((struct site *)arg)->router);
+}
+
 static int64_t serve(void *arg)
 {
-	struct apus_http_router *router;
-	struct apus_http_files *files = NULL;
-	int64_t rc = apus_http_router_create(&router);
+	struct apus_servers *servers;
+	int rc = apus_http_servers_open(
+		&(struct apus_http_servers_options){
+			.server = {.local.port = options.port,
+				   .handler = route,
+				   .name = "apus",
+				   .connections_max = options.connections_max},
+			.start = open_site,
+			.stop = close_site,
+		},
+		&servers);
 
 	if (rc < 0)
 		return rc;
-	if (options.root) {
-		rc = apus_http_files_open(options.root, "/", &files);
-		if (rc < 0)
-			goto err_router;
-	}
-	rc = add_routes(router, files);
-	if (rc == 0)
-		rc = serve_with(router);
-	if (files)
-		apus_http_files_close(files);
-err_router:
-	apus_http_router_destroy(router);
-	return rc;
-}
+	printf("httpd: port %u\n", options.port);
+	fflush(stdout);
 
-static int64_t serve_on_all(void *arg)
-{
-	return apus_on_all(serve, NULL, NULL);
+	int ended = apus_servers_wait(servers);
+
+	rc = apus_servers_stop(servers, GRACE_NS);
+	return rc == -ETIMEDOUT || rc == 0 ? ended : rc;
 }
 
 enum {
@@ -218,7 +231,7 @@ int main(int argc, char **argv)
 	const struct apus_app app = {
 		.doc = "A web server: \"/\", \"/json\", \"/stats\", and files with --root.",
 		.argp = &argp,
-		.fn = serve_on_all,
+		.fn = serve,
 	};
 
 	return apus_main_with(&app, argc, argv);

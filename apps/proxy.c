@@ -3,15 +3,15 @@
  * apps/proxy.c: forwards TCP connections to another server.
  *
  *	proxy --port 8080 --to 10.7.0.1:80
+ *	proxy --cores 0-3 ...          on four shards, each with its own connections, near and far
  *
  * One task per connection opens the far side and starts a group of two, one for each direction. A
  * side that says it has nothing more to send is told so to the other side, which may go on; one
  * that is reset resets the other: the first error cancels the group.
  */
 #include "net/main.h"
-#include "net/socket/tcp.h"
+#include "net/socket/servers.h"
 #include "runtime/sync/group.h"
-#include "runtime/sync/semaphore.h"
 #include "runtime/sync/timeout.h"
 
 #include <errno.h>
@@ -28,8 +28,6 @@ static struct {
 	uint32_t connections_max;
 	struct apus_endpoint to;
 } options = {.port = 8080, .connections_max = CONNECTIONS_MAX};
-
-static struct apus_semaphore room; /* for connections */
 
 struct direction {
 	struct apus_tcp *from, *to;
@@ -73,9 +71,9 @@ static int64_t forward_both(struct apus_tcp *near, struct apus_tcp *far)
 }
 
 /* async def serve_connection(near): */
-static int64_t serve_connection(void *arg)
+static int64_t serve_connection(struct apus_tcp *near, void *arg)
 {
-	struct apus_tcp *near = arg, *far = NULL;
+	struct apus_tcp *far = NULL;
 	struct apus_timeout limit;
 	int64_t rc;
 
@@ -91,42 +89,27 @@ static int64_t serve_connection(void *arg)
 		apus_tcp_close(near);
 		apus_tcp_close(far);
 	}
-	apus_semaphore_release(&room, 1);
 	return 0; /* how a peer leaves is no error of ours */
-}
-
-static int64_t accept_all(struct apus_tcp_listener *l)
-{
-	const struct apus_spawn_options as = {.name = "connection"};
-	struct apus_tcp *c;
-	int rc;
-
-	while (!(rc = apus_semaphore_acquire(&room, 1))) {
-		rc = apus_tcp_accept(l, &c);
-		if (rc)
-			break;
-		if (apus_spawn_detached(&as, serve_connection, c, 0)) {
-			apus_tcp_abort(c); /* no memory for it now */
-			apus_semaphore_release(&room, 1);
-		}
-	}
-	return rc;
 }
 
 static int64_t proxy(void *arg)
 {
-	struct apus_tcp_listener *l;
+	struct apus_servers *servers;
 	char to[APUS_ENDPOINT_TEXT_BYTES];
-	int64_t rc;
+	int rc = apus_servers_open(
+		&(struct apus_servers_options){
+			.server = {.local.port = options.port,
+				   .handler = serve_connection,
+				   .connections_max = options.connections_max},
+		},
+		&servers);
 
-	apus_semaphore_init(&room, options.connections_max, options.connections_max);
-	rc = apus_tcp_listen((struct apus_endpoint){.port = options.port}, 0, &l);
 	if (rc)
 		return rc;
 	printf("proxy: TCP port %u to %s\n", options.port, apus_endpoint_format(options.to, to));
 	fflush(stdout);
-	rc = accept_all(l);
-	apus_tcp_listener_close(l);
+	rc = apus_servers_wait(servers);
+	apus_servers_stop(servers, 0); /* no stream of bytes has a place where it could end */
 	return rc;
 }
 

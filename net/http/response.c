@@ -196,6 +196,11 @@ static inline size_t begin_bytes(const struct apus_http_response *res)
 }
 
 /* What every head ends with: where the body ends (RFC 9112 §6.3), and the connection (§9.3). */
+static inline bool is_closing(const struct apus_http_response *res)
+{
+	return res->closing && *res->closing;
+}
+
 static inline char *put_end(char *p, struct apus_http_response *res, int64_t length)
 {
 	char digits[DECIMAL_BYTES];
@@ -218,7 +223,7 @@ static inline char *put_end(char *p, struct apus_http_response *res, int64_t len
 	res->counted = length >= 0;
 	res->left = length >= 0 ? (uint64_t)length : 0;
 
-	if (res->common->closing)
+	if (is_closing(res))
 		res->keep_alive = false;
 	if (!res->keep_alive)
 		p = put_text(p, LITERAL("Connection: close\r\n"));
@@ -546,7 +551,7 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	    !type.at || !same_bytes(type.at, a->text + a->type_at, type.len))
 		return false;
 	if (res->state != APUS_HTTP_RESPONSE_NONE || res->error < 0 || !res->keep_alive ||
-	    res->old || res->head_only || res->common->closing || len > SMALL_BYTES)
+	    res->old || res->head_only || is_closing(res) || len > SMALL_BYTES)
 		return false;
 	if (apus_stream_pending(res->stream) + most > APUS_STREAM_BUFFER_BYTES ||
 	    apus_stream_reserve(res->stream, 0, most, &begin) < 0)

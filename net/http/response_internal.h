@@ -35,7 +35,6 @@ struct apus_http_alike {
 struct apus_http_response_common {
 	struct apus_http_date date;
 	struct apus_http_text server; /* "Server: apus\r\n", or "" */
-	bool closing;                 /* each answer from now on is its connection\'s last */
 	int64_t write_ns;             /* limit of one wait for room */
 	struct apus_http_alike alike[APUS_HTTP_ALIKE]; /* by alike_of() */
 };
@@ -45,11 +44,12 @@ struct apus_http_response {
 	struct apus_stream *stream;
 	struct apus_http_watchdog *watchdog;
 	struct apus_http_response_common *common;
-	char *head;        /* the reservation */
-	size_t head_bytes; /* written there */
-	size_t head_room;  /* of the reservation */
-	uint64_t left;     /* of a body whose length was announced */
-	int error;         /* sticky */
+	char *head;          /* the reservation */
+	size_t head_bytes;   /* written there */
+	size_t head_room;    /* of the reservation */
+	uint64_t left;       /* of a body whose length was announced */
+	const bool *closing; /* true: it is its connection's last; NULL: never */
+	int error;           /* sticky */
 	uint16_t status;
 	uint8_t state;   /* enum apus_http_response_state */
 	bool head_only;  /* the request is a HEAD */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * net/http/server.c: an HTTP/1.1 server on one shard (RFC 9112 §9).
+ * net/http/server.c: an HTTP/1.1 server, on one shard or on all (RFC 9112 §9).
  *
  * Listening, limits and the stop in phases are apus_server's; this is its handler. A connection's
  * life is a loop of receive(), which waits until a whole request is in the stream's buffer, and
@@ -144,6 +144,7 @@ static enum end answer_plain(struct connection *c, uint16_t status)
 	*p++ = '\n';
 
 	apus_http_response_init(&res, c->stream, &c->watchdog, &c->server->common);
+	res.closing = &c->base->is_asked;
 	if (apus_http_respond(&res, status, "text/plain", text, (size_t)(p - text)) < 0)
 		return ABORT;
 	count(c, COUNT_RESPONSES_2XX + status / 100 - 2);
@@ -282,6 +283,7 @@ static enum end answer(struct connection *c, struct apus_http_request *r)
 	res.head_only = r->method == APUS_HTTP_HEAD;
 	res.old = r->minor == 0;
 	res.keep_alive = r->keep_alive;
+	res.closing = &c->base->is_asked;
 
 	int64_t rc = s->options.handler(r, &res, s->options.arg);
 
@@ -354,7 +356,7 @@ static int64_t serve_connection(struct apus_tcp *tcp, void *arg)
 	struct apus_http_server *s = arg;
 	const struct apus_http_limits *l = &s->options.limits;
 	struct connection c = {.server = s, .base = apus_server_connection_self()};
-	uint32_t others = apus_server_connections(s->base) - 1 - s->refusals;
+	uint32_t others = apus_server_connections(c.base->server) - 1 - s->refusals;
 	bool is_refused = others >= s->options.connections_max;
 
 	/* A whole request must fit, and a read must always have room. */
@@ -388,8 +390,6 @@ int64_t apus_http_server_wait(struct apus_http_server *server)
 
 int apus_http_server_close(struct apus_http_server *server, int64_t grace_ns)
 {
-	server->common.closing = true;
-
 	int rc = apus_server_stop(server->base, grace_ns);
 
 	server_free(server);
@@ -432,8 +432,9 @@ static int configure(struct apus_http_server *s, const struct apus_http_server_o
 	return options->handler ? 0 : -EINVAL;
 }
 
-int apus_http_server_open(const struct apus_http_server_options *options,
-			  struct apus_http_server **out)
+/* Without a listener. */
+static int server_make(const struct apus_http_server_options *options,
+		       struct apus_http_server **out)
 {
 	struct apus_shard *shard = apus_shard_self();
 	struct apus_heap *heap = apus_shard_heap(shard);
@@ -447,22 +448,89 @@ int apus_http_server_open(const struct apus_http_server_options *options,
 
 	int rc = configure(s, options);
 
-	if (rc == 0)
-		rc = apus_server_open(
-			&(struct apus_server_options){
-				.local = options->local,
-				.handler = serve_connection,
-				.arg = s,
-				.name = "http connection",
-				.connections_max = s->options.connections_max + REFUSALS_MAX,
-				.full = APUS_SERVER_RESET,
-				.backlog = options->backlog,
-			},
-			&s->base);
 	if (rc < 0) {
 		server_free(s);
 		return rc;
 	}
 	*out = s;
 	return 0;
+}
+
+static struct apus_server_options base_options(const struct apus_http_server_options *options)
+{
+	uint32_t max = options->connections_max;
+
+	return (struct apus_server_options){
+		.local = options->local,
+		.handler = serve_connection,
+		.name = "http connection",
+		.connections_max = (max ? max : CONNECTIONS_DEFAULT) + REFUSALS_MAX,
+		.full = APUS_SERVER_RESET,
+		.backlog = options->backlog,
+	};
+}
+
+int apus_http_server_open(const struct apus_http_server_options *options,
+			  struct apus_http_server **out)
+{
+	struct apus_server_options base = base_options(options);
+	struct apus_http_server *s;
+	int rc = server_make(options, &s);
+
+	if (rc < 0)
+		return rc;
+	base.arg = s;
+	rc = apus_server_open(&base, &s->base);
+	if (rc < 0) {
+		server_free(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------- on all shards */
+
+/* Ours, around an instance of the user's, who is the handler's arg. */
+static int64_t start_here(void *arg, void **instance)
+{
+	const struct apus_http_servers_options *o = arg;
+	struct apus_http_server_options options = o->server;
+	struct apus_http_server *s;
+	int64_t rc = o->start ? o->start(o->server.arg, &options.arg) : 0;
+
+	if (rc < 0)
+		return rc;
+	rc = server_make(&options, &s);
+	if (rc < 0) {
+		if (o->stop)
+			(void)o->stop(options.arg, 0, o->server.arg);
+		return rc;
+	}
+	*instance = s;
+	return 0;
+}
+
+static int64_t stop_here(void *instance, int64_t drain_ns, void *arg)
+{
+	const struct apus_http_servers_options *o = arg;
+	struct apus_http_server *s = instance;
+	void *theirs = s->options.arg;
+
+	server_free(s);
+	return o->stop ? o->stop(theirs, drain_ns, o->server.arg) : 0;
+}
+
+int apus_http_servers_open(const struct apus_http_servers_options *options,
+			   struct apus_servers **out)
+{
+	struct apus_servers_options o = {
+		.server = base_options(&options->server),
+		.arg_bytes = sizeof(*options),
+		.start = start_here,
+		.stop = stop_here,
+	};
+
+	o.server.arg = (void *)(uintptr_t)options;
+	return apus_servers_open(&o, out);
 }

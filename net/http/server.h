@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * net/http/server.h: an HTTP/1.1 server on one shard (RFC 9112).
+ * net/http/server.h: an HTTP/1.1 server, on one shard or on all (RFC 9112).
  *
  * One task accepts; each connection has a task while it is open, in a bounded number. Requests of
  * a connection are answered one after the other, in order; answers that are ready together leave
@@ -22,7 +22,7 @@
 #define APUS_NET_HTTP_SERVER_H
 
 #include "net/http/response.h"
-#include "net/ip/addr.h"
+#include "net/socket/servers.h"
 
 APUS_BEGIN_DECLS
 
@@ -68,6 +68,24 @@ int apus_http_server_close(struct apus_http_server *server, int64_t grace_ns);
 struct apus_endpoint apus_http_server_local(const struct apus_http_server *server);
 /** apus_http_server_connections - open ones. Context: any */
 uint32_t apus_http_server_connections(const struct apus_http_server *server);
+
+/* ---- on all shards ---- */
+
+struct apus_http_servers_options {
+	struct apus_http_server_options server; /* of each; its arg is that of the hooks, too */
+	/* As those of struct apus_servers_options: what start gives is the arg of that shard's handlers */
+	int64_t (*start)(void *arg, void **instance);
+	int64_t (*stop)(void *instance, int64_t drain_ns, void *arg);
+};
+
+/**
+ * apus_http_servers_open - listen and serve on every shard; apus_servers_wait() and apus_servers_stop() are the rest
+ * @options: borrowed until return
+ *
+ * Context: task, suspends. Return: as apus_servers_open(), -ECANCELED too; -EINVAL.
+ */
+APUS_MUST_CHECK int apus_http_servers_open(const struct apus_http_servers_options *options,
+					   struct apus_servers **out);
 
 APUS_END_DECLS
 

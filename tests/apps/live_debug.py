@@ -41,7 +41,7 @@ class Telling(LiveTest):
         with App('echo', '--debug') as app, Telemetry(app) as telemetry:
             tasks = telemetry.ask('/apus/tasks')
             main = next(task for task in tasks.values() if task['name'] == 'main')
-            self.assertEqual((main['state'], main['waits_for']), ('waits', 'calls on all shards'))
+            self.assertEqual((main['state'], main['waits_for']), ('waits', 'server to close'))
             self.assertGreater(main['waits_ns'], 0)  # known in debug mode
             self.assertIn('tcp accept', [task['waits_for'] for task in tasks.values()])
             last = max(int(key.removeprefix('0/')) for key in tasks)
@@ -52,7 +52,7 @@ class Telling(LiveTest):
     def test_tree_follows_connections(self):
         with App('echo') as app, Telemetry(app) as telemetry:
             before = telemetry.ask('/apus/tree')
-            self.assertRegex(before[1], '^  main: waits for calls on all shards ')
+            self.assertRegex(before[1], '^  main: waits for server to close ')
             self.assertRegex('\n'.join(before), '\n  .*: waits for tcp accept ')
             with live.connect(7) as sock:
                 sock.sendall(b'x')
