@@ -32,7 +32,7 @@ static struct {
 static int64_t serve(void *arg)
 {
 	struct kv_server *server;
-	int64_t ended;
+	int ended;
 	int rc = kv_server_open(
 		&(struct kv_server_options){
 			.local.port = options.port,

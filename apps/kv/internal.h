@@ -6,23 +6,20 @@
 #define APUS_APPS_KV_INTERNAL_H
 
 #include "apps/kv/server.h"
+#include "net/socket/servers.h"
 #include "net/socket/stream.h"
 #include "runtime/base/metrics.h"
 #include "runtime/cross/mailbox.h"
 #include "runtime/sync/waitq.h"
 
-enum kv_phase {
-	KV_RUNNING,
-	KV_STOPPING, /* no more commands are begun */
-	KV_ABORTING, /* those that run are cancelled */
-};
-
-/* All shards' servers; made by the one that opens, unchanged while there is any session. */
+/* All shards' stores; made by the one that opens, unchanged while there is any session. */
 struct kv_cluster {
 	struct kv_server_options options;
 	struct apus_siphash_key salt;
 	unsigned int count;
-	struct kv_server *servers[APUS_CROSS_SHARDS_MAX]; /* by index of the shard */
+	struct apus_heap *heap;
+	struct apus_servers *servers;
+	struct kv_server *shards[APUS_CROSS_SHARDS_MAX]; /* by index */
 };
 
 /* One shard's. */
@@ -32,31 +29,30 @@ struct kv_server {
 	struct kv_server_options options;
 	struct apus_heap *heap;
 	struct kv_store store;
-	struct apus_tcp_listener *listener; /* NULL: no network on this shard */
-	struct apus_task *acceptor;         /* likewise */
-	enum kv_phase phase;
-	struct apus_slab slab;        /* struct kv_connection */
-	struct apus_list connections; /* struct kv_connection.link */
-	struct apus_slab leases;      /* struct kv_lease */
-	struct apus_waitq emptied;    /* woken when there is no connection, or no lease, any more */
-	uint64_t buffered; /* bytes of long lines that have not come whole, all connections */
+	struct apus_slab leases; /* struct kv_lease */
+	uint32_t connections;    /* sessions; who is told that there are too many is none */
+	uint64_t buffered;       /* bytes of long lines that have not come whole, all connections */
 	int64_t opened_at_ns;
 	struct apus_metrics_block metrics;
 };
 
-/* A value that TCP sends from where it lies. */
-struct kv_lease {
-	struct kv_server *server;
-	struct kv_item *item; /* held */
-};
-
+/* A session; on its task's stack. */
 struct kv_connection {
 	struct kv_server *server;
-	struct apus_list link; /* of the server's */
+	struct apus_server_connection *base;
 	struct apus_stream *stream;
-	struct apus_task *task; /* NULL before it has run */
-	size_t charged;         /* its part of the server's `buffered` */
-	bool idle;              /* waits for a command to begin */
+	size_t charged;          /* its part of the server's `buffered` */
+	uint32_t leases;         /* values that TCP has not given back */
+	struct apus_waitq given; /* the session, at its end, for the last of them */
+};
+
+/* A value that TCP sends from where it lies, in the store of any shard. */
+struct kv_lease {
+	struct apus_message
+		message; /* on its way to the owner and back, when that is another shard */
+	struct kv_connection *connection;
+	struct kv_server *owner;
+	struct kv_item *item; /* held there */
 };
 
 /* How a session ends. */
@@ -110,9 +106,15 @@ struct kv_tally {
 APUS_MUST_CHECK int64_t kv_tally_all(struct kv_server *s, bool reset, struct kv_tally *out);
 /** kv_put_item - head, value, CR LF. Return: behind it */
 char *kv_put_item(char *at, struct kv_item *item, bool cas);
-/** kv_say_item - of an item that is held; @is_ours: it may be lent. Context: task, suspends. Return: 0; an end */
-APUS_MUST_CHECK int kv_say_item(struct kv_connection *c, struct kv_item *item, bool cas,
-				bool is_ours);
+/**
+ * kv_say_item - of an item that is held by the caller
+ * @owner: the server in whose store it is
+ * @taken: written: the hold has passed on to a lease, which lets it go
+ *
+ * Context: task, suspends. Return: 0; an end.
+ */
+APUS_MUST_CHECK int kv_say_item(struct kv_connection *c, struct kv_server *owner,
+				struct kv_item *item, bool cas, bool *taken);
 /** kv_session_run - carry out the commands of @c until it ends. Context: task, suspends */
 enum kv_end kv_session_run(struct kv_connection *c);
 /** kv_session_linger - FIN, then read what comes for a while. Context: task, suspends. Return: CLOSE, ABORT */

@@ -3,11 +3,12 @@
  * apps/kv/remote.c: commands whose keys belong to other shards.
  *
  * A key's shard is told by the high half of its hash. A command of one key is one call there, and none
- * if it is ours; one that asks for many keys makes one call for each shard that has any, all at once, for a bounded
- * number of keys at a time. A shard writes small values into a buffer of the caller's, which waits
- * and touches nothing meanwhile; a large one it holds, the caller copies it to its connection, and
- * another call lets it go. A held item does not change, so it may be read from any thread. What is
- * to be stored is filled into an item of the connection's shard, and copied by its owner.
+ * if it is ours; one that asks for many keys makes one call for each shard that has any, all at once,
+ * for a bounded number of keys at a time. A shard writes small values into a buffer of the caller's,
+ * which waits and touches nothing meanwhile; what finds no room there it holds. The caller copies that
+ * to its connection, and another call lets it go; a large one it lends to TCP, and a message lets it go
+ * when the client has it. A held item does not change, so it may be read from any thread. What is to
+ * be stored is filled into an item of the connection's shard, and copied by its owner.
  *
  * Time is the owner's: expiration times travel as the client said them.
  */
@@ -41,7 +42,7 @@ static int64_t change_here(void *arg)
 
 int64_t kv_change(struct kv_server *s, struct kv_change *what)
 {
-	struct change change = {s->cluster->servers[kv_owner(s, &what->key)], what};
+	struct change change = {s->cluster->shards[kv_owner(s, &what->key)], what};
 
 	if (change.owner == s)
 		return change_here(&change);
@@ -184,7 +185,7 @@ static int64_t put_questions(struct kv_connection *c, const struct kv_command *c
 	size_t count = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct kv_server *owner = self->cluster->servers[g->asks[i].owner];
+		struct kv_server *owner = self->cluster->shards[g->asks[i].owner];
 		size_t k = 0;
 
 		while (k < count && g->questions[k].owner != owner)
@@ -203,11 +204,19 @@ static int64_t put_questions(struct kv_connection *c, const struct kv_command *c
 	return (int64_t)count;
 }
 
-static int say_ask(struct kv_connection *c, const struct kv_command *cmd, const struct ask *ask)
+static int say_ask(struct kv_connection *c, const struct kv_command *cmd, struct ask *ask)
 {
+	bool taken;
+	int rc;
+
 	if (ask->at)
 		return kv_say(c, ask->at, ask->len);
-	return ask->item ? kv_say_item(c, ask->item, cmd->cas, ask->owner == c->server->index) : 0;
+	if (!ask->item)
+		return 0;
+	rc = kv_say_item(c, c->server->cluster->shards[ask->owner], ask->item, cmd->cas, &taken);
+	if (taken)
+		ask->item = NULL; /* a lease has it */
+	return rc;
 }
 
 static int say_group(struct kv_connection *c, const struct kv_command *cmd, struct group *g,
@@ -245,7 +254,7 @@ static int get_one(struct kv_connection *c, struct kv_command *cmd, struct kv_te
 	struct kv_key key = kv_store_key(&c->server->store, word);
 	struct ask ask = {.key = key, .owner = kv_owner(c->server, &key)};
 	struct question q = {
-		.owner = c->server->cluster->servers[ask.owner],
+		.owner = c->server->cluster->shards[ask.owner],
 		.asks = &ask,
 		.count = 1,
 		.cmd = cmd,
@@ -311,7 +320,7 @@ static int64_t flush_here(void *arg)
 	int64_t now_ns = apus_now();
 	int64_t at_ns = f->exptime > 0 ? kv_deadline(f->exptime, now_ns, apus_wall_now()) : now_ns;
 
-	kv_store_flush(&f->cluster->servers[apus_shard_index()]->store, at_ns, now_ns);
+	kv_store_flush(&f->cluster->shards[apus_shard_index()]->store, at_ns, now_ns);
 	return 0;
 }
 
@@ -331,12 +340,12 @@ struct tally {
 static int64_t tally_here(void *arg)
 {
 	const struct tally *t = arg;
-	struct kv_server *s = t->cluster->servers[apus_shard_index()];
+	struct kv_server *s = t->cluster->shards[apus_shard_index()];
 	struct kv_tally *part = &t->parts[s->index];
 
 	if (t->reset)
 		memset(s->store.counts, 0, sizeof(s->store.counts));
-	part->connections = s->slab.used;
+	part->connections = s->connections;
 	part->bytes = s->store.bytes;
 	part->items = s->store.table.items;
 	part->hash_bytes = kv_table_bytes(&s->store.table);

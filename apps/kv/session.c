@@ -6,7 +6,7 @@
  * there is no whole one; it is then that answers are sent, so that those to pipelined commands
  * leave together. A small value is taken from the buffer in one piece with its command line; a large
  * one is read from the connection right into its item, which counts against the memory limit from
- * its command line on. Large values go out from where they lie.
+ * its command line on. Large values go out from where they lie, on whatever shard that is.
  *
  * Whatever waits may find the item replaced or evicted when it goes on: it holds the item meanwhile.
  */
@@ -90,19 +90,48 @@ static char *put_head(char *p, const struct kv_item *item, bool cas)
 
 /* --- Lending --------------------------------------------------------------------------------- */
 
-/* The peer has it, or is gone. From the loop. */
+static void lease_ends(struct kv_lease *lease)
+{
+	struct kv_connection *c = lease->connection;
+
+	apus_slab_put(&c->server->leases, lease);
+	if (--c->leases == 0)
+		apus_waitq_wake_all(&c->given, 0);
+}
+
+static void lease_is_back(struct apus_message *message)
+{
+	lease_ends(apus_container_of(message, struct kv_lease, message));
+}
+
+/* On the owner's shard, whose items are counted by nobody else. */
+static void put_there(struct apus_message *message)
+{
+	struct kv_lease *lease = apus_container_of(message, struct kv_lease, message);
+
+	kv_item_put(&lease->owner->store, lease->item);
+	message->fn = lease_is_back;
+	apus_message_reply(message);
+}
+
+/* The peer has it, or is gone. From the loop, which cannot wait: the message answers the call that held the item. */
 static void lease_done(void *arg)
 {
 	struct kv_lease *lease = arg;
-	struct kv_server *s = lease->server;
 
-	kv_item_put(&s->store, lease->item);
-	apus_slab_put(&s->leases, lease);
-	if (s->leases.used == 0)
-		apus_waitq_wake_all(&s->emptied, 0);
+	if (lease->owner == lease->connection->server) {
+		kv_item_put(&lease->owner->store, lease->item);
+		lease_ends(lease);
+		return;
+	}
+	lease->message.fn = put_there;
+	lease->message.from = lease->owner->index;
+	apus_message_reply(&lease->message);
 }
 
-static int say_lent(struct kv_connection *c, struct kv_item *item)
+/* @taken: as kv_say_item(). */
+static int say_lent(struct kv_connection *c, struct kv_server *owner, struct kv_item *item,
+		    bool *taken)
 {
 	struct kv_server *s = c->server;
 	size_t len = (size_t)item->bytes + 2;
@@ -110,8 +139,9 @@ static int say_lent(struct kv_connection *c, struct kv_item *item)
 
 	if (!lease) /* too many are out: a copy */
 		return kv_say(c, kv_item_value(item), len);
-	*lease = (struct kv_lease){s, item};
-	kv_item_hold(&s->store, item);
+	*lease = (struct kv_lease){.connection = c, .owner = owner, .item = item};
+	*taken = true;
+	c->leases++;
 	s->store.counts[KV_BYTES_WRITTEN] += len;
 	if (apus_stream_drain(c->stream) < 0) {
 		lease_done(lease);
@@ -130,12 +160,14 @@ char *kv_put_item(char *at, struct kv_item *item, bool cas)
 	return put_bytes(put_head(at, item, cas), kv_item_value(item), (size_t)item->bytes + 2);
 }
 
-int kv_say_item(struct kv_connection *c, struct kv_item *item, bool cas, bool is_ours)
+int kv_say_item(struct kv_connection *c, struct kv_server *owner, struct kv_item *item, bool cas,
+		bool *taken)
 {
 	size_t len = (size_t)item->bytes + 2;
 	bool whole = KV_HEAD_BYTES + len <= APUS_STREAM_BUFFER_BYTES;
 	char *begin, *p;
 
+	*taken = false;
 	if (apus_stream_reserve(c->stream, 0, whole ? KV_HEAD_BYTES + len : KV_HEAD_BYTES, &begin) <
 	    0)
 		return END(KV_ABORT);
@@ -144,9 +176,9 @@ int kv_say_item(struct kv_connection *c, struct kv_item *item, bool cas, bool is
 	c->server->store.counts[KV_BYTES_WRITTEN] += (uint64_t)(p - begin);
 	if (whole)
 		return 0;
-	if (item->bytes < LEND_MIN || !is_ours)
+	if (item->bytes < LEND_MIN)
 		return kv_say(c, kv_item_value(item), len);
-	return say_lent(c, item);
+	return say_lent(c, owner, item, taken);
 }
 
 /*
@@ -168,11 +200,13 @@ static int get(struct kv_connection *c, struct kv_command *cmd)
 						 kv_deadline(cmd->exptime, now_ns, apus_wall_now()),
 						 now_ns)
 				: kv_store_get(store, &key, now_ns);
+		bool taken;
 
 		if (item) {
 			kv_item_hold(store, item);
-			rc = kv_say_item(c, item, cmd->cas, true);
-			kv_item_put(store, item);
+			rc = kv_say_item(c, c->server, item, cmd->cas, &taken);
+			if (!taken)
+				kv_item_put(store, item);
 		}
 		if (rc == 0 && apus_checkpoint() < 0)
 			rc = END(KV_ABORT);
@@ -423,17 +457,14 @@ static int receive(struct kv_connection *c, size_t have)
 									 : END(KV_LINGER);
 	if (apus_stream_drain(c->stream) < 0)
 		return END(KV_ABORT);
-	if (have == 0 && c->server->phase != KV_RUNNING)
+	if (have == 0 && apus_server_idle(c->base) < 0)
 		return END(KV_CLOSE);
-	c->idle = have == 0;
 	n = apus_stream_peek(c->stream, have, &bytes);
-	c->idle = false;
+	apus_server_busy(c->base);
 	if (n > 0)
 		return 0;
 	/* At its end, or stopped between two commands: nothing is cut off. */
-	return END(n == 0 || (n == -ECANCELED && have == 0 && c->server->phase != KV_ABORTING)
-			   ? KV_CLOSE
-			   : KV_ABORT);
+	return END(n == 0 || (n == -ECANCELED && have == 0) ? KV_CLOSE : KV_ABORT);
 }
 
 /* Return: 0 when the command is done; an end; 1 when it has not come whole. */
@@ -480,7 +511,7 @@ enum kv_end kv_session_run(struct kv_connection *c)
 		if (rc == 1)
 			rc = receive(c, have);
 		else if (rc == 0 && apus_checkpoint() < 0)
-			rc = END(c->server->phase == KV_ABORTING ? KV_ABORT : KV_LINGER);
+			rc = END(KV_LINGER); /* if it is to be aborted, that ends at once */
 	}
 	charge(c, 0);
 	return END_OF(rc);

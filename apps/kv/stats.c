@@ -94,7 +94,7 @@ static int say_general(struct kv_connection *c)
 		{"max_connections", s->options.connections_max},
 		{"curr_connections", all.connections},
 		{"limit_maxbytes", s->cluster->options.memory_bytes},
-		{"accepting_conns", s->phase == KV_RUNNING},
+		{"accepting_conns", !apus_server_is_stopping(c->base)},
 		{"threads", s->cluster->count},
 		{"hash_power_level", 63 - (unsigned int)__builtin_clzl(all.buckets)},
 		{"hash_bytes", all.hash_bytes},

@@ -138,7 +138,8 @@ APUS_MUST_CHECK int apus_message_send_wait(unsigned int to, struct apus_message 
 
 /**
  * apus_message_reply - send @message back to where it came from, whether or not there is room
- * @message: was received here; its fn is set anew if another is to run there
+ * @message: was received here; its fn is set anew if another is to run there. Or it answers what came by
+ *           another way, as a call: then its fn and its `from` are set
  *
  * A shard that left must have its messages back before, or not want them. Context: any, on a shard; does not suspend.
  */

@@ -10,6 +10,7 @@
 
 #include "net/socket/tcp.h"
 #include "runtime/base/check.h"
+#include "runtime/cross/mailbox.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sync/waitq.h"
 
@@ -56,7 +57,8 @@ struct apus_tcp_listener {
 	bool open;
 };
 
-static struct apus_tcp_listener fake_listener; /* the one there is */
+static struct apus_tcp_listener fake_listeners[8]; /* of each shard */
+#define fake_listener fake_listeners[0]           /* the one that the test connects to */
 
 /* --- The test's end -------------------------------------------------------------------------- */
 
@@ -136,10 +138,13 @@ static inline const char *fake_take(struct apus_tcp *c)
 
 int apus_tcp_listen(struct apus_endpoint local, uint32_t backlog, struct apus_tcp_listener **out)
 {
-	apus_must(!fake_listener.open);
-	fake_listener = (struct apus_tcp_listener){.local = local, .open = true};
-	apus_waitq_init(&fake_listener.acceptors);
-	*out = &fake_listener;
+	struct apus_tcp_listener *l = &fake_listeners[apus_shard_index()];
+
+	apus_must_op(apus_shard_index(), <, apus_countof(fake_listeners));
+	apus_must(!l->open);
+	*l = (struct apus_tcp_listener){.local = local, .open = true};
+	apus_waitq_init(&l->acceptors);
+	*out = l;
 	return 0;
 }
 
