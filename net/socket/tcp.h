@@ -60,9 +60,15 @@ APUS_MUST_CHECK int apus_tcp_connect(struct apus_endpoint remote, struct apus_tc
  * apus_tcp_connect_from - as apus_tcp_connect(), from an endpoint of one's own choice
  * @local: any address: the one that fits the way; port 0: an ephemeral one
  *
+ * Where several shards share an address, answers land on the shard that the hash of both ends names.
+ * A port that is chosen (here and by apus_tcp_connect()) is one whose answers come home to this shard: of n
+ * shards' ports to one remote each has about one in n. A port that is given must be such a one; on
+ * which shard it is, only trying tells.
+ *
  * Context: task, suspends.
- * Return:  as apus_tcp_connect(); -EADDRNOTAVAIL also for an address that is not ours; -EADDRINUSE
- *          for a port from which there is a connection to @remote.
+ * Return:  as apus_tcp_connect(), where -EADDRNOTAVAIL also says: no port of this shard's is free; an
+ *          address that is not ours; a port whose answers would land on another shard. -EADDRINUSE:
+ *          there is a connection from that port to @remote.
  * Source:  RFC 9293 §3.9.1.1 (MUST-43)
  */
 APUS_MUST_CHECK int apus_tcp_connect_from(struct apus_endpoint local, struct apus_endpoint remote,
