@@ -15,11 +15,11 @@
 
 #define FAKE_LENT_MAX 64
 
-static struct {
+static _Thread_local struct {
 	void (*done)(void *arg);
 	void *arg;
 } fake_lent[FAKE_LENT_MAX];
-static size_t fake_lent_count;
+static _Thread_local size_t fake_lent_count;
 
 static inline void fake_give_back(void)
 {
