@@ -11,6 +11,7 @@
 #include "runtime/base/list.h"
 #include "runtime/cross/ring.h"
 #include "runtime/sched/internal.h"
+#include "runtime/sched/park.h"
 #include "runtime/sync/gate.h"
 #include "runtime/sync/timeout.h"
 
@@ -162,18 +163,22 @@ static int64_t stop_on(struct apus_sharded *s, unsigned int index)
 	}
 }
 
-/* A cancel was passed on to the stop that ran, which may have told nobody; for the next it is the deadline. */
+/*
+ * A cancel was passed on to the stop that ran, which may have told nobody; for the next it is the
+ * deadline. One that came before is as if it came now. It is told once, by us.
+ */
 static int64_t stop_all(struct apus_sharded *s, int64_t drain_ns)
 {
-	const struct apus_task *self = apus_task_self();
+	struct apus_task *self = apus_task_self();
 	uint32_t cancels = apus_task_cancelling(self);
+	bool is_cancelled = apus_take_cancel(self);
 	int64_t first = 0;
 
 	s->deadline_ns = drain_ns == APUS_NEVER ? APUS_NEVER : apus_now() + drain_ns;
 	for (unsigned int i = s->count; i-- > 0;) {
 		if (!s->places[i].is_started)
 			continue;
-		if (apus_task_cancelling(self) > cancels)
+		if (is_cancelled || apus_task_cancelling(self) > cancels)
 			s->deadline_ns = apus_min(s->deadline_ns, apus_now());
 
 		int64_t rc = stop_on(s, i);
@@ -182,7 +187,10 @@ static int64_t stop_all(struct apus_sharded *s, int64_t drain_ns)
 			first = rc;
 	}
 	apus_heap_free(s->heap, s);
-	return apus_task_cancelling(self) > cancels ? -ECANCELED : first;
+	if (!is_cancelled && apus_task_cancelling(self) == cancels)
+		return first;
+	(void)apus_take_cancel(self);
+	return -ECANCELED;
 }
 
 int64_t apus_sharded_stop(struct apus_sharded *s, int64_t drain_ns)

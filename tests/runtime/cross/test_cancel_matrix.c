@@ -14,6 +14,7 @@
 #include "runtime/cross/barrier.h"
 #include "runtime/cross/channel.h"
 #include "runtime/cross/future.h"
+#include "runtime/cross/sharded.h"
 
 #define MOMENTS 60
 
@@ -283,6 +284,118 @@ static int64_t call_promise_run(void)
 	return rc ? rc : apus_min(result, (int64_t)0);
 }
 
+/* A service on both shards. That of the calls is shard 1's; who starts one stops it, too. */
+
+static struct apus_sharded *service;
+static unsigned int alive;
+
+static int64_t start_one(void *arg, void **instance)
+{
+	int rc = apus_sleep(10 * APUS_US);
+
+	if (rc)
+		return rc;
+	alive++;
+	*instance = &alive;
+	return 0;
+}
+
+static int64_t stop_one(void *instance, int64_t drain_ns, void *arg)
+{
+	(void)!apus_sleep(apus_min(10 * APUS_US, drain_ns));
+	alive--;
+	return 0;
+}
+
+static int64_t start_service(struct apus_sharded **out)
+{
+	const struct apus_sharded_options options = {
+		.start = start_one,
+		.stop = stop_one,
+		.drain_ns = APUS_SEC,
+	};
+	int64_t rc = apus_sharded_start(&options, out);
+
+	assert_int_equal(alive, rc ? 0 : 2);
+	return rc;
+}
+
+static int64_t open_service(void *arg)
+{
+	alive = 0;
+	return start_service(&service);
+}
+
+static int64_t close_service(void *arg)
+{
+	int64_t rc = apus_sharded_stop(service, 0); /* nobody is left inside */
+
+	assert_int_equal(alive, 0);
+	return rc;
+}
+
+static int64_t wait_inside(void *instance, void *arg)
+{
+	return wait_a_while(NULL);
+}
+
+static int64_t call_sharded_call(void)
+{
+	return apus_sharded_call(service, 1, wait_inside, NULL);
+}
+
+static int64_t call_sharded_call_all(void)
+{
+	return apus_sharded_call_all(service, wait_inside, NULL, NULL);
+}
+
+static int64_t call_sharded_map_reduce(void)
+{
+	int reduced = 0;
+	int64_t rc = apus_sharded_map_reduce(service, wait_inside, NULL, reduce, &reduced);
+
+	assert_int_equal(reduced, rc ? 0 : 2);
+	return rc;
+}
+
+static int64_t call_sharded_start(void)
+{
+	struct apus_sharded *mine;
+	int64_t rc;
+
+	alive = 0;
+	rc = start_service(&mine);
+	if (rc)
+		return rc;
+	runs++;
+	rc = apus_sharded_stop(mine, APUS_SEC);
+	assert_int_equal(alive, 0);
+	return rc;
+}
+
+static int64_t be_inside(void *arg)
+{
+	(void)!apus_sharded_call(arg, 0, wait_inside, NULL);
+	return 0;
+}
+
+/* ... which has to wait for a call. */
+static int64_t call_sharded_stop(void)
+{
+	static const struct apus_spawn_options eager = {.flags = APUS_SPAWN_EAGER};
+	struct apus_sharded *mine;
+	int64_t rc;
+
+	alive = 0;
+	rc = start_service(&mine);
+	if (rc)
+		return rc;
+	ok(apus_spawn_detached(&eager, be_inside, mine, 0));
+	rc = apus_sharded_stop(mine, APUS_SEC);
+	assert_int_equal(alive, 0);
+	return rc;
+}
+
 /* A row is a line. */
 /* clang-format off */
 static const struct row rows[] = {
@@ -300,6 +413,11 @@ static const struct row rows[] = {
 	{"cross_barrier_reset", call_cross_barrier_reset, open_barrier, close_barrier},
 	{"cross_barrier_abort", call_cross_barrier_abort, open_barrier, close_barrier},
 	{"promise_run", call_promise_run, NULL, NULL},
+	{"sharded_start", call_sharded_start, NULL, NULL},
+	{"sharded_stop", call_sharded_stop, NULL, NULL},
+	{"sharded_call", call_sharded_call, open_service, close_service},
+	{"sharded_call_all", call_sharded_call_all, open_service, close_service},
+	{"sharded_map_reduce", call_sharded_map_reduce, open_service, close_service},
 };
 /* clang-format on */
 

@@ -8,6 +8,7 @@
  */
 #include "tests/runtime/cross/cross_test.h"
 
+#include "runtime/cross/sharded.h"
 #include "runtime/sync/context_var.h"
 
 #define MANY 12
@@ -60,6 +61,54 @@ static int64_t map_reduce(void *arg)
 	return rc;
 }
 
+static unsigned int started;
+
+static int64_t start_one(void *arg, void **instance)
+{
+	ran++;
+	started++;
+	return 0;
+}
+
+static int64_t stop_one(void *instance, int64_t drain_ns, void *arg)
+{
+	started--;
+	return 0;
+}
+
+static int64_t serve_inside(void *instance, void *arg)
+{
+	return serve(arg);
+}
+
+static void memory_returns(void)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		apus_heap_fail_after(&cross.shards[i]->heap, -1);
+		cross.shards[i]->tasks_max = 1000;
+	}
+}
+
+/* It has started everywhere, or nowhere. A stop, which would wait for memory, has some. */
+static int64_t sharded(void *arg)
+{
+	struct apus_sharded *s;
+	int64_t rc = apus_sharded_start(
+		&(struct apus_sharded_options){.start = start_one, .stop = stop_one}, &s);
+
+	assert_int_equal(started, rc ? 0 : 2);
+	if (rc)
+		return rc;
+	rc = apus_sharded_call(s, 1, serve_inside, NULL);
+	if (!rc)
+		rc = apus_sharded_call_all(s, serve_inside, NULL, NULL);
+
+	memory_returns();
+	ok(apus_sharded_stop(s, APUS_SEC));
+	assert_int_equal(started, 0);
+	return rc;
+}
+
 static void count_unhandled(const struct apus_unhandled *what, void *arg)
 {
 	assert_int_equal(what->error, -ENOMEM);
@@ -105,10 +154,7 @@ static bool try(const struct trial *t)
 
 	cross_drain();
 	assert_true(rc == 0 || rc == -ENOMEM);
-	for (unsigned int i = 0; i < 2; i++) {
-		apus_heap_fail_after(&cross.shards[i]->heap, -1);
-		cross.shards[i]->tasks_max = 1000;
-	}
+	memory_returns();
 	bool failed = rc || unhandled;
 
 	assert_true(ran || failed);
@@ -128,6 +174,7 @@ static const struct row {
 	{"post_to, the other", post_to, 1},        {"post_to oneself", post_to_oneself, 0},
 	{"on_all, the caller", on_all, 0},         {"on_all, another", on_all, 1},
 	{"map_reduce, the caller", map_reduce, 0}, {"map_reduce, another", map_reduce, 1},
+	{"sharded, the caller", sharded, 0},       {"sharded, another", sharded, 1},
 };
 
 static void run_row(void **state)
