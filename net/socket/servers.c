@@ -88,27 +88,29 @@ static int64_t close_here(void *arg)
 	return 0;
 }
 
-/* On shard @index, whatever happens to the caller; what keeps it from beginning passes. */
-static void close_on(struct apus_servers *all, unsigned int index)
+/* On shard @index, whatever happens to the caller; what keeps it from beginning passes. Return: was a cancel told? */
+static bool close_on(struct apus_servers *all, unsigned int index)
 {
+	bool is_cancelled = false;
+
 	for (;;) {
 		int64_t rc = apus_call_on(index, close_here, all);
 
+		is_cancelled |= rc == -ECANCELED;
 		if (rc == -ESHUTDOWN || all->parts[index].is_closed)
-			return;
+			return is_cancelled;
 		if (rc == -ENOMEM)
-			(void)!apus_sleep(RETRY_NS);
+			is_cancelled |= apus_sleep(RETRY_NS) < 0;
 	}
 }
 
 int apus_servers_close(struct apus_servers *all)
 {
-	const struct apus_task *self = apus_task_self();
-	uint32_t cancels = apus_task_cancelling(self);
+	bool is_cancelled = false;
 
 	for (unsigned int i = 0; i < all->count; i++)
-		close_on(all, i);
-	return apus_task_cancelling(self) > cancels ? -ECANCELED : 0;
+		is_cancelled |= close_on(all, i);
+	return is_cancelled ? -ECANCELED : 0;
 }
 
 static int64_t left_ns(const struct apus_servers *all)
@@ -170,14 +172,21 @@ static int stop_servers(struct apus_servers *all, int64_t drain_ns)
 	return apus_task_cancelling(self) > cancels ? -ECANCELED : first;
 }
 
+/* A cancel may come before, and may be the calls' to tell, or the next wait's: it is told once, by us. */
 int apus_servers_stop(struct apus_servers *all, int64_t drain_ns)
 {
-	int rc = stop_servers(all, drain_ns);
+	const struct apus_task *self = apus_task_self();
+	uint32_t cancels = apus_task_cancelling(self);
+	bool is_cancelled = apus_yield() < 0;
+	int rc = stop_servers(all, is_cancelled ? 0 : drain_ns);
 	int64_t stopped = apus_sharded_stop(all->service, rc ? 0 : left_ns(all));
 
 	all->service = NULL;
 	unhold(all);
-	return rc ? rc : (int)stopped;
+	if (!is_cancelled && apus_task_cancelling(self) == cancels)
+		return rc ? rc : (int)stopped;
+	(void)!apus_yield();
+	return -ECANCELED;
 }
 
 /* ------------------------------------------------------------------------------------------ open */
@@ -211,7 +220,8 @@ static int64_t listen_all(struct apus_servers *all)
 		rc = apus_on_all(listen_here, all, NULL);
 		if (!rc)
 			return 0;
-		(void)stop_servers(all, 0);
+		if (stop_servers(all, 0) == -ECANCELED)
+			return -ECANCELED;
 		if (rc != -EADDRINUSE)
 			break;
 	}
@@ -268,7 +278,8 @@ int apus_servers_open(const struct apus_servers_options *options, struct apus_se
 	return 0;
 
 err_stop:
-	(void)apus_sharded_stop(all->service, 0);
+	if (apus_sharded_stop(all->service, 0) == -ECANCELED)
+		rc = -ECANCELED;
 err_free:
 	unhold(all);
 	return (int)rc;

@@ -68,7 +68,7 @@ int apus_servers_stop(struct apus_servers *all, int64_t drain_ns);
  */
 APUS_MUST_CHECK int apus_servers_wait(struct apus_servers *all);
 
-/** apus_servers_close - accept no more, on any shard, when it returns; who is connected stays. Context: task on the shard that opened it, suspends. Return: 0; -ECANCELED: it is done all the same */
+/** apus_servers_close - accept no more, on any shard, when it returns; who is connected stays. Context: task on the shard that opened it, suspends. Return: 0; -ECANCELED: it is done all the same. A cancel may also be for the next wait */
 int apus_servers_close(struct apus_servers *all);
 
 /** apus_servers_here - this shard's; NULL if it has none any more. Context: any, on any shard */
