@@ -30,7 +30,7 @@ enum fake_end {
 	FAKE_ABORTED,
 };
 
-/* One connection; the test's and the server's end. Freed by the test. */
+/* One connection; the test's and the server's end. Freed by the test, when the server holds it no more. */
 struct apus_tcp {
 	char *in; /* from the test to the reader */
 	size_t in_at, in_bytes;
@@ -47,6 +47,8 @@ struct apus_tcp {
 	enum fake_end end;
 	int64_t ended_ns;      /* when it became closed or aborted */
 	struct apus_tcp *next; /* in the accept queue */
+	uint32_t holds;        /* of apus_tcp_get() */
+	bool is_freed;         /* by the test */
 };
 
 struct apus_tcp_listener {
@@ -77,6 +79,9 @@ static inline struct apus_tcp *fake_open(void)
 
 static inline void fake_free(struct apus_tcp *c)
 {
+	c->is_freed = true;
+	if (c->holds)
+		return;
 	free(c->in);
 	free(c->out);
 	free(c);
@@ -276,10 +281,15 @@ void apus_tcp_abort(struct apus_tcp *c)
 
 void apus_tcp_get(struct apus_tcp *c)
 {
+	c->holds++;
 }
 
 void apus_tcp_put(struct apus_tcp *c)
 {
+	apus_must_op(c->holds, >, 0);
+	c->holds--;
+	if (c->is_freed)
+		fake_free(c);
 }
 
 void apus_tcp_reset(struct apus_tcp *c)
