@@ -5,11 +5,13 @@
  * A line is split at spaces as memcached splits it: leading, trailing and repeated spaces count for
  * nothing, a line may end without CR, and words too many are an error only where memcached says so.
  *
- * Where we differ from memcached 1.6.18: keys with control characters are refused (its documentation
- * forbids them, its parser takes them); flags and numbers that do not fit are refused (it keeps the
- * low bits); a line without an end is told so before the connection is closed, and one that asks
- * for many keys is limited, too; "stats" with an argument knows "reset" and "settings" only; there are
- * no meta commands but mn.
+ * Keys may have control characters: memcached's documentation forbids them, its parser takes them, and
+ * a client of its own, memaslap, has them in every key.
+ *
+ * Where we differ from memcached 1.6.18: flags and numbers that do not fit are refused (it keeps the
+ * low bits), keys with a NUL, too; a line without an end is told so before the connection is closed,
+ * and one that asks for many keys is limited, too; "stats" with an argument knows "reset" and
+ * "settings" only; there are no meta commands but mn.
  */
 #include "apps/kv/protocol.h"
 
@@ -55,12 +57,7 @@ static bool is(struct kv_text t, const char *word)
 
 static bool is_key(struct kv_text t)
 {
-	if (t.len > KV_KEY_MAX)
-		return false;
-	for (size_t i = 0; i < t.len; i++)
-		if ((unsigned char)t.at[i] < ' ' || t.at[i] == 0x7f)
-			return false;
-	return true;
+	return t.len <= KV_KEY_MAX && !memchr(t.at, 0, t.len);
 }
 
 /* --- Numbers --------------------------------------------------------------------------------- */

@@ -94,6 +94,15 @@ class Peer:
         return bytes(got[:-len(end)])
 
 
+@contextlib.contextmanager
+def listening(*args):
+    """When every shard listens: so many connections find each of two."""
+    with kv(*args) as app:
+        for _ in range(16):
+            Peer(ADDR).sock.close()
+        yield app
+
+
 def block(words, value, end=b'\r\n'):
     return words.encode() + b' %d' % len(value) + b'\r\n' + value + end
 
@@ -109,6 +118,7 @@ LINES = [
     b'set a 0 0 1\nx\r\nget a\r\n', block(f'set {KEY} 4294967295 0', b'x') + b'get ' +
     KEY.encode() + b'\r\n', block(f'set {KEY}k 0 0', b'x'), block('set e 0 0', b'') + b'get e\r\n',
     block('set nl 0 0', b'\r\nEND\r\n\0\xff') + b'get nl\r\n',
+    block('set \x10\x7f\tk 0 0', b'x') + b'get \x10\x7f\tk\r\n',
     block('add c 0 0', b'1') + block('add c 0 0', b'2') + b'get c\r\n',
     block('replace zz 0 0', b'1'), block('replace c 3 0', b'1') + b'get c\r\n',
     block('append zz 0 0', b'1'), block('prepend zz 0 0', b'1'),
@@ -250,25 +260,41 @@ class Shards(Protocol):
 
 
 class Clients(LiveTest):
+    CORES = ()
+
     @needs('memccapable')
     def test_memccapable_finds_a_capable_server(self):
-        with kv() as app:
+        with listening(*self.CORES) as app:
             said = live.command('memccapable', '-h', ADDR, '-p', str(PORT), '-a', timeout=60)
             self.assertNotIn('[FAIL]', said)
             self.assertEqual(app.stop(), 0)
 
     @needs('memcslap')
     def test_memcslap_gets_and_sets(self):
-        with kv() as app:
+        with listening(*self.CORES) as app:
             for test in ('set', 'get', 'mget'):
                 said = live.command('memcslap', f'--servers={ADDR}:{PORT}', '--concurrency=8',
                                     '--execute-number=500', f'--test={test}', timeout=60)
                 self.assertIn('Time', said.replace('time', 'Time'))
             self.assertEqual(app.stop(), 0)
 
+    @needs('memcaslap')
+    def test_memaslap_finds_what_it_stored(self):
+        """One key at a time, and five; without --overwrite, which memcached itself does not pass."""
+        for more in (['-v', '0.2'], ['-v', '1', '-d', '5']):
+            with listening(*self.CORES) as app:
+                said = live.command('memcaslap', '-s', f'{ADDR}:{PORT}', '-T', '1', '-c', '16',
+                                    '-x', '20000', '-w', '1k', *more, timeout=120)
+                counts = {name: int(number)
+                          for name, number in re.findall(r'^(\w+): (\d+)$', said, re.M)}
+                self.assertEqual((counts['cmd_get'], counts['cmd_set']), (18000, 2000))
+                for name in ('get_misses', 'verify_misses', 'verify_failed'):
+                    self.assertEqual(counts[name], 0, (name, more))
+                self.assertEqual(app.stop(), 0)
+
     @needs('memcping')
     def test_the_small_tools_work(self):
-        with kv() as app, Peer(ADDR) as peer:
+        with listening(*self.CORES) as app, Peer(ADDR) as peer:
             servers = f'--servers={ADDR}:{PORT}'
             live.command('memcping', servers)
             peer.say(b'set greeting 0 0 5\r\nhello\r\n')
@@ -280,7 +306,7 @@ class Clients(LiveTest):
 
     @unittest.skipUnless(pymemcache, 'python3-pymemcache is not installed')
     def test_pymemcache_s_client_gets_what_it_set(self):
-        with kv() as app:
+        with listening(*self.CORES) as app:
             client = pymemcache.client.base.Client((ADDR, PORT), timeout=10)
             values = {f'key{i}': noise(draw, i) for i, draw in
                       enumerate([0, 1, 100, 1460, 8000, 8192, 16384, 70000, BIG])}
@@ -298,6 +324,10 @@ class Clients(LiveTest):
             self.assertIn(b'version', client.stats())
             client.quit()
             self.assertEqual(app.stop(), 0)
+
+
+class ClientsOfShards(Clients):
+    CORES = ('--cores', '0-1')
 
 
 class Load(LiveTest):
