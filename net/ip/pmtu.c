@@ -102,14 +102,54 @@ void apus_pmtu_lower(struct apus_pmtu *pmtu, struct apus_addr dst, uint16_t mtu,
 	struct apus_pmtu_entry *set = set_of(pmtu, dst), *e = find_in(set, dst);
 
 	if (e && !expire(pmtu, e, now_ns)) {
-		if (mtu > e->mtu)
+		if (mtu > e->mtu) { /* less is known to pass: no news but for a search */
+			e->high = apus_min(e->high, mtu);
 			return;
+		}
 	} else {
 		e = make_room(pmtu, set, now_ns);
 		pmtu->used++;
 	}
-	*e = (struct apus_pmtu_entry){.dst = dst, .since_ns = now_ns, .mtu = mtu};
+	*e = (struct apus_pmtu_entry){.dst = dst, .since_ns = now_ns, .mtu = mtu, .high = mtu};
 	pmtu->counters[APUS_PMTU_LEARNED]++;
+}
+
+/* The entry of @dst, or NULL: there is none, or it is too old. */
+static struct apus_pmtu_entry *find(struct apus_pmtu *pmtu, struct apus_addr dst, int64_t now_ns)
+{
+	struct apus_pmtu_entry *e = pmtu->used ? find_in(set_of(pmtu, dst), dst) : NULL;
+
+	return !e || expire(pmtu, e, now_ns) ? NULL : e;
+}
+
+void apus_pmtu_search(struct apus_pmtu *pmtu, struct apus_addr dst, uint16_t high, int64_t now_ns)
+{
+	struct apus_pmtu_entry *e = find(pmtu, dst, now_ns);
+
+	if (e)
+		e->high = apus_max(high, e->mtu);
+}
+
+uint16_t apus_pmtu_next(struct apus_pmtu *pmtu, struct apus_addr dst, int64_t now_ns)
+{
+	const struct apus_pmtu_entry *e = find(pmtu, dst, now_ns);
+
+	if (!e || e->high - e->mtu < APUS_PMTU_NEAR)
+		return 0;
+	return (uint16_t)(e->mtu + (e->high - e->mtu + 1) / 2);
+}
+
+void apus_pmtu_probed(struct apus_pmtu *pmtu, struct apus_addr dst, uint16_t mtu, bool passed,
+		      int64_t now_ns)
+{
+	struct apus_pmtu_entry *e = find(pmtu, dst, now_ns);
+
+	if (!e || mtu <= e->mtu || mtu > e->high)
+		return; /* a router or another connection knew more, meanwhile */
+	if (passed)
+		e->mtu = mtu;
+	else
+		e->high = (uint16_t)(mtu - 1);
 }
 
 void apus_pmtu_check(const struct apus_pmtu *pmtu)
@@ -123,6 +163,7 @@ void apus_pmtu_check(const struct apus_pmtu *pmtu)
 			continue;
 		used++;
 		apus_must_op(e->mtu, >=, APUS_PMTU_MIN);
+		apus_must_op(e->high, >=, e->mtu);
 		apus_must(find_in(set_of(pmtu, e->dst), e->dst) == e);
 	}
 	apus_must_op(used, ==, pmtu->used);

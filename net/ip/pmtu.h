@@ -5,6 +5,7 @@
  * Filled by what routers say (RFC 1191: "fragmentation needed and DF set") and by transports that
  * found out without them (RFC 4821); asked by transports that cut their text. Only what is less
  * than the interface's MTU is kept, and for ten minutes: then the whole size may be tried again.
+ * What was only found not to be too large is searched upwards meanwhile, by halves (RFC 4821).
  *
  * Bounds: 1024 destinations, in sets of 4 found by a keyed hash; in a full set the oldest gives way.
  * The memory is taken when there is something to remember, which most hosts never have.
@@ -23,6 +24,7 @@ APUS_BEGIN_DECLS
 #define APUS_PMTU_WAYS 4
 #define APUS_PMTU_NS   (600 * APUS_SEC) /* RFC 1191 §6.3: about ten minutes */
 #define APUS_PMTU_MIN  68               /* RFC 791: no link has less */
+#define APUS_PMTU_NEAR 8                /* bytes: a search ends there, as Linux's does */
 
 #define APUS_PMTU_COUNTERS(X) \
  X(LEARNED, "learned")        \
@@ -40,7 +42,8 @@ enum apus_pmtu_counter {
 struct apus_pmtu_entry {
 	struct apus_addr dst;
 	int64_t since_ns; /* when it was last lowered, or said again */
-	uint16_t mtu;     /* 0 while free */
+	uint16_t mtu;     /* 0 while free; RFC 4821's search_low */
+	uint16_t high;    /* nothing larger gets there: search_high; >= mtu */
 };
 
 struct apus_pmtu {
@@ -66,6 +69,14 @@ void apus_pmtu_fini(struct apus_pmtu *pmtu);
  * Context: any. Source: RFC 1191 §3, §6.3
  */
 void apus_pmtu_lower(struct apus_pmtu *pmtu, struct apus_addr dst, uint16_t mtu, int64_t now_ns);
+
+/** apus_pmtu_search - what is known of @dst is not too large, but up to @high might not be, either. Context: any. Source: RFC 4821 */
+void apus_pmtu_search(struct apus_pmtu *pmtu, struct apus_addr dst, uint16_t high, int64_t now_ns);
+/** apus_pmtu_next - of which size a probe to @dst would tell most. Context: any. Return: bytes; 0: nothing is to be found out */
+uint16_t apus_pmtu_next(struct apus_pmtu *pmtu, struct apus_addr dst, int64_t now_ns);
+/** apus_pmtu_probed - a packet of @mtu bytes to @dst was heard of (@passed), or was lost and no other was. Context: any */
+void apus_pmtu_probed(struct apus_pmtu *pmtu, struct apus_addr dst, uint16_t mtu, bool passed,
+		      int64_t now_ns);
 
 /** apus_pmtu_find_slow - the other half of apus_pmtu_find() */
 uint16_t apus_pmtu_find_slow(struct apus_pmtu *pmtu, struct apus_addr dst, int64_t now_ns);

@@ -8,6 +8,7 @@
  */
 #include "net/tcp/ack.h"
 
+#include "net/tcp/pmtu.h"
 #include "net/tcp/transmit.h"
 #include "runtime/sched/shard.h"
 
@@ -77,6 +78,8 @@ APUS_COLD void apus_tcp_note_events(struct apus_tcp *c, unsigned int events)
 	/* RFC 3168 §6.1.2: whenever the window becomes smaller, for any reason. */
 	if (events & (APUS_RECOVERY_BEGAN | APUS_RECOVERY_PROBE_REPAIRED))
 		c->snd.ecn.owes_cwr = c->snd.ecn.is_on;
+	if (events & APUS_RECOVERY_PATH_PROBE_LOST)
+		apus_tcp_path_probe_lost(c, apus_now());
 	if (!apus_tcp_traces(c))
 		return;
 	if (events & APUS_RECOVERY_BEGAN)

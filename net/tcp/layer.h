@@ -84,6 +84,9 @@ struct rte_mbuf;
  X(MSS_LOWERED, "mss_lowered")                       \
  X(MSS_RAISED, "mss_raised")                         \
  X(MTU_BLACK_HOLES, "mtu_black_holes")               \
+ X(MTU_PROBES, "mtu_probes")                         \
+ X(MTU_PROBES_PASSED, "mtu_probes_passed")           \
+ X(MTU_PROBES_LOST, "mtu_probes_lost")               \
  X(ICMP_ERRORS, "icmp_errors")                       \
  X(ICMP_IGNORED, "icmp_ignored")                     \
  X(ICMP_MTU_ZERO, "icmp_mtu_zero")                   \

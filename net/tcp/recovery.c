@@ -56,7 +56,8 @@ void apus_recovery_init(struct apus_recovery *r, struct apus_cc *cc, struct apus
 	r->probe_at_ns = r->reorder_at_ns = APUS_NEVER;
 	r->high_seq = r->undo_seq = 0;
 	r->prr_flight = r->prr_delivered = r->prr_out = 0;
-	r->resent_records = r->dsacked_records = r->step_bytes = r->duplicates = 0;
+	r->resent_records = r->dsacked_records = r->step_bytes = r->path_probe_end = 0;
+	r->duplicates = 0, r->path_probe_bytes = 0;
 	r->reordering = (uint16_t)apus_max(kept->reordering, APUS_RECOVERY_DUPLICATES);
 	r->state = APUS_RECOVERY_OPEN;
 	r->has_undo = r->has_prior = r->has_probe = r->has_recover = false;
@@ -386,6 +387,7 @@ static bool undo_partial(struct apus_recovery_step *s)
 static void begin_fast(struct apus_recovery_step *s)
 {
 	enter_fast(s->r, s->cc, &s->sample);
+	s->r->path_probe_bytes = 0; /* whatever comes of it says nothing */
 	s->events |= APUS_RECOVERY_BEGAN;
 }
 
@@ -445,11 +447,10 @@ static void look_for_loss(struct apus_recovery_step *s)
 	if (r->state <= APUS_RECOVERY_DISORDER && s->has_dsack)
 		try_undo_dsack(s);
 	find_lost(s);
-	if (s->lost_bytes) {
+	if (s->lost_bytes && !apus_recovery_lost_path_probe(s))
 		begin_fast(s);
-	} else if (r->state <= APUS_RECOVERY_DISORDER) {
+	else if (r->state <= APUS_RECOVERY_DISORDER)
 		open_state(r);
-	}
 }
 
 static bool head_is_sacked(const struct apus_recovery *r)
@@ -595,7 +596,7 @@ unsigned int apus_recovery_timeout(struct apus_recovery *r, struct apus_cc *cc,
 		events |= APUS_RECOVERY_RENEGED;
 	}
 	r->is_reneging = false;
-	f->emulated_bytes = 0;
+	f->emulated_bytes = r->path_probe_bytes = 0;
 	sample.lost_bytes = apus_rack_timeout(&r->rack, f, now_ns);
 	sample.flight_bytes = apus_recovery_pipe(r);
 	/* RFC 5681 §3.1: a second timeout of one segment, or one within a recovery, leaves ssthresh. */
@@ -642,8 +643,8 @@ unsigned int apus_recovery_reorder_timeout(struct apus_recovery *r, struct apus_
 		return APUS_RECOVERY_RENEGED;
 	r->rack.is_advanced = true;
 	find_lost(&s);
-	if (!s.lost_bytes)
-		return 0;
+	if (!s.lost_bytes || (r->state < APUS_RECOVERY_FAST && apus_recovery_lost_path_probe(&s)))
+		return s.events;
 	s.sample.lost_bytes = s.lost_bytes;
 	s.sample.flight_bytes = apus_recovery_pipe(r);
 	if (r->state < APUS_RECOVERY_FAST || s.lost_again) {

@@ -45,11 +45,12 @@ enum apus_recovery_event {
 	APUS_RECOVERY_ENDED = 1 << 2,       /* all is repaired */
 	APUS_RECOVERY_SAW_DSACK = 1 << 3,   /* the peer got something twice */
 	APUS_RECOVERY_SAW_REORDERING = 1 << 4,
-	APUS_RECOVERY_UNDID_LOSS = 1 << 5,     /* the timeout was spurious */
-	APUS_RECOVERY_UNDID_FAST = 1 << 6,     /* the fast recovery was */
-	APUS_RECOVERY_PROBE_REPAIRED = 1 << 7, /* a tail loss probe was a repair: TLP */
-	APUS_RECOVERY_RENEGED = 1 << 8,        /* the peer has dropped what it had SACKed */
-	APUS_RECOVERY_LOST_AGAIN = 1 << 9,     /* what was sent again was lost too */
+	APUS_RECOVERY_UNDID_LOSS = 1 << 5,       /* the timeout was spurious */
+	APUS_RECOVERY_UNDID_FAST = 1 << 6,       /* the fast recovery was */
+	APUS_RECOVERY_PROBE_REPAIRED = 1 << 7,   /* a tail loss probe was a repair: TLP */
+	APUS_RECOVERY_RENEGED = 1 << 8,          /* the peer has dropped what it had SACKed */
+	APUS_RECOVERY_LOST_AGAIN = 1 << 9,       /* what was sent again was lost too */
+	APUS_RECOVERY_PATH_PROBE_LOST = 1 << 10, /* and nothing else: it was too large */
 };
 
 /* What survives idleness; in the TCB. */
@@ -83,15 +84,17 @@ struct apus_recovery {
 	uint32_t dsacked_records;
 	uint32_t step_bytes;     /* no SACK: by which the last ACK moved SND.UNA: RFC 6582 §4.1 */
 	int64_t began_ns;        /* fast recovery */
-	uint8_t duplicates;      /* no SACK: since SND.UNA moved */
-	uint16_t reordering;     /* the duplicate threshold, in segments */
-	uint8_t state;           /* enum apus_recovery_state */
-	bool has_undo : 1;       /* undo_seq, undo_records */
-	bool has_prior : 1;      /* the window can be given back */
-	bool has_probe : 1;      /* a tail loss probe is out */
-	bool probe_is_again : 1; /* and was sent again, not new text */
-	bool is_frto : 1;        /* a timeout may be spurious: RFC 5682 */
-	bool is_forced : 1;      /* one record may be sent again whatever the window says */
+	uint32_t path_probe_end; /* behind the segment that probes the path (RFC 4821) */
+	uint16_t path_probe_bytes; /* of its text; 0: none is out that could tell anything */
+	uint8_t duplicates;        /* no SACK: since SND.UNA moved */
+	uint16_t reordering;       /* the duplicate threshold, in segments */
+	uint8_t state;             /* enum apus_recovery_state */
+	bool has_undo : 1;         /* undo_seq, undo_records */
+	bool has_prior : 1;        /* the window can be given back */
+	bool has_probe : 1;        /* a tail loss probe is out */
+	bool probe_is_again : 1;   /* and was sent again, not new text */
+	bool is_frto : 1;          /* a timeout may be spurious: RFC 5682 */
+	bool is_forced : 1;        /* one record may be sent again whatever the window says */
 	bool has_recover : 1;
 	bool is_reneging : 1; /* the first record is sacked: wait a little, then take it for a timeout */
 	bool is_paced : 1;     /* something waits for pace.next_ns */
@@ -187,6 +190,7 @@ static inline void apus_recovery_probed(struct apus_recovery *r, uint32_t nxt, b
 static inline void apus_recovery_lose_all(struct apus_recovery *r)
 {
 	r->flight.emulated_bytes = 0;
+	r->path_probe_bytes = 0;
 	(void)apus_flight_lose_all(&r->flight);
 }
 

@@ -52,4 +52,19 @@ unsigned int apus_recovery_acked_any(struct apus_recovery *r, struct apus_cc *cc
 bool apus_recovery_acked_lone(struct apus_recovery *r, struct apus_cc *cc, struct apus_rtt *rtt,
 			      const struct apus_recovery_ack *ack);
 
+/* RFC 4821: what is lost is the probe alone. That tells of its size, not of congestion. */
+static inline bool apus_recovery_lost_path_probe(struct apus_recovery_step *s)
+{
+	const struct apus_flight *f = &s->r->flight;
+	const struct apus_flight_record *lost;
+
+	if (apus_likely(!s->r->path_probe_bytes) || f->lost_bytes != s->r->path_probe_bytes)
+		return false;
+	lost = apus_flight_next_lost(&s->r->flight);
+	if (lost->end != s->r->path_probe_end || lost->end - lost->seq != f->lost_bytes)
+		return false;
+	s->events |= APUS_RECOVERY_PATH_PROBE_LOST;
+	return true;
+}
+
 #endif

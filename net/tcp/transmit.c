@@ -269,6 +269,31 @@ static void transmit_new(struct apus_tcp *c, struct pacing *p, bool cwnd_limited
 		apus_rate_limited(&c->recovery->rate, apus_recovery_pipe(c->recovery));
 }
 
+/* ---- the probe of a larger segment (RFC 4821) ---- */
+
+static APUS_COLD void transmit_path_probe(struct apus_tcp *c, int64_t now_ns)
+{
+	struct allowance a = {.bytes = apus_tcp_path_probe(c, now_ns)};
+	struct apus_recovery *r = c->recovery;
+	uint32_t seq = c->snd.nxt;
+	uint16_t mss = c->cc.mss;
+	struct pacing p;
+
+	if (!a.bytes)
+		return;
+	p = pacing_of(c, now_ns);
+	if (pacing_holds(c, &p, a.bytes))
+		return;
+	c->cc.mss = (uint16_t)a.bytes; /* for this one */
+	if (send_new(c, a, now_ns) && c->snd.nxt - seq == a.bytes) {
+		r->path_probe_end = c->snd.nxt;
+		r->path_probe_bytes = (uint16_t)a.bytes;
+		apus_tcp_count(c->layer, APUS_TCP_COUNT_MTU_PROBES);
+	}
+	c->cc.mss = mss;
+	pacing_sent(c, &p, c->snd.nxt - seq, now_ns);
+}
+
 /* ---- the tail loss probe (RFC 8985 §7.3) ---- */
 
 static void transmit_probe(struct apus_tcp *c, int64_t now_ns)
@@ -308,6 +333,8 @@ void apus_tcp_transmit(struct apus_tcp *c, int64_t now_ns)
 	}
 	check_idle(c, now_ns);
 	apus_tcp_follow_path(c, now_ns);
+	if (apus_unlikely(c->is_path_small))
+		transmit_path_probe(c, now_ns);
 
 	struct pacing p = pacing_of(c, now_ns);
 

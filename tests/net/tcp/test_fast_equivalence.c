@@ -14,6 +14,8 @@
 #include "net/tcp/dctcp.h"
 #include "runtime/sched/task.h"
 
+#include <errno.h>
+
 #define STEPS   400
 #define RUN_MAX 12 /* segments put on the wire in one burst */
 
@@ -341,7 +343,7 @@ static void spoil(void)
 static void offload(void)
 {
 	bool joined = one_of(2);
-	uint16_t size = (uint16_t)(1 + below(1400));
+	uint16_t size = (uint16_t)(one_of(8) ? 0 : 1 + below(1400)); /* 0: it does not say */
 
 	for (int i = 0; i < 2; i++) {
 		struct rte_mbuf *m = ends[i].frames[ends[i].frame_count - 1];
@@ -351,6 +353,29 @@ static void offload(void)
 			m->ol_flags |= RTE_MBUF_F_RX_LRO;
 			m->tso_segsz = size;
 		}
+	}
+}
+
+/* The last frame comes in two pieces, the first of which may end in the options. */
+static void split(void)
+{
+	uint32_t at = 14 + 40 + below(40);
+
+	for (int i = 0; i < 2; i++) {
+		struct rte_mbuf *m = ends[i].frames[ends[i].frame_count - 1], *rest;
+		uint32_t moved = m->data_len - apus_min((uint32_t)m->data_len, at);
+
+		if (!moved || m->next)
+			continue;
+		rest = rte_pktmbuf_alloc(pools[i]);
+		assert_non_null(rest);
+		memcpy(rte_pktmbuf_append(rest, (uint16_t)moved),
+		       rte_pktmbuf_mtod_offset(m, const void *, at), moved);
+		/* What is behind the piece is somebody else's. */
+		memset(rte_pktmbuf_mtod_offset(m, void *, at), 0xa5, moved);
+		m->data_len = (uint16_t)at;
+		m->next = rest;
+		m->nb_segs = 2;
 	}
 }
 
@@ -377,6 +402,8 @@ static void hear_burst(void)
 			spoil();
 		else if (one_of(10))
 			offload();
+		else if (one_of(20))
+			split();
 	}
 	both_turn();
 }
@@ -428,9 +455,29 @@ static void user_sets(void)
 	both_turn();
 }
 
+/* What seldom happens, or takes long, has happened. */
+static void pretend(void)
+{
+	uint32_t what = below(3), value = below(3000);
+
+	for (int i = 0; i < 2; i++) {
+		struct apus_tcp *c = ends[i].c;
+
+		if (what == 0)
+			c->snd.acked = UINT32_MAX - value; /* 4 GiB */
+		else if (what == 1)
+			c->soft_error = -EHOSTUNREACH; /* ICMP said so */
+		else
+			c->keepalive_sent = (uint8_t)(1 + value % 8);
+	}
+}
+
 static void time_passes(void)
 {
 	int64_t ns = (int64_t)below(one_of(10) ? 400 : 5) * APUS_MS + below(1000000);
+
+	if (one_of(500) && ours()->snd.una == ours()->snd.nxt)
+		ns += 2 * 3600 * APUS_SEC;
 
 	both_wait(ns);
 	ends[0].ts_val += (uint32_t)(ns / APUS_MS);
@@ -453,6 +500,8 @@ static void step(void)
 	case 6:
 		if (one_of(20))
 			user_sets();
+		else if (one_of(10))
+			pretend();
 		break;
 	case 7:
 	case 8:

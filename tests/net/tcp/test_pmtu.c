@@ -280,6 +280,23 @@ static const struct apus_segment *after_timeout(void)
 	return &p->heard[0].seg;
 }
 
+/* The second largest: one may be a probe. */
+static uint32_t ordinary_of_a_write(void)
+{
+	uint32_t largest = 0, second = 0;
+
+	peer_forget(p);
+	peer_write(p, bytes, 20 * MSS);
+	for (uint32_t i = 0; i < p->heard_count; i++) {
+		uint32_t text_bytes = p->heard[i].seg.text_bytes;
+
+		second = apus_max(second, apus_min(text_bytes, largest));
+		largest = apus_max(largest, text_bytes);
+	}
+	ack_all();
+	return second;
+}
+
 static void third_timeout_lowers_to_1024_and_the_fourth_to_536(void **state)
 {
 	open_plain();
@@ -291,7 +308,7 @@ static void third_timeout_lowers_to_1024_and_the_fourth_to_536(void **state)
 		assert_int_equal(after_timeout()->text_bytes, 536);
 	assert_int_equal(count(APUS_TCP_COUNT_MTU_BLACK_HOLES), 2);
 	ack_all();
-	assert_int_equal(largest_of_a_write(), 536);
+	assert_int_equal(ordinary_of_a_write(), 536);
 }
 
 static void answer_to_a_smaller_segment_is_remembered_for_the_path(void **state)
@@ -303,9 +320,9 @@ static void answer_to_a_smaller_segment_is_remembered_for_the_path(void **state)
 	peer_send_ack(p, seq, una + 1024); /* it got through */
 	una += 1024;
 	ack_all();
-	assert_int_equal(largest_of_a_write(), 1024);
+	assert_int_equal(ordinary_of_a_write(), 1024);
 	open_plain();
-	assert_int_equal(largest_of_a_write(), 1024);
+	assert_in_range(ordinary_of_a_write(), 1024, MSS - 1);
 	peer_wait(p, 11 * MINUTES);
 	open_plain();
 	assert_int_equal(largest_of_a_write(), MSS);
@@ -343,6 +360,172 @@ static void by_option_timeouts_lower_nothing(void **state)
 		assert_int_equal(after_timeout()->text_bytes, MSS);
 }
 
+/* ---- the search upwards (RFC 4821) ---- */
+
+/* A connection with SACK that has fallen to 1024 bytes, with all of it acknowledged. */
+static void open_in_a_hole(void)
+{
+	struct apus_segment syn = peer_segment(0, 0);
+
+	syn.sack_permitted = true;
+	open_with(syn);
+	peer_write(p, bytes, 3 * MSS);
+	for (int i = 0; i < 5 && p->c->cc.mss > 1024; i++) /* a tail loss probe is the first */
+		after_timeout();
+	assert_int_equal(p->c->cc.mss, 1024);
+	una += 1024;
+	peer_send_ack(p, seq, una);
+	while (p->c->sndq.bytes) { /* no more text, no probe */
+		una = p->c->snd.nxt;
+		peer_send_ack(p, seq, una);
+		peer_wait(p, 50 * APUS_MS);
+	}
+	peer_forget(p);
+}
+
+/* Of what was heard; NULL: none is larger than @ordinary. */
+static const struct apus_segment *probe_among(uint32_t ordinary)
+{
+	const struct apus_segment *probe = NULL;
+
+	for (uint32_t i = 0; i < p->heard_count; i++) {
+		if (p->heard[i].seg.text_bytes <= ordinary)
+			continue;
+		assert_null(probe); /* one at a time */
+		probe = &p->heard[i].seg;
+	}
+	return probe;
+}
+
+static uint32_t probe_of_a_write(void)
+{
+	const struct apus_segment *probe;
+
+	peer_forget(p);
+	peer_write(p, bytes, 12 * 1024);
+	probe = probe_among(p->c->cc.mss);
+	return probe ? probe->text_bytes : 0;
+}
+
+/* Everything but the probe comes, and then the probe's text in smaller pieces. */
+static void lose_probe(void)
+{
+	const struct apus_segment *probe = probe_among(p->c->cc.mss);
+	struct apus_segment ack = peer_segment(seq, probe->seq);
+
+	una = probe->seq;
+	ack.has_ack = true;
+	ack.sack_count = 1;
+	ack.sack[0] = (struct apus_segment_sack){.start = probe->seq + probe->text_bytes,
+						 .end = p->c->snd.nxt};
+	peer_forget(p);
+	peer_send(p, ack, 0);
+	peer_wait(p, 50 * APUS_MS); /* the reordering window */
+}
+
+/* 1064 to 1499 is in question; whatever passes does, and in a few steps all of it is found. */
+static void probes_that_arrive_lead_back_to_the_whole_size(void **state)
+{
+	uint32_t last = 1024, steps = 0, probe;
+
+	open_in_a_hole();
+	while ((probe = probe_of_a_write())) {
+		assert_true(probe > last);
+		assert_true(p->c->cc.mss < probe); /* not before it is heard of */
+		last = probe;
+		ack_all();
+		steps++;
+	}
+	ack_all();
+	assert_in_range(steps, 4, 9);
+	assert_in_range(last, MSS - 10, MSS);
+	assert_int_equal(p->c->cc.mss, last);
+	assert_in_range(count(APUS_TCP_COUNT_MTU_PROBES), steps, 9);
+	assert_int_equal(count(APUS_TCP_COUNT_MTU_PROBES_PASSED), count(APUS_TCP_COUNT_MTU_PROBES));
+}
+
+/* It goes again at once in segments that pass, and cwnd is none the smaller. */
+static void probe_that_is_lost_alone_is_no_congestion(void **state)
+{
+	uint32_t cwnd, probe;
+
+	open_in_a_hole();
+	probe = probe_of_a_write();
+	assert_int_equal(probe, (1064 + 1499 + 1) / 2 - 40);
+	cwnd = p->c->cc.cwnd_bytes;
+	lose_probe();
+	assert_int_equal(count(APUS_TCP_COUNT_MTU_PROBES_LOST), 1);
+	assert_true(p->heard_count >= 2);
+	assert_int_equal(p->heard[0].seg.seq, una);
+	assert_int_equal(p->heard[0].seg.text_bytes, 1024);
+	assert_int_equal(p->heard[1].seg.text_bytes, probe - 1024);
+	assert_true(p->c->cc.cwnd_bytes >= cwnd);
+	assert_int_equal(count(APUS_TCP_COUNT_FAST_RETRANSMITS), 0);
+	ack_all();
+	assert_int_equal(p->c->cc.mss, 1024);
+	/* And the next one is smaller. */
+	assert_in_range(probe_of_a_write(), 1025, probe - 1);
+}
+
+/* A path that takes 1200: the search closes in on it, from both sides, and ends. */
+static void search_ends_near_what_the_path_takes(void **state)
+{
+	uint32_t steps = 0, probe;
+
+	open_in_a_hole();
+	while ((probe = probe_of_a_write()) && ++steps < 20) {
+		if (probe + 40 > 1200)
+			lose_probe();
+		ack_all();
+	}
+	ack_all();
+	assert_in_range(steps, 5, 9);
+	assert_in_range(p->c->cc.mss, 1160 - APUS_PMTU_NEAR, 1160);
+	assert_int_equal(probe_of_a_write(), 0);
+	ack_all();
+	assert_int_equal(count(APUS_TCP_COUNT_MTU_BLACK_HOLES), 1);
+}
+
+/* It was lost among others. Of its size that says nothing, of the path's load it does. */
+static void probe_that_is_lost_with_others_is_congestion_and_no_news(void **state)
+{
+	const struct apus_segment *probe;
+	struct apus_segment ack;
+	uint32_t size;
+
+	open_in_a_hole();
+	size = probe_of_a_write();
+	assert_true(size > 1024);
+	probe = probe_among(1024);
+	una = probe->seq;
+	ack = peer_segment(seq, una);
+	ack.has_ack = true;
+	ack.sack_count = 1; /* the probe and the one behind it are missing */
+	ack.sack[0] =
+		(struct apus_segment_sack){.start = probe->seq + size + 1024, .end = p->c->snd.nxt};
+	peer_send(p, ack, 0);
+	peer_wait(p, 50 * APUS_MS);
+	assert_int_equal(count(APUS_TCP_COUNT_FAST_RETRANSMITS), 1);
+	assert_int_equal(count(APUS_TCP_COUNT_MTU_PROBES_LOST), 0);
+	ack_all();
+	assert_int_equal(count(APUS_TCP_COUNT_MTU_PROBES_PASSED), 0);
+	assert_int_equal(p->c->cc.mss, 1024);
+}
+
+/* What a router said is known; there is nothing to search for. */
+static void after_a_routers_word_nothing_is_probed(void **state)
+{
+	open_plain();
+	peer_write(p, bytes, MSS);
+	too_big(1000);
+	ack_all();
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(probe_of_a_write(), 0);
+		ack_all();
+	}
+	assert_int_equal(count(APUS_TCP_COUNT_MTU_PROBES), 0);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -361,6 +544,11 @@ int main(int argc, char **argv)
 		TEST(peer_that_is_dead_teaches_nothing_about_the_path),
 		TEST(small_segments_that_are_lost_are_not_made_smaller),
 		TEST(by_option_timeouts_lower_nothing),
+		TEST(probes_that_arrive_lead_back_to_the_whole_size),
+		TEST(probe_that_is_lost_alone_is_no_congestion),
+		TEST(search_ends_near_what_the_path_takes),
+		TEST(probe_that_is_lost_with_others_is_congestion_and_no_news),
+		TEST(after_a_routers_word_nothing_is_probed),
 	};
 #undef TEST
 
