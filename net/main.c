@@ -464,10 +464,7 @@ static int open_kernel(struct house *h, struct room *r, struct apus_shard *shard
 	int rc = apus_kernel_open(shard, &options, &r->kernel);
 
 	if (rc)
-		snprintf(h->why, sizeof(h->why),
-			 "--net kernel: io_uring is not to be had (%s); `sysctl "
-			 "kernel.io_uring_disabled` or a container's rules may forbid it",
-			 strerror(-rc));
+		apus_kernel_say_why(rc, h->why, sizeof(h->why));
 	return rc;
 }
 

@@ -13,11 +13,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BACKLOG_DEFAULT 4096
+#define BUSY_RETRIES    15
+#define BUSY_RETRY_NS   (10 * APUS_MS)
 
 struct listener {
 	struct apus_tcp_listener face; /* first: what the sockets see */
@@ -148,6 +152,26 @@ static void accepted(struct apus_ring_op *op, int32_t result, uint32_t flags)
 	try_destroy(k);
 }
 
+/*
+ * The descriptors of a process that was killed are the kernel's until it has taken down that one's
+ * ring, 20 to 80 ms later: who is started at once finds the port taken, and waits for it a while.
+ */
+static int bind_and_listen(int fd, const struct sockaddr_in *name, uint32_t backlog)
+{
+	const struct timespec moment = {.tv_nsec = BUSY_RETRY_NS};
+	int rc;
+
+	for (int i = 0;; i++) {
+		rc = bind(fd, (const struct sockaddr *)name, sizeof(*name)) ||
+				     listen(fd, (int)backlog)
+			     ? -errno
+			     : 0;
+		if (rc != -EADDRINUSE || !name->sin_port || i == BUSY_RETRIES)
+			return rc;
+		(void)nanosleep(&moment, NULL);
+	}
+}
+
 static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local, uint32_t backlog)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
@@ -161,9 +185,10 @@ static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local, 
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (kernel->options.share_ports)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&name, sizeof(name)) || listen(fd, (int)backlog) ||
-	    getsockname(fd, (struct sockaddr *)&name, &len)) {
+	rc = bind_and_listen(fd, &name, backlog);
+	if (!rc && getsockname(fd, (struct sockaddr *)&name, &len))
 		rc = -errno;
+	if (rc) {
 		close(fd);
 		return rc;
 	}
@@ -300,6 +325,41 @@ int apus_kernel_open(struct apus_shard *shard, const struct apus_kernel_options 
 	apus_shard_set_slot(shard, APUS_KERNEL_SLOT, kernel);
 	*out = kernel;
 	return 0;
+}
+
+/* Linux 6.6 and later: 0 allowed, 1 for the administrator's group only, 2 for nobody. */
+static int switched_off(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+	int value = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%d", &value) != 1)
+		value = 0;
+	(void)fclose(f);
+	return value;
+}
+
+void apus_kernel_say_why(int rc, char *why, size_t why_bytes)
+{
+	const char *what = strerror(-rc);
+
+	if ((rc == -EPERM || rc == -EACCES) && switched_off())
+		what = "it is switched off: `sysctl -w kernel.io_uring_disabled=0` allows it";
+	else if (rc == -EPERM || rc == -EACCES)
+		what = "this process may not: let the container's seccomp rules allow "
+		       "io_uring_setup, io_uring_enter and io_uring_register";
+	else if (rc == -ENOSYS || rc == -EINVAL)
+		what = "this kernel has none, or too old a one (Linux 6.0 it takes), or a "
+		       "container's rules hide it";
+	else if (rc == -ENOMEM)
+		what = "it may lock too little memory: raise `ulimit -l`";
+	else if (rc == -EMFILE || rc == -ENFILE)
+		what = "no descriptor is free: raise `ulimit -n`";
+	snprintf(why, why_bytes,
+		 "--net kernel goes by io_uring, and %s; without --net kernel it is not needed",
+		 what);
 }
 
 /* Operations that were cancelled end within a few turns: the kernel has only to say so. */

@@ -7,8 +7,8 @@
  * give away. Everything of a turn goes to the kernel in one system call, by io_uring: accepts and
  * receives are multishot, into buffers that the kernel takes from a shared ring.
  *
- * What differs: times are the kernel's, addresses are the host's, apus_tcp_get_info() knows the
- * state only, and lent buffers (apus_tcp_send_buffer) are copied.
+ * What differs: times are the kernel's, addresses are the host's, and lent buffers
+ * (apus_tcp_send_buffer) are copied.
  */
 #ifndef APUS_NET_SOCKET_KERNEL_H
 #define APUS_NET_SOCKET_KERNEL_H
@@ -33,6 +33,8 @@ struct apus_kernel_options {
 APUS_MUST_CHECK int apus_kernel_open(struct apus_shard *shard,
 				     const struct apus_kernel_options *options,
 				     struct apus_kernel **out);
+/** apus_kernel_say_why - a sentence for who runs this: what to do about apus_kernel_open()'s @rc. Context: any */
+void apus_kernel_say_why(int rc, char *why, size_t why_bytes);
 /** apus_kernel_close - every connection is reset, every socket must be closed. Context: any, entered, not in a task of it */
 void apus_kernel_close(struct apus_kernel *kernel);
 /** apus_kernel_self - the current shard's; NULL if it has none. Context: any */

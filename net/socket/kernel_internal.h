@@ -12,6 +12,7 @@
 #include "net/ip/udp.h"
 #include "net/socket/kernel.h"
 #include "net/socket/tcp.h"
+#include "net/tcp/info.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/tcb.h"
 #include "runtime/io/ring.h"
@@ -65,6 +66,9 @@ void apus_kernel_call_abort(struct apus_tcp *c);
 void apus_kernel_unhold(struct apus_tcp *c);
 int apus_kernel_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value);
 int apus_kernel_set_congestion(struct apus_tcp *c, const char *name);
+int apus_kernel_descriptor(const struct apus_tcp *c); /* -1: closed */
+uint32_t apus_kernel_unsent_bytes(const struct apus_tcp *c);
+void apus_kernel_info(const struct apus_tcp *c, struct apus_tcp_info *info);
 
 /* ---- datagrams: as apus_udp_*() ---- */
 int apus_kernel_udp_open(struct apus_kernel *kernel, struct apus_endpoint local,

@@ -476,6 +476,7 @@ struct apus_tcp *apus_kernel_accepted(struct apus_kernel *kernel, int fd)
 
 	if (!k)
 		return NULL;
+	k->face.is_passive = true;
 	if (!getpeername(fd, (struct sockaddr *)&name, &len)) {
 		k->face.key.remote = apus_kernel_endpoint(&name).addr;
 		k->face.key.remote_port = apus_kernel_endpoint(&name).port;
@@ -575,6 +576,16 @@ static int set(const struct connection *k, int level, int name, int value)
 	if (k->fd < 0)
 		return 0;
 	return setsockopt(k->fd, level, name, &value, sizeof(value)) ? -errno : 0;
+}
+
+int apus_kernel_descriptor(const struct apus_tcp *c)
+{
+	return ((const struct connection *)c)->fd;
+}
+
+uint32_t apus_kernel_unsent_bytes(const struct apus_tcp *c)
+{
+	return ((const struct connection *)c)->out_bytes;
 }
 
 static int seconds_of(int64_t ns)

@@ -463,6 +463,14 @@ static uint32_t ticks_of(int64_t ns)
 }
 
 /* Rounded up, too: about five hours at most. */
+void apus_tcp_get_info(const struct apus_tcp *c, struct apus_tcp_info *info)
+{
+	if (c->is_kernel)
+		apus_kernel_info(c, info);
+	else
+		apus_tcp_call_info(c, info);
+}
+
 static uint16_t linger_units_of(int64_t ns)
 {
 	int64_t most_ns = (int64_t)(APUS_TCP_LINGER_RESET - 1) << APUS_TCP_LINGER_SHIFT;

@@ -15,6 +15,7 @@
 APUS_BEGIN_DECLS
 
 struct apus_tcp;
+struct apus_tcp_info;
 struct apus_tcp_listener;
 
 enum apus_tcp_option {
@@ -197,6 +198,8 @@ int apus_tcp_error(const struct apus_tcp *c);
 struct apus_endpoint apus_tcp_local(const struct apus_tcp *c);
 /** apus_tcp_remote - the other end. Context: any */
 struct apus_endpoint apus_tcp_remote(const struct apus_tcp *c);
+/** apus_tcp_get_info - how @c does now; any state; see net/tcp/info.h; what the kernel does not tell of one of its own is 0. Context: any, on the shard */
+void apus_tcp_get_info(const struct apus_tcp *c, struct apus_tcp_info *info);
 /** apus_tcp_set - set an option. Return: 0, -EINVAL. Context: any, on the shard */
 APUS_MUST_CHECK int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value);
 /**

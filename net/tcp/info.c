@@ -94,7 +94,7 @@ static int64_t since_ns(uint32_t tick, int64_t now_ns)
 	return apus_tcp_tick_ns(apus_tcp_tick(now_ns) - tick);
 }
 
-void apus_tcp_get_info(const struct apus_tcp *c, struct apus_tcp_info *info)
+void apus_tcp_call_info(const struct apus_tcp *c, struct apus_tcp_info *info)
 {
 	int64_t now_ns = apus_now();
 	struct apus_cc_info cc = {.phase = ""};

@@ -62,8 +62,8 @@ struct apus_tcp_info {
 	uint64_t pacing_rate, delivery_rate;
 };
 
-/** apus_tcp_get_info - how @c does now; any state. Context: any, on the shard */
-void apus_tcp_get_info(const struct apus_tcp *c, struct apus_tcp_info *info);
+/** apus_tcp_call_info - how @c does now, which is of our stack; any state; users ask apus_tcp_get_info(). Context: any, on the shard */
+void apus_tcp_call_info(const struct apus_tcp *c, struct apus_tcp_info *info);
 
 /* ---- trace ---- */
 
@@ -98,7 +98,7 @@ struct apus_tcp_trace_event {
  * When the ring is full the oldest event gives way. What was remembered before is forgotten. The
  * memory is given back with the connection. A connection that is not traced pays nothing.
  *
- * Context: any, on the shard. Return: 0, -EINVAL, -ENOMEM.
+ * Context: any, on the shard. Return: 0, -EINVAL, -ENOMEM, -EOPNOTSUPP (the kernel's).
  */
 APUS_MUST_CHECK int apus_tcp_trace_start(struct apus_tcp *c, uint32_t events_max);
 

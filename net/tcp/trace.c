@@ -31,6 +31,8 @@ int apus_tcp_trace_start(struct apus_tcp *c, uint32_t events_max)
 
 	if (!events_max || events_max > APUS_TCP_TRACE_EVENTS_MAX)
 		return -EINVAL;
+	if (c->is_kernel)
+		return -EOPNOTSUPP;
 	while (size < events_max)
 		size *= 2;
 	apus_tcp_tally_open(c);

@@ -286,6 +286,7 @@ class Stop(LiveTest):
 
     def test_killed_and_started_again_it_works(self):
         for _ in range(3):
+            # On the kernel's sockets the killed one's port is taken for some moments longer.
             with App('echo') as app, connect(PORT) as sock:
                 sock.sendall(b'again')
                 self.assertEqual(receive(sock, 5), b'again')

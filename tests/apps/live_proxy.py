@@ -106,12 +106,14 @@ class Bulk(LiveTest):
             self.assertEqual(app.stop(), 0)
 
 
-for name in LINKS:
-    setattr(Bulk, f'test_upload_over_a_{name}_link', lambda self, n=name: self.upload(n))
-    setattr(Bulk, f'test_download_over_a_{name}_link', lambda self, n=name: self.download(n))
+for name, options in LINKS.items():
+    only = live.own_network if options else lambda test: test
+    setattr(Bulk, f'test_upload_over_a_{name}_link', only(lambda self, n=name: self.upload(n)))
+    setattr(Bulk, f'test_download_over_a_{name}_link', only(lambda self, n=name: self.download(n)))
 
 
 class Small(LiveTest):
+    @live.own_network
     def test_small_requests_over_a_lossy_link_never_stall_beyond_the_rto_schedule(self):
         """A lost lone segment costs a probe or a timeout of 0.2 to 0.4 s, the next the double."""
         def echo(sock):
@@ -196,6 +198,7 @@ class Iperf(LiveTest):
         self.assertEqual(len(end['streams']), 8)
         self.assertTrue(all(s['receiver']['bytes'] > 1 << 18 for s in end['streams']))
 
+    @live.own_network
     def test_iperf3_both_ways_over_a_lossy_link(self):
         end = self.iperf('--bidir', impair=['--impair', 'loss=1%,delay=1ms'])
         self.assertGreater(end['sum_received']['bytes'], 1 << 17)
@@ -207,6 +210,7 @@ class Expert(LiveTest):
     # Over a link that loses nothing: the window of a reader slower than the sender fills and opens.
     EXPECTED = ('window is full', 'window update', 'zero window', 'zerowindow', 'keep-alive')
 
+    @live.own_network
     def test_tshark_finds_nothing_odd_in_our_segments(self):
         data = noise(4 << 20)
         with tempfile.NamedTemporaryFile(suffix='.pcapng') as file:

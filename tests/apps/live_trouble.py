@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """tests/apps/live_trouble.py: bad input and trouble: one sentence, an exit status, nothing left."""
 
+import ctypes
+import errno
 import os
 import pathlib
 import re
 import resource
 import signal
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -14,6 +17,31 @@ import live
 from live import ADDR, App, LiveTest
 
 GOOD = ('--vdev=net_tap0', '--ip', f'{ADDR}/24')
+
+
+IO_URING_SETUP = 425  # on every architecture
+
+
+def without_io_uring(error):
+    """Before an exec: a rule as a container's, by which io_uring_setup() fails with @error."""
+    class Program(ctypes.Structure):
+        _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_char_p)]
+
+    rules = b''.join(struct.pack('=HBBI', *rule) for rule in (
+        (0x20, 0, 0, 0),                   # load the number of the call
+        (0x15, 0, 1, IO_URING_SETUP),      # this one?
+        (0x06, 0, 0, 0x00050000 | error),  # SECCOMP_RET_ERRNO
+        (0x06, 0, 0, 0x7fff0000)))         # SECCOMP_RET_ALLOW
+    program = Program(len(rules) // 8, rules)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def forbid():
+        if libc.prctl(38, 1, 0, 0, 0):  # PR_SET_NO_NEW_PRIVS
+            raise OSError(ctypes.get_errno(), 'no_new_privs')
+        if libc.prctl(22, 2, ctypes.byref(program), 0, 0):  # PR_SET_SECCOMP
+            raise OSError(ctypes.get_errno(), 'seccomp')
+
+    return forbid
 
 
 class TroubleTest(LiveTest):
@@ -59,6 +87,13 @@ class Machine(TroubleTest):
     def test_no_permission_is_told(self):
         said = self.refused(*GOOD, wrap=('setpriv', '--inh-caps=-all', '--bounding-set=-net_admin'))
         self.assertRegex(said, 'root|CAP_NET_ADMIN|sandbox')
+
+    def test_no_io_uring_is_told(self):
+        for error, remedy in ((errno.EPERM, 'seccomp|sysctl'), (errno.ENOSYS, 'Linux 6')):
+            with self.subTest(error=error):
+                said = self.refused('--net', 'kernel', preexec_fn=without_io_uring(error))
+                self.assertIn('io_uring', said)
+                self.assertRegex(said, remedy)
 
     def test_second_instance_is_told_and_the_first_goes_on(self):
         with App('echo') as first:

@@ -79,7 +79,7 @@ static bool info_field(const struct apus_tcp *c, const char *name, int64_t *out)
 {
 	struct apus_tcp_info info;
 
-	apus_tcp_get_info(c, &info);
+	apus_tcp_call_info(c, &info);
 
 	const struct {
 		const char *name;

@@ -9,6 +9,7 @@
 
 #include "net/socket/tcp.h"
 #include "net/socket/udp.h"
+#include "net/tcp/info.h"
 #include "runtime/base/random.h"
 #include "runtime/sched/run.h"
 #include "runtime/sync/event.h"
@@ -486,6 +487,48 @@ static int64_t datagrams(void *arg)
 	return 0;
 }
 
+/* A connection tells what the kernel knows of it, in our words. */
+static int64_t told(void *arg)
+{
+	struct apus_tcp_listener *l;
+	struct apus_tcp *client, *server;
+	struct apus_tcp_info info;
+	char buf[1000] = {0};
+	int64_t got = 0;
+
+	check_equal(open_two(&l, &client, &server), 0);
+	check_equal(apus_tcp_write(client, buf, sizeof(buf)), sizeof(buf));
+	while (got < (int64_t)sizeof(buf)) {
+		int64_t n = apus_tcp_read(server, buf, sizeof(buf));
+
+		check(n > 0);
+		got += n;
+	}
+	apus_tcp_get_info(server, &info);
+	check_equal(strcmp(info.state, "ESTABLISHED"), 0);
+	check_equal(info.bytes_received, sizeof(buf));
+	check_equal(info.bytes_acked, 0); /* it said nothing */
+	apus_tcp_get_info(client, &info);
+	check_equal(info.bytes_acked, sizeof(buf));
+	check(info.srtt_ns > 0 && info.srtt_ns < APUS_SEC && info.rto_ns >= 200 * APUS_MS);
+	check(info.snd_mss >= 500 && info.snd_cwnd >= 2 * info.snd_mss && info.snd_wnd > 0);
+	check(info.segs_out >= 3 && info.segs_in >= 2); /* SYN, ACK, text; SYN-ACK, ACK */
+	check_equal(info.total_retrans, 0);
+	check(info.congestion[0] != '\0' && info.has_sack && info.has_timestamps);
+	check_equal(apus_tcp_trace_start(client, 16), -EOPNOTSUPP);
+	check_equal(apus_tcp_shutdown(server), 0);
+	check_equal(apus_tcp_read(client, buf, 1), 0);
+	apus_tcp_get_info(client, &info);
+	check_equal(strcmp(info.state, "CLOSE-WAIT"), 0);
+	apus_tcp_abort(client);
+	check(apus_tcp_read(server, buf, 1) < 0);
+	apus_tcp_get_info(server, &info);
+	check_equal(strcmp(info.state, "CLOSED"), 0);
+	apus_tcp_close(server);
+	apus_tcp_listener_close(l);
+	return 0;
+}
+
 #define TEST(name)                              \
  static void name##_on_the_kernel(void **state) \
  {                                              \
@@ -502,6 +545,7 @@ TEST(pushed_back)
 TEST(starving)
 TEST(many)
 TEST(datagrams)
+TEST(told)
 
 int main(void)
 {
@@ -516,6 +560,7 @@ int main(void)
 		cmocka_unit_test(starving_on_the_kernel),
 		cmocka_unit_test(many_on_the_kernel),
 		cmocka_unit_test(datagrams_on_the_kernel),
+		cmocka_unit_test(told_on_the_kernel),
 	};
 
 	return cmocka_run_group_tests_name("net/socket kernel", tests, NULL, NULL);
