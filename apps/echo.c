@@ -281,6 +281,7 @@ int main(int argc, char **argv)
 		.doc = "Sends back what it gets: pings, datagrams, connections, frames.",
 		.argp = &argp,
 		.fn = echo,
+		.connections = &options.connections_max,
 		.bare = &options.l2,
 	};
 

@@ -232,6 +232,7 @@ int main(int argc, char **argv)
 		.doc = "A web server: \"/\", \"/json\", \"/stats\", and files with --root.",
 		.argp = &argp,
 		.fn = serve,
+		.connections = &options.connections_max,
 	};
 
 	return apus_main_with(&app, argc, argv);

@@ -34,13 +34,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WHY_BYTES     APUS_EAL_WHY_BYTES
-#define LINGER_NS     APUS_SEC
-#define VERSION       "apus 0.1.0"
-#define STATUS_OPTION 2 /* exit status of a wrong option, as a shell's */
+#define WHY_BYTES APUS_EAL_WHY_BYTES
+#define LINGER_NS APUS_SEC
+#define VERSION   "apus 0.1.0"
+/* Of a stack, besides those that an application asks for: others are on their way out. */
+#define CONNECTIONS_USUAL 65536
+#define STATUS_OPTION     2 /* exit status of a wrong option, as a shell's */
 
 enum key {
 	KEY_IP = 0x100,
+	KEY_ADDRS,
 	KEY_GW,
 	KEY_MTU,
 	KEY_NET,
@@ -97,6 +100,10 @@ struct house {
 static const struct argp_option common_options[] = {
 	{NULL, 0, NULL, 0, "Network:", 1},
 	{"ip", KEY_IP, "ADDR/BITS", 0, "our address and the length of its prefix (10.7.0.2/24)", 0},
+	{"addrs", KEY_ADDRS, "N", 0,
+	 "addresses in a row that are ours, from that of --ip on; connections that we open leave from "
+	 "all in turn (1)",
+	 0},
 	{"gw", KEY_GW, "ADDR", 0, "gateway to all other networks (none)", 0},
 	{"congestion", KEY_CONGESTION, "NAME", 0,
 	 "congestion control of TCP: cubic (default), reno, dctcp, bbr", 0},
@@ -212,7 +219,7 @@ static void check_options(struct options *o)
 				 o->own_option);
 	if (!o->vdev && !apus_eal_names_device(o->eal))
 		o->vdev = "net_tap0";
-	apus_main_check_gateway(&o->stack);
+	apus_main_check_addresses(&o->stack);
 }
 
 static void parse_number(struct options *o, int key, const char *text)
@@ -241,8 +248,9 @@ static void note_own_option(struct options *o, int key)
 	static const struct {
 		int key;
 		const char *name;
-	} own[] = {{KEY_IP, "ip"},         {KEY_GW, "gw"},     {KEY_VDEV, "vdev"},
-		   {KEY_IMPAIR, "impair"}, {KEY_PCAP, "pcap"}, {KEY_EAL, "eal"}};
+	} own[] = {{KEY_IP, "ip"},     {KEY_ADDRS, "addrs"},   {KEY_GW, "gw"},
+		   {KEY_VDEV, "vdev"}, {KEY_IMPAIR, "impair"}, {KEY_PCAP, "pcap"},
+		   {KEY_EAL, "eal"}};
 
 	for (size_t i = 0; i < apus_countof(own); i++)
 		if (own[i].key == key)
@@ -264,6 +272,9 @@ static error_t parse_common(int key, char *text, struct argp_state *state)
 		return 0;
 	case KEY_IP:
 		apus_main_parse_ip(text, &o->stack);
+		return 0;
+	case KEY_ADDRS:
+		apus_main_parse_addrs(text, &o->stack);
 		return 0;
 	case KEY_GW:
 		apus_main_parse_gateway(text, &o->stack);
@@ -658,6 +669,8 @@ int apus_main_with(const struct apus_app *app, int argc, char **argv)
 	if (apus_addr_parse_prefix("10.7.0.2/24", &options.stack.addr, &options.stack.prefix_bits))
 		return EXIT_FAILURE;
 	parse(&options, argc, argv);
+	if (app->connections && *app->connections > CONNECTIONS_USUAL)
+		options.stack.connections_max = *app->connections + CONNECTIONS_USUAL;
 	if (is_bare(&options) && options.kernel)
 		apus_main_refuse(
 			"--net kernel: without a stack there is nothing for the kernel to do");

@@ -29,7 +29,9 @@ struct apus_app {
 	void *argp_input;        /* state->input of that parser */
 	apus_task_fn fn;         /* the main task */
 	void *arg;               /* its argument */
-	const bool *bare;        /* true once options are parsed: no stack, the task has the link */
+	/* Once options are parsed: so many connections at a time, on each shard; NULL: 65536 are enough */
+	const uint32_t *connections;
+	const bool *bare; /* true once options are parsed: no stack, the task has the link */
 };
 
 /**

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * net/main_addr.c: --ip and --gw; see main_addr.h.
+ * net/main_addr.c: --ip, --addrs and --gw; see main_addr.h.
  */
 #include "net/main_addr.h"
 
@@ -8,6 +8,8 @@
 
 #include <arpa/inet.h>
 #include <string.h>
+
+#define ADDRS_MAX 65536 /* 28,232 connections each to one server: more than there is memory for */
 
 static bool is_unicast(uint32_t host_order)
 {
@@ -52,16 +54,41 @@ void apus_main_parse_gateway(const char *text, struct apus_stack_options *stack)
 				 text);
 }
 
-void apus_main_check_gateway(const struct apus_stack_options *s)
+void apus_main_parse_addrs(const char *text, struct apus_stack_options *stack)
+{
+	stack->more_addrs = (uint32_t)apus_main_number("addrs", text, 1, ADDRS_MAX) - 1;
+}
+
+/* All of them are hosts' of the connected prefix. */
+static void check_more(const struct apus_stack_options *s)
+{
+	uint32_t mask = host_mask(s->prefix_bits), first = ntohl(apus_addr_to_v4(s->addr)) & mask;
+
+	if (!s->more_addrs)
+		return;
+	if (s->prefix_bits >= 31 || (uint64_t)first + s->more_addrs >= mask)
+		apus_main_refuse("--addrs %u: so many do not follow in the network of --ip; give a "
+				 "shorter prefix, such as 10.7.0.2/16",
+				 s->more_addrs + 1);
+}
+
+static void check_gateway(const struct apus_stack_options *s)
 {
 	uint32_t differ = ntohl(apus_addr_to_v4(s->addr) ^ apus_addr_to_v4(s->gateway));
 
 	if (apus_addr_is_any(s->gateway))
 		return;
-	if (!differ)
+	if (!differ || apus_addr_v4_follows(apus_addr_to_v4(s->addr), s->more_addrs,
+					    apus_addr_to_v4(s->gateway)))
 		apus_main_refuse("--gw: the gateway has our own address; give the router's");
 	if (differ & ~host_mask(s->prefix_bits))
 		apus_main_refuse(
 			"--gw: the gateway is not in the network of --ip; give a router that "
 			"can be reached directly");
+}
+
+void apus_main_check_addresses(const struct apus_stack_options *s)
+{
+	check_more(s);
+	check_gateway(s);
 }

@@ -287,6 +287,15 @@ static const struct apus_poller_type stack_poller = {
 
 /* --- beginning and end ---------------------------------------------------------------------- */
 
+/* All of our addresses, and none of them the broadcast address? */
+static bool in_prefix(const struct apus_stack_options *o)
+{
+	uint64_t first = rte_be_to_cpu_32(apus_addr_to_v4(o->addr));
+	uint64_t mask = UINT32_MAX >> o->prefix_bits;
+
+	return o->prefix_bits < 31 && (first & mask) + o->more_addrs < mask;
+}
+
 static bool options_valid(const struct apus_stack_options *o, const struct apus_link *link)
 {
 	uint32_t first = rte_be_to_cpu_32(apus_addr_to_v4(o->addr)) >> 24;
@@ -294,6 +303,8 @@ static bool options_valid(const struct apus_stack_options *o, const struct apus_
 	if (!apus_addr_is_v4(o->addr) || o->prefix_bits < 1 || o->prefix_bits > 32)
 		return false;
 	if (first == 0 || first == IN_LOOPBACKNET || first >= 224) /* groups, reserved */
+		return false;
+	if (o->more_addrs && !in_prefix(o))
 		return false;
 	return !o->mtu || (o->mtu >= MTU_MIN && o->mtu <= link->mtu);
 }
@@ -309,6 +320,7 @@ static int init_rooms(struct apus_stack *s, const struct apus_stack_options *o)
 	rc = apus_arp_init(&s->arp, s->shard, &s->eth, o->addr, o->prefix_bits);
 	if (rc)
 		goto err_eth;
+	s->arp.more = o->more_addrs;
 	apus_route_init(&s->routes);
 	rc = apus_route_add(&s->routes, o->addr, o->prefix_bits, any);
 	if (!rc && !apus_addr_is_any(o->gateway))

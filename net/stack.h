@@ -20,6 +20,8 @@ struct apus_stack;
 struct apus_stack_options {
 	struct apus_addr addr;    /* of the interface */
 	unsigned int prefix_bits; /* of the connected route */
+	uint32_t
+		more_addrs; /* that follow it and are ours, too: connections leave from all in turn */
 	struct apus_addr gateway; /* any: none */
 	uint16_t mtu;             /* 0: the link's */
 	uint32_t connections_max; /* 0: 65536 */

@@ -10,6 +10,8 @@
 
 #include "runtime/base/compiler.h"
 
+#include <arpa/inet.h>
+
 APUS_BEGIN_DECLS
 
 struct apus_addr {
@@ -75,6 +77,12 @@ APUS_MUST_CHECK int apus_endpoint_parse(const char *text, struct apus_endpoint *
 #define APUS_ENDPOINT_TEXT_BYTES 56 /* "[" 45 "]:" 5 and the end */
 /** apus_endpoint_format - Return: @buf */
 const char *apus_endpoint_format(struct apus_endpoint e, char buf[APUS_ENDPOINT_TEXT_BYTES]);
+
+/* Is @addr one of the @n addresses behind @first? Both in network order; never for @n 0. */
+static inline bool apus_addr_v4_follows(uint32_t first, uint32_t n, uint32_t addr)
+{
+	return ntohl(addr) - ntohl(first) - 1 < n;
+}
 
 APUS_END_DECLS
 

@@ -369,6 +369,11 @@ static bool is_neighbour(const struct apus_arp *arp, uint32_t addr)
 	return host != 0 && host != ~arp->mask;
 }
 
+static bool is_ours(const struct apus_arp *arp, uint32_t addr)
+{
+	return addr == arp->addr || apus_addr_v4_follows(arp->addr, arp->more, addr);
+}
+
 static void send_waiting(struct apus_arp *arp, struct apus_arp_entry *e, int64_t now_ns)
 {
 	uint8_t count = e->waiting_count;
@@ -407,7 +412,7 @@ static void learn(struct apus_arp *arp, const struct apus_arp_word *in, int64_t 
 
 	if (e) {
 		confirm(arp, e, &in->mac, now_ns);
-	} else if (in->is_request && in->target == arp->addr) {
+	} else if (in->is_request && is_ours(arp, in->target)) {
 		arp->counters[APUS_ARP_LEARNED]++;
 		e = enter(arp, in->sender, now_ns);
 		e->state = APUS_ARP_INCOMPLETE;
@@ -419,7 +424,7 @@ static void learn(struct apus_arp *arp, const struct apus_arp_word *in, int64_t 
 
 static void take(struct apus_arp *arp, const struct apus_arp_word *in, int64_t now_ns)
 {
-	if (in->sender == arp->addr) {
+	if (is_ours(arp, in->sender)) {
 		defend(arp, now_ns);
 		return;
 	}
@@ -432,13 +437,13 @@ static void take(struct apus_arp *arp, const struct apus_arp_word *in, int64_t n
 	}
 	if (!in->is_request)
 		return;
-	if (in->target != arp->addr) {
+	if (!is_ours(arp, in->target)) {
 		arp->counters[APUS_ARP_DROP_NOT_FOR_US]++;
 		return;
 	}
 
 	struct apus_arp_word answer = {
-		.sender = arp->addr,
+		.sender = in->target,
 		.mac = in->mac,
 		.target = in->sender,
 	};
@@ -456,14 +461,14 @@ void apus_arp_input(struct apus_arp *arp, struct rte_mbuf *m, int64_t now_ns)
 	if (!valid)
 		return;
 	if (arp->on_heard)
-		arp->on_heard(arp->heard_arg, &in, in.target == arp->addr);
+		arp->on_heard(arp->heard_arg, &in, is_ours(arp, in.target));
 	take(arp, &in, now_ns);
 }
 
 void apus_arp_hearsay(struct apus_arp *arp, const struct apus_arp_word *word, int64_t now_ns)
 {
 	arp->counters[APUS_ARP_HEARSAY]++;
-	if (word->sender != arp->addr && is_neighbour(arp, word->sender))
+	if (!is_ours(arp, word->sender) && is_neighbour(arp, word->sender))
 		learn(arp, word, now_ns);
 }
 

@@ -136,6 +136,8 @@ struct apus_arp {
 	struct apus_bucket requests;
 	uint32_t waiting;     /* packets in all entries */
 	uint32_t waiting_max; /* an eighth of the pool */
+	uint32_t
+		more; /* addresses that follow `addr` and are ours as well; they are not announced */
 	uint8_t announcements_left;
 	int64_t announce_at_ns;
 	int64_t defended_at_ns;
@@ -148,7 +150,7 @@ struct apus_arp {
 	struct apus_metrics_block metrics;
 };
 
-/** apus_arp_init - @addr/@prefix_bits is our address and its connected prefix. Return: 0, -ENOMEM */
+/** apus_arp_init - @addr/@prefix_bits is our address and its connected prefix; arp->more may be set after. Return: 0, -ENOMEM */
 APUS_MUST_CHECK int apus_arp_init(struct apus_arp *arp, struct apus_shard *shard,
 				  struct apus_eth *eth, struct apus_addr addr,
 				  unsigned int prefix_bits);

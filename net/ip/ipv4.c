@@ -48,6 +48,7 @@ void apus_ipv4_init(struct apus_ipv4 *ip, struct apus_shard *shard, struct apus_
 		.arp = arp,
 		.routes = routes,
 		.addr = arp->addr,
+		.more = arp->more,
 		.mask = arp->mask,
 		.broadcast = has_broadcast ? arp->addr | ~arp->mask : 0,
 		.mtu = mtu,
@@ -122,7 +123,7 @@ static enum apus_ipv4_counter check_source(const struct apus_ipv4 *ip, uint32_t 
 {
 	uint8_t first = first_byte(src);
 
-	if (src == ip->addr)
+	if (apus_ipv4_has(ip, src))
 		return APUS_IPV4_DROP_SOURCE_OURS;
 	if (first == 0)
 		return APUS_IPV4_DROP_SOURCE_THIS_NET;
@@ -142,7 +143,8 @@ static enum apus_ipv4_counter check_destination(const struct apus_ipv4 *ip,
 {
 	bool link_group = apus_eth_is_group(m);
 
-	if (apus_likely(dst == ip->addr)) /* RFC 1122 §3.3.6: nobody broadcasts to one host */
+	if (apus_likely(
+		    apus_ipv4_has(ip, dst))) /* RFC 1122 §3.3.6: nobody broadcasts to one host */
 		return apus_unlikely(link_group) ? APUS_IPV4_DROP_LINK_BROADCAST : FINE;
 	if (is_broadcast(ip, dst))
 		return FINE;
@@ -212,7 +214,7 @@ enum apus_ipv4_verdict apus_ipv4_input_any(struct apus_ipv4 *ip, struct rte_mbuf
 
 	switch (h->next_proto_id) {
 	case IPPROTO_TCP:
-		if (apus_likely(h->dst_addr == ip->addr))
+		if (apus_likely(apus_ipv4_has(ip, h->dst_addr)))
 			return APUS_IPV4_TCP;
 		/* RFC 1122 §4.2.3.10: TCP is between two hosts. */
 		ip->counters[APUS_IPV4_DROP_TCP_BROADCAST]++;
@@ -244,7 +246,7 @@ int apus_ipv4_source(const struct apus_ipv4 *ip, struct apus_addr dst, struct ap
 
 	if (!apus_addr_is_v4(dst) || v4 == 0 || first_byte(v4) == IN_LOOPBACKNET)
 		return -ENETUNREACH;
-	if (v4 != ip->addr && !is_broadcast(ip, v4) && !is_multicast(v4) &&
+	if (!apus_ipv4_has(ip, v4) && !is_broadcast(ip, v4) && !is_multicast(v4) &&
 	    apus_route_lookup(ip->routes, v4, &next_hop))
 		return -ENETUNREACH;
 	*src = apus_addr_v4(ip->addr);
@@ -296,7 +298,7 @@ int apus_ipv4_output(struct apus_ipv4 *ip, struct rte_mbuf *m, struct apus_addr 
 
 	if (apus_unlikely(!apus_addr_is_v4(dst) || to == 0 || first_byte(to) == IN_LOOPBACKNET))
 		return refuse(ip, m, APUS_IPV4_TX_DROP_NO_ROUTE, -ENETUNREACH);
-	if (apus_unlikely(to == ip->addr))
+	if (apus_unlikely(apus_ipv4_has(ip, to)))
 		return refuse(ip, m, APUS_IPV4_TX_DROP_TO_SELF, -EHOSTUNREACH);
 	if (!group && apus_unlikely(apus_route_lookup(ip->routes, to, &next_hop)))
 		return refuse(ip, m, APUS_IPV4_TX_DROP_NO_ROUTE, -ENETUNREACH);

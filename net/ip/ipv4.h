@@ -71,6 +71,8 @@ struct apus_ipv4 {
 	struct apus_arp *arp;   /* the room below */
 	struct apus_route_table *routes;
 	uint32_t addr;      /* ours, network order */
+	uint32_t more;      /* addresses that follow it and are ours as well */
+	uint32_t turn;      /* of the one that the next connection leaves from */
 	uint32_t mask;      /* of the connected prefix */
 	uint32_t broadcast; /* of it; 0: it has none */
 	uint16_t mtu;
@@ -124,10 +126,25 @@ APUS_MUST_CHECK int apus_ipv4_source(const struct apus_ipv4 *ip, struct apus_add
 /** apus_ipv4_mbuf - empty, with headroom for every header. Return: NULL without one (counted) */
 APUS_MUST_CHECK struct rte_mbuf *apus_ipv4_mbuf(struct apus_ipv4 *ip);
 
+/* Is @addr, in network order, one of ours? To have more than one costs only who has them. */
+static inline bool apus_ipv4_has(const struct apus_ipv4 *ip, uint32_t addr)
+{
+	return addr == ip->addr ||
+	       (apus_unlikely(ip->more) && apus_addr_v4_follows(ip->addr, ip->more, addr));
+}
+
 /* True for an address of this host: not for broadcast, group or loopback ones. */
 static inline bool apus_ipv4_is_ours(const struct apus_ipv4 *ip, struct apus_addr addr)
 {
-	return apus_addr_is_v4(addr) && apus_addr_to_v4(addr) == ip->addr;
+	return apus_addr_is_v4(addr) && apus_ipv4_has(ip, apus_addr_to_v4(addr));
+}
+
+/* Where we have several addresses: one of them, all in turn. */
+static inline struct apus_addr apus_ipv4_in_turn(struct apus_ipv4 *ip)
+{
+	uint32_t i = ip->turn++ % (ip->more + 1);
+
+	return apus_addr_v4(rte_cpu_to_be_32(rte_be_to_cpu_32(ip->addr) + i));
 }
 
 /** apus_ipv4_is_unicast - false for what no single host has: any, broadcast, group, loopback, reserved */
@@ -198,9 +215,10 @@ static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct r
 	return m->data_len >= sizeof(*h) && h->version_ihl == RTE_IPV4_VHL_DEF &&
 	       rte_be_to_cpu_16(h->total_length) == m->pkt_len &&
 	       !(h->fragment_offset & RTE_BE16(APUS_IPV4_FRAGMENT_FIELDS)) &&
-	       h->next_proto_id == IPPROTO_TCP && h->dst_addr == ip->addr && first - 1 < 0xdf &&
-	       first != IN_LOOPBACKNET && src != ip->addr && src != ip->broadcast &&
-	       apus_ipv4_checksum_good(m, sizeof(*h)) && !apus_eth_is_group(m);
+	       h->next_proto_id == IPPROTO_TCP && apus_ipv4_has(ip, h->dst_addr) &&
+	       first - 1 < 0xdf && first != IN_LOOPBACKNET && !apus_ipv4_has(ip, src) &&
+	       src != ip->broadcast && apus_ipv4_checksum_good(m, sizeof(*h)) &&
+	       !apus_eth_is_group(m);
 }
 
 static inline enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m)

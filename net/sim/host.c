@@ -60,6 +60,7 @@ static int addresses_parse(const struct apus_sim_host_options *options,
 	*out = (struct apus_stack_options){
 		.mtu = options->mtu,
 		.connections_max = options->connections_max,
+		.more_addrs = options->more_addrs,
 		.tcp = options->tcp,
 	};
 	if (!options->ip)

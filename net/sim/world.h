@@ -59,6 +59,7 @@ enum apus_sim_spread {
 
 struct apus_sim_host_options {
 	const char *ip;              /* "10.0.0.1/24" */
+	uint32_t more_addrs;         /* that follow it, as of struct apus_stack_options */
 	const char *gateway;         /* "10.0.0.254"; NULL: none */
 	uint16_t mtu;                /* 0: the wire's */
 	uint32_t connections_max;    /* 0: the stack's default */

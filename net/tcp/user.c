@@ -18,7 +18,26 @@
 
 #include <errno.h>
 
+#define SOURCES_TRIED_MAX 3 /* besides the first */
+
 /* ---- §3.10.1 OPEN Call ---- */
+
+/*
+ * Any port, of any address: one whose ports are all in use to this peer is passed over, but not
+ * many, because the others, which take turns, will be in the same state.
+ */
+static int choose_source(struct apus_tcp_layer *layer, struct apus_tcp_key *key, int64_t now_ns,
+			 uint32_t *iss)
+{
+	uint32_t tries = apus_min(layer->ip->more, (uint32_t)SOURCES_TRIED_MAX);
+	int rc;
+
+	do {
+		key->local = apus_ipv4_in_turn(layer->ip);
+		rc = apus_tcp_choose_port(layer, key, now_ns, iss);
+	} while (rc == -EADDRNOTAVAIL && tries-- > 0);
+	return rc;
+}
 
 /* The two addresses and ports; *iss is the number to begin with. */
 static int choose_key(struct apus_tcp_layer *layer, struct apus_endpoint local,
@@ -46,8 +65,11 @@ static int choose_key(struct apus_tcp_layer *layer, struct apus_endpoint local,
 		.remote = remote.addr,
 		.remote_port = remote.port,
 	};
-	return local.port ? apus_tcp_claim_port(layer, key, now_ns, iss)
-			  : apus_tcp_choose_port(layer, key, now_ns, iss);
+	if (local.port)
+		return apus_tcp_claim_port(layer, key, now_ns, iss);
+	if (layer->ip->more && apus_addr_is_any(local.addr))
+		return choose_source(layer, key, now_ns, iss);
+	return apus_tcp_choose_port(layer, key, now_ns, iss);
 }
 
 int apus_tcp_call_open_from(struct apus_tcp_layer *layer, struct apus_endpoint local,

@@ -117,6 +117,22 @@ static void request_for_another_is_not_answered(void **state)
 	assert_count(&net, arp, APUS_ARP_DROP_NOT_FOR_US, 1);
 }
 
+static void requests_for_all_addresses_in_a_row_are_answered(void **state)
+{
+	arp()->more = 2;
+	for (uint8_t i = 1; i <= 2; i++) {
+		receive_request(&mac_peer, PEER, IP4(10, 7, 0, 2 + i));
+		assert_int_equal(net.sent_count, i);
+		assert_arp(net_last(&net), RTE_ARP_OP_REPLY, &mac_peer, IP4(10, 7, 0, 2 + i), PEER);
+	}
+	receive_request(&mac_peer, PEER, IP4(10, 7, 0, 5));
+	assert_int_equal(net.sent_count, 2);
+	assert_int_equal(state_of(PEER), APUS_ARP_REACHABLE);
+	/* Who else has one of them is in conflict with us. */
+	receive_reply(&mac_peer, IP4(10, 7, 0, 4));
+	assert_count(&net, arp, APUS_ARP_CONFLICTS, 1);
+}
+
 static void probe_without_an_address_is_answered_but_not_learned(void **state)
 {
 	receive_request(&mac_peer, 0, US);
@@ -580,6 +596,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(request_for_us_is_answered_and_learned),
 		TEST(request_for_another_is_not_answered),
+		TEST(requests_for_all_addresses_in_a_row_are_answered),
 		TEST(probe_without_an_address_is_answered_but_not_learned),
 		TEST(sender_off_the_prefix_is_dropped),
 		TEST(sender_with_a_group_mac_is_dropped),

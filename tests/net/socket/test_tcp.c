@@ -196,6 +196,73 @@ static void both_ends_know_both_names(void **state)
 	run(names_server, names_client);
 }
 
+/* --- Several addresses --------------------------------------------------------------------- */
+
+#define ADDRESSES 4
+
+/* Who asks has more than one address: each has its turn. */
+static int64_t many_addresses_server(void *arg)
+{
+	uint32_t first = ntohl(apus_addr_to_v4(apus_sim_host_addr(pair.client)));
+	int met[ADDRESSES] = {0};
+	struct apus_tcp_listener *l;
+	struct apus_tcp *c;
+
+	sim_check_equal(apus_tcp_listen(sim_any(SERVER_PORT), 0, &l), 0);
+	for (int i = 0; i < 2 * ADDRESSES; i++) {
+		sim_check_equal(apus_tcp_accept(l, &c), 0);
+
+		uint32_t which = ntohl(apus_addr_to_v4(apus_tcp_remote(c).addr)) - first;
+
+		sim_check(which < ADDRESSES);
+		met[which]++;
+		sim_check_equal(apus_tcp_read(c, buf, 1), 1); /* and that it is there */
+		apus_tcp_close(c);
+	}
+	apus_tcp_listener_close(l);
+	for (int i = 0; i < ADDRESSES; i++)
+		sim_check_equal(met[i], 2);
+	/* The other way, to the last one of theirs; behind that nobody is. */
+	sim_check_equal(apus_tcp_connect(sim_endpoint("10.0.0.5", 81), &c), 0);
+	apus_tcp_close(c);
+	sim_check_equal(apus_tcp_connect(sim_endpoint("10.0.0.6", 81), &c), -EHOSTUNREACH);
+	return 0;
+}
+
+static int64_t many_addresses_client(void *arg)
+{
+	struct apus_endpoint mine = sim_endpoint("10.0.0.5", 5000);
+	struct apus_tcp_listener *l;
+	struct apus_tcp *c;
+
+	sim_check_equal(apus_tcp_listen(sim_endpoint("10.0.0.6", 81), 0, &l), -EADDRNOTAVAIL);
+	sim_check_equal(apus_tcp_listen(sim_endpoint("10.0.0.5", 81), 0, &l), 0);
+	for (int i = 0; i < 2 * ADDRESSES; i++) {
+		if (i == 2) /* asked for by name it has no turn */
+			sim_check_equal(apus_tcp_connect_from(mine, sim_server(), &c), 0);
+		else
+			sim_check_equal(apus_tcp_connect(sim_server(), &c), 0);
+		if (i == 2)
+			sim_check(apus_addr_equal(apus_tcp_local(c).addr, mine.addr));
+		sim_check_equal(apus_tcp_write(c, "x", 1), 1);
+		apus_tcp_close(c);
+	}
+	sim_check_equal(apus_tcp_accept(l, &c), 0);
+	sim_check_equal(apus_tcp_read(c, buf, 1), 0);
+	apus_tcp_close(c);
+	apus_tcp_listener_close(l);
+	return 0;
+}
+
+static void connections_leave_from_all_addresses_in_turn(void **state)
+{
+	assert_int_equal(apus_sim_world_close(pair.world), 0);
+	sim_pair_open_as(&pair, 1, &(struct apus_sim_link_options){.wire.delay_ns = APUS_MS},
+			 (struct apus_sim_host_options){0},
+			 (struct apus_sim_host_options){.more_addrs = ADDRESSES - 1});
+	run(many_addresses_server, many_addresses_client);
+}
+
 /* --- Reading and writing ------------------------------------------------------------------- */
 
 static int64_t echo_client(void *arg)
@@ -565,6 +632,7 @@ int main(void)
 		TEST(listener_close_ends_the_task_in_accept),
 		TEST(connection_nobody_accepted_is_reset_with_the_listener),
 		TEST(both_ends_know_both_names),
+		TEST(connections_leave_from_all_addresses_in_turn),
 		TEST(bytes_come_back_and_then_the_end),
 		TEST(pieces_of_writev_go_in_one_segment),
 		TEST(write_waits_for_room_and_a_second_writer_is_refused),
