@@ -57,7 +57,7 @@ static int64_t run(const char *block)
 			continue;
 		}
 		rc = block ? send_all(c, block) : receive_all(c);
-		load_run.open--;
+		load_stats.open--;
 		apus_tcp_abort(c);
 		if (rc != -ECANCELED)
 			rc = load_failed(rc, false);

@@ -24,7 +24,7 @@ struct flow {
 	int64_t since_ns[]; /* by number modulo depth; 0: it is back, or lost */
 };
 
-static char payload[DATAGRAM_MAX];
+static _Thread_local char payload[DATAGRAM_MAX];
 
 static int64_t *since_of(struct flow *f, uint64_t number)
 {
@@ -119,7 +119,7 @@ static int64_t live_once(struct flow *f, char *buf)
 
 	if (rc)
 		return load_failed(rc, true);
-	load_run.open++;
+	load_stats.open++;
 	memset(f->since_ns, 0, load_options.depth * sizeof(f->since_ns[0]));
 	f->oldest = f->next;
 	f->out = 0;
@@ -129,7 +129,7 @@ static int64_t live_once(struct flow *f, char *buf)
 			rc = receive(f, buf);
 	}
 	apus_udp_close(f->u);
-	load_run.open--;
+	load_stats.open--;
 	return rc == -ECANCELED ? rc : load_failed(rc, false);
 }
 

@@ -21,7 +21,7 @@ static char request_text[REQUEST_BYTES];
 static size_t request_bytes;
 
 /* The last answer that was read from one piece. */
-static struct {
+static _Thread_local struct {
 	char bytes[SAME_BYTES];
 	size_t len;
 } same;

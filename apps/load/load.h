@@ -8,6 +8,7 @@
  *	datagram.c   the same over UDP
  *	bulk.c       bytes one way, as many as fit
  *	echo.c http.c memcached.c   what is asked and what an answer looks like; no I/O
+ *	shares.c     all of it on several shards
  *	stats.c      counts and latencies; report.c says them
  */
 #ifndef APUS_APPS_LOAD_LOAD_H
@@ -19,6 +20,7 @@
 #include "runtime/base/random.h"
 #include "runtime/sync/semaphore.h"
 
+#include <stdio.h>
 #include <sys/uio.h>
 
 #define LOAD_PIECES_MAX 3
@@ -43,6 +45,7 @@ struct load_options {
 	uint32_t keys, get_percent;
 	const char *path; /* of HTTP */
 	const char *json; /* file; "-": stdout; NULL: none */
+	FILE *json_file;  /* opened at once: at the end descriptors may have run out */
 	bool reconnect;   /* a new connection for every `depth` requests */
 	bool reset;       /* close with RST, which leaves nobody in TIME-WAIT */
 	bool quiet;       /* no progress */
@@ -55,16 +58,17 @@ const char *load_doc(void);
 
 /* --- What happened (stats.c) --------------------------------------------------------------- */
 
-#define LOAD_ERRORS(X)                                                           \
- X(REFUSED, "refused", "connections refused")                                    \
- X(UNREACHABLE, "unreachable", "no way to the server")                           \
- X(CONNECT_TIMEOUT, "connect_timeout", "connections that did not open in time")  \
- X(NO_PORT, "no_port", "no free port: more connections than source ports")       \
- X(NO_MEMORY, "no_memory", "out of memory or packet buffers; give more --mbufs") \
- X(RESET, "reset", "connections reset by the server")                            \
- X(CLOSED, "closed", "connections closed by the server before the answer")       \
- X(TIMEOUT, "timeout", "answers that did not come in time")                      \
- X(BAD, "bad_answer", "answers that were wrong or said an error")                \
+#define LOAD_ERRORS(X)                                                             \
+ X(REFUSED, "refused", "connections refused")                                      \
+ X(UNREACHABLE, "unreachable", "no way to the server")                             \
+ X(CONNECT_TIMEOUT, "connect_timeout", "connections that did not open in time")    \
+ X(NO_PORT, "no_port", "no free port: each address has 28,232; give more --addrs") \
+ X(NO_FILE, "no_descriptor", "no free descriptor: raise `ulimit -n`")              \
+ X(NO_MEMORY, "no_memory", "out of memory or packet buffers; give more --mbufs")   \
+ X(RESET, "reset", "connections reset by the server")                              \
+ X(CLOSED, "closed", "connections closed by the server before the answer")         \
+ X(TIMEOUT, "timeout", "answers that did not come in time")                        \
+ X(BAD, "bad_answer", "answers that were wrong or said an error")                  \
  X(OTHER, "other", "other errors")
 
 enum load_error {
@@ -79,11 +83,12 @@ struct load_stats {
 	uint64_t requests;             /* sent */
 	uint64_t bytes_in, bytes_out;
 	uint64_t connects; /* opened */
+	uint32_t open;     /* connections, now */
 	uint64_t misses;   /* of a cache */
 	uint64_t errors[LOAD_ERROR_COUNT];
 };
 
-extern struct load_stats load_stats;
+extern _Thread_local struct load_stats load_stats; /* this shard's */
 
 /* load_error_of - what a negative errno of a connection counts as; @opening: of the attempt to open it */
 enum load_error load_error_of(int64_t rc, bool opening);
@@ -158,17 +163,16 @@ int64_t load_run_send(void *arg);
 int64_t load_run_receive(void *arg);
 int load_fill_memcached(void);
 
-/* What all connections share while a run goes on. */
+/* What all connections of a shard share while a run goes on. */
 struct load_run {
-	int64_t start_ns; /* of the schedule */
-	int64_t since_ns; /* what is counted began here */
-	uint32_t open;    /* connections */
-	uint32_t active;
+	int64_t start_ns;              /* of the schedule */
+	int64_t since_ns;              /* what is counted began here */
+	uint32_t active;               /* connections that speak, of all shards */
 	struct apus_semaphore opening; /* room for connections that are not open yet */
 	bool is_ready;                 /* the semaphore */
 };
 
-extern struct load_run load_run;
+extern _Thread_local struct load_run load_run;
 
 /* load_next_ns - when request @k of connection @i is to be sent: now, in a closed loop. Context: on the shard */
 int64_t load_next_ns(uint64_t k, uint32_t i);
@@ -177,11 +181,26 @@ int load_open(struct apus_tcp **out);
 /* load_failed - count the error @rc and wait a moment before the next try. Return: 0, -ECANCELED. Suspends */
 int load_failed(int64_t rc, bool opening);
 
+/* --- On every shard (shares.c) ------------------------------------------------------------- */
+
+/* load_shares_start - open all connections. Context: task on shard 0, as of all below. Return: 0, -ENOMEM, -ECANCELED. Suspends */
+int64_t load_shares_start(void);
+/* load_shares_stop - close them. Return: 0, -ECANCELED, or what went wrong besides connections. Suspends */
+int64_t load_shares_stop(void);
+/* load_shares_failed - what has gone wrong so far besides connections: -ENOMEM. Return: 0: nothing */
+int64_t load_shares_failed(void);
+/* load_shares_count - begin to count, on all. Return: 0, -errno. Suspends */
+int64_t load_shares_count(void);
+/* load_shares_sum - what all together have counted. Return: 0, -errno: @out may lack some. Suspends */
+int64_t load_shares_sum(struct load_stats *out);
+
 /* --- Saying it (report.c) ------------------------------------------------------------------ */
 
 /* load_progress - one line to stderr; @last: the stats a second ago, which become today's */
 void load_progress(const struct load_stats *now, struct load_stats *last, int64_t elapsed_ns,
 		   int64_t span_ns);
+/* load_opening - the same while connections are opened that are to be silent */
+void load_opening(const struct load_stats *now, int64_t elapsed_ns);
 /* load_report - the table to stdout, and JSON where it was asked for. Return: 0, -errno of the file */
 int load_report(const struct load_stats *s, int64_t span_ns, bool cut_short);
 

@@ -12,7 +12,6 @@
 #include "apps/load/load.h"
 #include "net/socket/tcp.h"
 #include "runtime/sched/shard.h"
-#include "runtime/sync/group.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,102 +20,65 @@
 
 /* --- The run ------------------------------------------------------------------------------- */
 
-/* A connection that only stays open. */
-static int64_t hold(void *arg)
-{
-	struct apus_tcp *c;
-	char byte;
-	int64_t rc = load_open(&c);
-
-	while (rc && rc != -ECANCELED) {
-		rc = load_failed(rc, true);
-		if (!rc)
-			rc = load_open(&c);
-	}
-	if (rc)
-		return rc;
-	rc = apus_tcp_read(c, &byte, 1); /* until it is lost, or we end */
-	load_run.open--;
-	if (rc != -ECANCELED)
-		load_stats.errors[rc ? load_error_of(rc, false) : LOAD_CLOSED]++;
-	apus_tcp_abort(c);
-	return rc == -ECANCELED ? rc : 0;
-}
-
-/* All connections, in a group that apus_group_end() takes down again. */
-static int64_t start(struct apus_group *g)
-{
-	const struct apus_spawn_options as = {.name = "connection"};
-	int64_t rc = 0;
-
-	for (uint32_t i = 0; !rc && i < load_options.connections; i++) {
-		bool is_active = i < load_run.active;
-
-		rc = apus_group_spawn(g, &as, is_active ? load_options.workload->run : hold,
-				      (void *)(uintptr_t)i, 0);
-		if (!rc && i % 64 == 63) /* what was opened may speak meanwhile */
-			rc = apus_yield();
-	}
-	return rc;
-}
-
 /* The silent ones are to be there before anything is counted. */
 static int64_t wait_for_silent(void)
 {
-	uint32_t silent = load_options.connections - load_run.active;
-	int64_t rc = 0;
+	static struct load_stats now; /* 15 KiB: not for a task's stack */
+	uint32_t silent = load_options.connections - load_options.active;
+	int64_t begin_ns = apus_now(), said_ns = begin_ns, rc = load_shares_sum(&now);
 
-	while (!rc && silent && load_run.open < silent)
-		rc = apus_sleep(10 * APUS_MS);
+	while (!rc && silent && now.open < load_options.connections) {
+		rc = apus_sleep(50 * APUS_MS);
+		if (!rc)
+			rc = load_shares_failed();
+		if (!rc)
+			rc = load_shares_sum(&now);
+		if (!load_options.quiet && apus_now() - said_ns >= APUS_SEC) {
+			said_ns = apus_now();
+			load_opening(&now, said_ns - begin_ns);
+		}
+	}
 	return rc;
 }
 
 static int64_t watch(int64_t seconds, int64_t begin_ns)
 {
-	static struct load_stats last; /* 15 KiB: not for a task's stack */
-	int64_t then_ns = apus_now(), rc = 0;
+	static struct load_stats now, last; /* 15 KiB each */
+	int64_t then_ns = apus_now(), rc = load_shares_sum(&last);
 
-	last = load_stats;
 	for (int64_t i = 1; !rc && i <= seconds; i++) {
 		rc = apus_sleep_until(then_ns + APUS_SEC);
-		if (!load_options.quiet)
-			load_progress(&load_stats, &last, apus_now() - begin_ns,
-				      apus_now() - then_ns);
+		if (!rc)
+			rc = load_shares_failed();
+		if (!rc)
+			rc = load_shares_sum(&now);
+		if (!rc && !load_options.quiet)
+			load_progress(&now, &last, apus_now() - begin_ns, apus_now() - then_ns);
 		then_ns = apus_now();
 	}
 	return rc;
 }
 
-/* From here on what is answered counts; what went wrong before stays said. */
-static void begin_counting(void)
+static int64_t measure(int64_t *since_ns)
 {
-	apus_histogram_init(&load_stats.latency);
-	load_stats.requests = load_stats.bytes_in = load_stats.bytes_out = load_stats.misses = 0;
-	load_run.since_ns = apus_now();
-}
+	int64_t begin_ns, rc = load_shares_start();
 
-static int64_t measure(struct apus_group *g)
-{
-	int64_t begin_ns, rc;
-
-	load_run.start_ns = apus_now();
-	load_run.since_ns = APUS_NEVER;
-	rc = start(g);
 	if (!rc)
 		rc = wait_for_silent();
 	begin_ns = apus_now();
 	if (!rc)
 		rc = watch(load_options.warmup, begin_ns);
+	if (!rc)
+		rc = load_shares_count();
 	if (rc)
 		return rc;
-	begin_counting();
+	*since_ns = apus_now();
 	return watch(load_options.seconds, begin_ns);
 }
 
 /* Is there anything to be glad of? */
-static int64_t verdict(void)
+static int64_t verdict(const struct load_stats *s)
 {
-	const struct load_stats *s = &load_stats;
 	bool one_way = load_options.workload->run == load_run_send ||
 		       load_options.workload->run == load_run_receive;
 
@@ -142,7 +104,7 @@ static int64_t reach(void)
 	while (!rc) {
 		rc = load_open(&c);
 		if (!rc) {
-			load_run.open--;
+			load_stats.open--;
 			apus_tcp_abort(c);
 			return 0;
 		}
@@ -162,30 +124,28 @@ static int64_t prepare(void)
 		return rc;
 	load_stats.errors[load_error_of(rc, true)]++;
 	load_report(&load_stats, 0, true);
-	return verdict();
+	return verdict(&load_stats);
 }
 
 static int64_t load(void *arg)
 {
-	struct apus_group g;
-	int64_t rc, rc_file, span_ns;
+	static struct load_stats sum;
+	int64_t rc, rc_shares, rc_file, since_ns = APUS_NEVER, span_ns;
 
-	apus_histogram_init(&load_stats.latency);
-	load_run.active = load_options.active;
 	rc = prepare();
 	if (rc)
 		return rc;
-	apus_group_begin(&g, APUS_GROUP_FAIL_FAST);
-	rc = measure(&g);
-	span_ns = load_run.since_ns == APUS_NEVER ? 0 : apus_now() - load_run.since_ns;
-	rc_file = load_report(&load_stats, span_ns, rc != 0);
-	apus_group_cancel(&g);
-	if (apus_group_end(&g, 0) && !rc)
-		rc = -ENOMEM; /* a connection's memory: all else is counted */
-	apus_group_fini(&g);
+	rc = measure(&since_ns);
+	span_ns = since_ns == APUS_NEVER ? 0 : apus_now() - since_ns;
+	(void)!load_shares_sum(&sum);
+	rc_file = load_report(&sum, span_ns, rc != 0);
+	rc = rc == -ECANCELED ? 0 : rc;
+	rc_shares = load_shares_stop();
 	if (rc_file)
 		return EXIT_FAILURE;
-	return rc == -ECANCELED || !rc ? verdict() : rc;
+	if (!rc && rc_shares != -ECANCELED)
+		rc = rc_shares;
+	return rc ? rc : verdict(&sum);
 }
 
 int main(int argc, char **argv)
@@ -194,6 +154,7 @@ int main(int argc, char **argv)
 		.doc = load_doc(),
 		.argp = &load_argp,
 		.fn = load,
+		.connections = &load_options.connections,
 	};
 
 	return apus_main_with(&app, argc, argv);

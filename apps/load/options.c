@@ -5,6 +5,7 @@
 #include "apps/load/load.h"
 #include "net/main.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -170,6 +171,11 @@ static void check_options(void)
 	if (w->run == load_run_datagram && o->bytes < sizeof(uint64_t))
 		apus_main_refuse("--bytes %u: a datagram carries its number, so at least 8",
 				 o->bytes);
+	if (o->json && strcmp(o->json, "-")) {
+		o->json_file = fopen(o->json, "we");
+		if (!o->json_file)
+			apus_main_refuse("--json %s: %s", o->json, strerror(errno));
+	}
 	if (!o->active || o->active > o->connections)
 		o->active = o->connections;
 	if (w->protocol && w->protocol->prepare(o, why, sizeof(why)))

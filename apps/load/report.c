@@ -86,10 +86,18 @@ void load_progress(const struct load_stats *now, struct load_stats *last, int64_
 		elapsed_ns / APUS_SEC, grouped((uint64_t)per_second(recent.count, span_ns), rate),
 		per_second(bytes, span_ns) * 8e-9,
 		span(apus_histogram_percentile(&recent, 50), p50),
-		span(apus_histogram_percentile(&recent, 99), p99), load_run.open, errors_of(now),
-		end);
+		span(apus_histogram_percentile(&recent, 99), p99), now->open, errors_of(now), end);
 	last->bytes_in = now->bytes_in;
 	last->bytes_out = now->bytes_out;
+}
+
+void load_opening(const struct load_stats *now, int64_t elapsed_ns)
+{
+	char open[32], all[32], end = isatty(STDERR_FILENO) ? '\r' : '\n';
+
+	fprintf(stderr, "%4" PRId64 " s  %s of %s connections are open, %" PRIu64 " errors   %c",
+		elapsed_ns / APUS_SEC, grouped(now->open, open),
+		grouped(load_options.connections, all), errors_of(now), end);
 }
 
 /* --- The end ------------------------------------------------------------------------------- */
@@ -101,8 +109,8 @@ static void print_head(int64_t span_ns, bool cut_short)
 
 	printf("%s to %s, %u connection%s", o->workload->name, apus_endpoint_format(o->to, to),
 	       o->connections, o->connections == 1 ? "" : "s");
-	if (load_run.active != o->connections)
-		printf(" of which %u active", load_run.active);
+	if (load_options.active != o->connections)
+		printf(" of which %u active", load_options.active);
 	if (o->depth > 1)
 		printf(", %u requests at a time on each", o->depth);
 	if (o->rate)
@@ -165,8 +173,8 @@ static void json(FILE *f, const struct load_stats *s, int64_t span_ns, bool cut_
 	fprintf(f,
 		"{\"workload\": \"%s\", \"to\": \"%s\", \"connections\": %u, \"active\": %u, "
 		"\"depth\": %u, \"bytes\": %u, \"rate\": %" PRIu64 ", \"reconnect\": %s, ",
-		o->workload->name, apus_endpoint_format(o->to, to), o->connections, load_run.active,
-		o->depth, o->bytes, o->rate, o->reconnect ? "true" : "false");
+		o->workload->name, apus_endpoint_format(o->to, to), o->connections,
+		load_options.active, o->depth, o->bytes, o->rate, o->reconnect ? "true" : "false");
 	fprintf(f,
 		"\"seconds\": %.6f, \"cut_short\": %s, \"answers\": %" PRIu64
 		", \"per_second\": %.1f, \"requests\": %" PRIu64 ", ",
@@ -176,7 +184,7 @@ static void json(FILE *f, const struct load_stats *s, int64_t span_ns, bool cut_
 	fprintf(f,
 		", \"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64 ", \"connects\": %" PRIu64
 		", \"open\": %u, \"misses\": %" PRIu64 ", \"errors\": {",
-		s->bytes_in, s->bytes_out, s->connects, load_run.open, s->misses);
+		s->bytes_in, s->bytes_out, s->connects, s->open, s->misses);
 	for (int i = 0; i < LOAD_ERROR_COUNT; i++)
 		fprintf(f, "%s\"%s\": %" PRIu64, i ? ", " : "", load_error_name((enum load_error)i),
 			s->errors[i]);
@@ -185,11 +193,10 @@ static void json(FILE *f, const struct load_stats *s, int64_t span_ns, bool cut_
 
 static int write_json(const struct load_stats *s, int64_t span_ns, bool cut_short)
 {
-	FILE *f = fopen(load_options.json, "w");
+	FILE *f = load_options.json_file;
 	int rc;
 
-	if (!f)
-		return -errno;
+	load_options.json_file = NULL;
 	json(f, s, span_ns, cut_short);
 	rc = ferror(f) ? -EIO : 0;
 	return fclose(f) ? -errno : rc;
@@ -205,7 +212,7 @@ int load_report(const struct load_stats *s, int64_t span_ns, bool cut_short)
 		json(stdout, s, span_ns, cut_short);
 	} else {
 		print_table(s, span_ns, cut_short);
-		if (load_options.json)
+		if (load_options.json_file)
 			rc = write_json(s, span_ns, cut_short);
 	}
 	fflush(stdout);

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-struct load_stats load_stats;
+_Thread_local struct load_stats load_stats;
 
 enum load_error load_error_of(int64_t rc, bool opening)
 {
@@ -18,9 +18,10 @@ enum load_error load_error_of(int64_t rc, bool opening)
 		return LOAD_UNREACHABLE;
 	case -EADDRNOTAVAIL:
 	case -EADDRINUSE:
+		return LOAD_NO_PORT;
 	case -EMFILE:
 	case -ENFILE:
-		return LOAD_NO_PORT;
+		return LOAD_NO_FILE;
 	case -ENOMEM:
 	case -ENOBUFS:
 		return LOAD_NO_MEMORY;

@@ -23,7 +23,7 @@
 
 static const int64_t retry_ns = 100 * APUS_MS;
 
-struct load_run load_run;
+_Thread_local struct load_run load_run;
 
 struct connection {
 	struct apus_tcp *c;
@@ -61,14 +61,14 @@ int load_open(struct apus_tcp **out)
 	apus_semaphore_release(&load_run.opening, 1);
 	if (!rc) {
 		load_stats.connects++;
-		load_run.open++;
+		load_stats.open++;
 	}
 	return rc;
 }
 
 static void close_one(struct apus_tcp *c, bool reset)
 {
-	load_run.open--;
+	load_stats.open--;
 	if (reset || load_options.reset)
 		apus_tcp_abort(c);
 	else

@@ -113,6 +113,12 @@ def own_network(test):
     return test
 
 
+def kernel_network(test):
+    """A test of --net kernel alone."""
+    test.is_of_kernel_network = True
+    return test
+
+
 class App:
     """A running application; a context manager that leaves nothing running."""
 
@@ -123,12 +129,14 @@ class App:
         network = ['--vdev=net_tap0', *(['--ip', f'{ADDR}/24'] if ip else [])]
         self.args = [*(['--net', 'kernel'] if KERNEL else network), *args]
         self.ip = ip
+        self.limits = []  # as prlimit has them
         self.process = None
         self.said = b''
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            ['setpriv', '--pdeathsig', 'KILL', str(APPS / self.name), *self.args],
+            ['setpriv', '--pdeathsig', 'KILL', *(['prlimit', *self.limits] if self.limits else []),
+             str(APPS / self.name), *self.args],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         STARTED.add(self.process.pid)
         os.set_blocking(self.process.stderr.fileno(), False)
@@ -248,7 +256,7 @@ class Lines(unittest.TestResult):
 
 def of_concern(test):
     method = getattr(test, test.id().rsplit('.', 1)[1])
-    return not (KERNEL and getattr(method, 'is_of_own_network', False))
+    return not getattr(method, 'is_of_own_network' if KERNEL else 'is_of_kernel_network', False)
 
 
 def main(description):

@@ -4,12 +4,14 @@
 import contextlib
 import functools
 import json
+import os
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import time
+import unittest
 
 import live
 from live import KERNEL_ADDR, App, LiveTest
@@ -69,7 +71,7 @@ class Server:
     def __init__(self, serve):
         self.serve = serve
         self.listener = socket.create_server(('0.0.0.0', PORT), backlog=256)
-        self.sockets = []
+        self.sockets, self.peers = [], []
 
     def __enter__(self):
         threading.Thread(target=self.accept, daemon=True).start()
@@ -78,7 +80,8 @@ class Server:
     def accept(self):
         with contextlib.suppress(OSError):
             while True:
-                sock, _ = self.listener.accept()
+                sock, peer = self.listener.accept()
+                self.peers.append(peer[0])
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.sockets.append(sock)
                 threading.Thread(target=self.one, args=(sock,), daemon=True).start()
@@ -101,10 +104,11 @@ class Run(App):
 
     listens = False
 
-    def __init__(self, workload, *args, seconds=1):
+    def __init__(self, workload, *args, seconds=1, files=None):
         self.file = tempfile.NamedTemporaryFile(suffix='.json')  # closed with the object
         super().__init__(LOAD, workload, '--to', f'{KERNEL_ADDR}:{PORT}', '--seconds', str(seconds),
                          '--warmup', '0', '--json', self.file.name, *args)
+        self.limits = [f'--nofile={files}'] if files else []
 
     def finish(self):
         """Wait for the end. Return: the exit status, the figures"""
@@ -220,6 +224,26 @@ class Trouble(LiveTest):
     def test_server_that_speaks_something_else(self):
         self.assertEqual(list(self.failing(echo)), ['bad_answer'])
 
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, 'needs two CPUs')
+    def test_shards_share_the_work_and_add_up(self):
+        cores = ','.join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2])
+        with Server(echo), Run('echo', '--connections', '9', '--active', '5', '--rate',
+                                         '200', '--cores', cores, seconds=2) as run:
+            status, found = run.finish()
+        self.assertEqual((status, errors(found)), (0, {}))
+        self.assertEqual(found['open'], 9)
+        self.assertEqual(found['connects'], 9 + 1)
+        self.assertTrue(390 <= found['answers'] <= 410, found['answers'])
+
+    @live.own_network
+    def test_connections_leave_from_all_addresses(self):
+        with Server(echo) as server, Run('echo', '--connections', '12', '--addrs', '4') as run:
+            status, found = run.finish()
+        self.assertEqual((status, errors(found)), (0, {}))
+        peers = server.peers[-12:]  # before them there was one to see that the server is there
+        self.assertEqual({peer: peers.count(peer) for peer in peers},
+                         {f'10.7.0.{i}': 3 for i in range(2, 6)})
+
     def test_interrupt_says_what_was_measured_so_far(self):
         with Server(echo), Run('echo', seconds=1000) as run:
             time.sleep(1)
@@ -231,6 +255,30 @@ class Trouble(LiveTest):
         self.assertLess(found['seconds'], 30)
 
 
+class Limits(LiveTest):
+    """What runs out on the kernel's sockets."""
+
+    @live.kernel_network
+    def test_ports_that_run_out_get_a_sentence(self):
+        live.command('sysctl', '-w', 'net.ipv4.ip_local_port_range=40000 40009')
+        try:
+            with Server(echo), Run('echo', '--connections', '20') as run:
+                status, found = run.finish()
+        finally:
+            live.command('sysctl', '-w', 'net.ipv4.ip_local_port_range=32768 60999')
+        self.assertEqual(status, 0)
+        self.assertEqual(list(errors(found)), ['no_port'])
+        self.assertLessEqual(found['open'], 10)
+
+    @live.kernel_network
+    def test_descriptors_that_run_out_get_a_sentence(self):
+        with Server(echo), Run('echo', '--connections', '50', files=40) as run:
+            status, found = run.finish()
+            self.assertEqual(status, 0)
+        self.assertEqual(list(errors(found)), ['no_descriptor'])
+        self.assertLess(found['open'], 40)
+
+
 class Options(LiveTest):
     def test_wrong_ones_get_a_sentence(self):
         for args, word in (
@@ -239,7 +287,11 @@ class Options(LiveTest):
                 (['http', '--to', '10.7.0.1', '--path', 'x y'], '--path'),
                 (['udp', '--to', '10.7.0.1', '--bytes', '4'], '--bytes 4'),
                 (['echo', '--to', '10.7.0.1', '--bytes', '100000'], 'at most'),
-                (['echo', '--to', '10.7.0.1', '--connections', '0'], '--connections 0')):
+                (['echo', '--to', '10.7.0.1', '--connections', '0'], '--connections 0'),
+                (['echo', '--to', '10.7.0.1', '--json', '/no/such/x'], '--json /no/such/x: No'),
+                (['echo', '--to', '10.7.0.1', '--addrs', '0'], '--addrs 0'),
+                (['echo', '--to', '10.7.0.1', '--addrs', '254'], 'do not follow'),
+                (['echo', '--to', '10.8.0.1', '--gw', '10.7.0.3', '--addrs', '2'], 'own address')):
             got = subprocess.run([str(live.APPS / LOAD), *args], text=True, capture_output=True,
                                  check=False, timeout=30)
             self.assertEqual(got.returncode, 2, args)

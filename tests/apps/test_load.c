@@ -239,7 +239,7 @@ static void run_for(uint32_t connections, int64_t ns)
 	assert_int_equal(apus_sim_run(pair.world, 300 * APUS_SEC), 0);
 	assert_int_equal(apus_sim_advance(pair.world, 300 * APUS_SEC), 0);
 	assert_int_equal(apus_sim_world_close(pair.world), 0);
-	assert_int_equal(load_run.open, 0);
+	assert_int_equal(load_stats.open, 0);
 }
 
 static uint64_t errors_but(enum load_error e)
