@@ -49,6 +49,7 @@ struct load_options {
 	bool reconnect;   /* a new connection for every `depth` requests */
 	bool reset;       /* close with RST, which leaves nobody in TIME-WAIT */
 	bool quiet;       /* no progress */
+	bool hold;        /* at the end, until stdin ends */
 };
 
 extern struct load_options load_options;

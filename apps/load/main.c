@@ -17,6 +17,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define HOLD_AFTER_NS (50 * APUS_MS)
 
 /* --- The run ------------------------------------------------------------------------------- */
 
@@ -127,6 +130,18 @@ static int64_t prepare(void)
 	return verdict(&load_stats);
 }
 
+/* Nothing is polled meanwhile, which is what it is for; what was said to the peers has left before. */
+static void hold_still(void)
+{
+	char byte;
+
+	if (apus_sleep(HOLD_AFTER_NS))
+		return;
+	fclose(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+}
+
 static int64_t load(void *arg)
 {
 	static struct load_stats sum;
@@ -141,6 +156,8 @@ static int64_t load(void *arg)
 	rc_file = load_report(&sum, span_ns, rc != 0);
 	rc = rc == -ECANCELED ? 0 : rc;
 	rc_shares = load_shares_stop();
+	if (load_options.hold)
+		hold_still();
 	if (rc_file)
 		return EXIT_FAILURE;
 	if (!rc && rc_shares != -ECANCELED)

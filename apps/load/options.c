@@ -57,6 +57,7 @@ enum key {
 	KEY_RESET,
 	KEY_JSON,
 	KEY_QUIET,
+	KEY_HOLD,
 };
 
 static const struct argp_option load_argp_options[] = {
@@ -81,6 +82,10 @@ static const struct argp_option load_argp_options[] = {
 	{"json", KEY_JSON, "FILE", 0,
 	 "write the figures to FILE; -: to stdout, in place of the table", 0},
 	{"quiet", KEY_QUIET, NULL, 0, "no progress", 0},
+	{"hold", KEY_HOLD, NULL, 0,
+	 "when all is said close stdout and hold still, with the link open, until stdin ends: for a "
+	 "link whose other end is to be closed first",
+	 0},
 	{0},
 };
 
@@ -199,6 +204,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case KEY_JSON:
 		load_options.json = text;
+		return 0;
+	case KEY_HOLD:
+		load_options.hold = true;
 		return 0;
 	case KEY_QUIET:
 		load_options.quiet = true;

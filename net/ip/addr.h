@@ -78,7 +78,7 @@ APUS_MUST_CHECK int apus_endpoint_parse(const char *text, struct apus_endpoint *
 /** apus_endpoint_format - Return: @buf */
 const char *apus_endpoint_format(struct apus_endpoint e, char buf[APUS_ENDPOINT_TEXT_BYTES]);
 
-/* Is @addr one of the @n addresses behind @first? Both in network order; never for @n 0. */
+/** apus_addr_v4_follows - is @addr one of the @n addresses behind @first? Both in network order; never for @n 0. Context: any */
 static inline bool apus_addr_v4_follows(uint32_t first, uint32_t n, uint32_t addr)
 {
 	return ntohl(addr) - ntohl(first) - 1 < n;

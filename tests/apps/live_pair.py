@@ -2,9 +2,12 @@
 """tests/apps/live_pair.py: two of our processes and a link of shared memory between them."""
 
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import unittest
 
 import live
 from live import LiveTest
@@ -19,6 +22,8 @@ def pair(*args):
                          timeout=120)
     if got.returncode != 0:
         raise AssertionError(f'exit status {got.returncode}\n{got.stdout}{got.stderr}')
+    if 'the server ended with' in got.stderr:
+        raise AssertionError(got.stderr)
     return json.loads(got.stdout[got.stdout.index('{'):])
 
 
@@ -36,6 +41,24 @@ class Pair(LiveTest):
 
     def test_udp_over_memif(self):
         self.answered('udp', '--connections', '8', '--depth', '4')
+
+    def test_http_over_veth_by_af_packet(self):
+        self.answered('--link', 'veth-packet', 'http', '--connections', '8')
+
+    def test_http_over_veth_by_af_xdp(self):
+        if os.getuid():
+            self.skipTest('only root may load programs of XDP')
+        self.answered('--link', 'veth-xdp', 'http', '--connections', '8')
+
+    def test_echo_over_a_tap(self):
+        self.answered('--link', 'tap', 'echo', '--connections', '8')
+
+    @unittest.skipUnless(shutil.which('dpdk-testpmd'), 'no dpdk-testpmd')
+    def test_share_of_the_ceiling_is_said(self):
+        found = pair('--ceiling', 'udp', '--connections', '8', '--depth', '4')
+        self.assertGreater(found['ceiling_per_second'], 0)
+        self.assertAlmostEqual(found['ceiling_share'],
+                               found['per_second'] / found['ceiling_per_second'], places=3)
 
     def test_server_with_options(self):
         self.answered('--server', 'echo --congestion bbr', 'echo', '--bytes', '4000')
