@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define DATAGRAM_MAX 65507
+#define REACH_TRY_NS (100 * APUS_MS)
 
 struct flow {
 	struct apus_udp *u;
@@ -110,6 +111,41 @@ static int64_t receive(struct flow *f, char *buf)
 	if (n >= 0)
 		take(f, buf, n);
 	return apus_min(n, INT64_C(0));
+}
+
+/* One datagram there and back, until @until_ns. Return: 0, -ETIMEDOUT, -ECANCELED, -errno. */
+static int64_t exchange_one(struct apus_udp *u, int64_t until_ns)
+{
+	static char answer[DATAGRAM_MAX];
+	int64_t n = -ETIMEDOUT;
+
+	while ((n == -ETIMEDOUT || n == -ECONNREFUSED) && apus_now() < until_ns) {
+		struct apus_timeout limit;
+
+		n = apus_udp_send(u, payload, load_options.bytes, NULL);
+		if (n < 0 && n != -EHOSTUNREACH)
+			return n;
+		apus_timeout_begin(&limit, REACH_TRY_NS);
+		n = apus_timeout_end(&limit, apus_udp_recv(u, answer, DATAGRAM_MAX, NULL));
+	}
+	return apus_min(n, INT64_C(0));
+}
+
+/*
+ * While the neighbour is not known a few packets wait for it and the others are lost: a closed loop
+ * would wait for them for the whole timeout.
+ */
+int64_t load_reach_datagram(int64_t until_ns)
+{
+	struct apus_endpoint any = {0};
+	struct apus_udp *u;
+	int64_t rc = apus_udp_open(any, &load_options.to, &u);
+
+	if (rc)
+		return rc;
+	rc = exchange_one(u, until_ns);
+	apus_udp_close(u);
+	return rc;
 }
 
 static int64_t live_once(struct flow *f, char *buf)

@@ -160,6 +160,7 @@ struct load_workload {
 int64_t load_run_stream(void *arg);
 int64_t load_run_connect(void *arg);
 int64_t load_run_datagram(void *arg);
+int64_t load_reach_datagram(int64_t until_ns);
 int64_t load_run_send(void *arg);
 int64_t load_run_receive(void *arg);
 int load_fill_memcached(void);

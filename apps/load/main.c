@@ -103,7 +103,7 @@ static int64_t reach(void)
 	int64_t rc = 0;
 
 	if (load_options.workload->run == load_run_datagram)
-		return 0;
+		return load_reach_datagram(until_ns);
 	while (!rc) {
 		rc = load_open(&c);
 		if (!rc) {
@@ -125,7 +125,7 @@ static int64_t prepare(void)
 		rc = load_options.workload->fill();
 	if (!rc || rc == -ECANCELED)
 		return rc;
-	load_stats.errors[load_error_of(rc, true)]++;
+	load_stats.errors[load_error_of(rc, load_options.workload->run != load_run_datagram)]++;
 	load_report(&load_stats, 0, true);
 	return verdict(&load_stats);
 }
