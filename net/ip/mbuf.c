@@ -36,6 +36,16 @@ APUS_COLD bool apus_mbuf_pull_slow(struct rte_mbuf *m, uint32_t bytes)
 	return true;
 }
 
+APUS_NOINLINE struct rte_mbuf *apus_mbuf_get_slow(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+APUS_NOINLINE void apus_mbuf_put_slow(struct rte_mbuf *m)
+{
+	rte_pktmbuf_free_seg(m);
+}
+
 void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes)
 {
 	apus_must_op(bytes, <=, m->pkt_len);

@@ -13,6 +13,10 @@ APUS_BEGIN_DECLS
 
 /** apus_mbuf_pull_slow - the other half of apus_mbuf_pull(): moves bytes from later segments */
 APUS_MUST_CHECK bool apus_mbuf_pull_slow(struct rte_mbuf *m, uint32_t bytes);
+/** apus_mbuf_get_slow - the other half of apus_mbuf_get(): from the pool itself */
+APUS_MUST_CHECK struct rte_mbuf *apus_mbuf_get_slow(struct rte_mempool *pool);
+/** apus_mbuf_put_slow - the other half of apus_mbuf_put(): one that is shared or not direct, or to the pool itself */
+void apus_mbuf_put_slow(struct rte_mbuf *m);
 /** apus_mbuf_trim - cut the packet to @bytes <= pkt_len; segments left empty are freed */
 void apus_mbuf_trim(struct rte_mbuf *m, uint32_t bytes);
 
@@ -96,7 +100,7 @@ static inline void apus_mbuf_put(struct rte_mbuf *m)
 	m->next = NULL; /* as an mbuf in a pool is */
 	if (apus_unlikely(rte_mbuf_refcnt_read(m) != 1 || !RTE_MBUF_DIRECT(m) || !cache ||
 			  cache->len >= cache->flushthresh)) {
-		rte_pktmbuf_free_seg(m);
+		apus_mbuf_put_slow(m);
 		return;
 	}
 	m->nb_segs = 1;
@@ -110,7 +114,7 @@ APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool 
 	struct rte_mbuf *m;
 
 	if (apus_unlikely(!cache || !cache->len))
-		return rte_pktmbuf_alloc(pool);
+		return apus_mbuf_get_slow(pool);
 	m = (struct rte_mbuf *)cache->objs[--cache->len];
 	rte_pktmbuf_reset(m);
 	return m;

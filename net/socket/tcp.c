@@ -191,7 +191,7 @@ struct wanted {
 	size_t n;
 };
 
-static int64_t take(struct apus_tcp *c, const struct wanted *w)
+static APUS_INLINE int64_t take(struct apus_tcp *c, const struct wanted *w)
 {
 	if (c->is_released)
 		return -EPIPE;
@@ -202,7 +202,7 @@ static int64_t take(struct apus_tcp *c, const struct wanted *w)
 			: apus_tcp_call_receive(c, w->buf, w->n);
 }
 
-static int64_t receive(struct apus_tcp *c, struct wanted w, const char *what)
+static APUS_INLINE int64_t receive(struct apus_tcp *c, struct wanted w, const char *what)
 {
 	int64_t rc;
 
@@ -314,8 +314,18 @@ int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, s
 	return rc;
 }
 
+/* What is queued at once, as nearly all is: nobody waits, and nobody else writes. */
+static APUS_INLINE bool write_at_once(struct apus_tcp *c, const void *buf, size_t len)
+{
+	return !c->is_writing && apus_checkpoint_is_free() && apus_tcp_call_put(c, buf, len) &&
+	       !apus_checkpoint();
+}
+
 int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len)
 {
+	if (apus_likely(write_at_once(c, buf, len)))
+		return (int64_t)len;
+
 	struct iovec piece = {.iov_base = (void *)buf, .iov_len = len};
 
 	return apus_tcp_writev(c, &piece, 1, NULL);

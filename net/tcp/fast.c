@@ -20,6 +20,7 @@
 #include "net/ip/mbuf.h"
 #include "net/tcp/ack.h"
 #include "net/tcp/recovery_lone.h"
+#include "net/tcp/short.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/window.h"
 
@@ -131,15 +132,6 @@ static inline uint32_t full_of(const struct rte_mbuf *m, uint32_t text_bytes)
 		       : text_bytes;
 }
 
-/* apus_tcp_mark(), of one that is in no list yet: it is not CLOSED. */
-static inline void mark(struct apus_tcp *c)
-{
-	if (c->is_marked)
-		return;
-	c->is_marked = true;
-	apus_list_push_back(&c->layer->marked, &c->link);
-}
-
 /* Seventh, process the segment text: in order, no gap, and the memory is there. */
 static inline void take_text(struct apus_tcp *c, struct plain p, struct rte_mbuf *m, uint32_t full,
 			     int64_t now_ns)
@@ -189,7 +181,7 @@ static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has
 		c->rcv.ts_recent = p.ts_val;
 		c->rcv.ts_age = apus_tcp_ts_age(now_ns);
 	}
-	mark(c);
+	apus_tcp_mark_open(c);
 	if (apus_likely(p.text_bytes))
 		take_text(c, p, m, full, now_ns);
 	else

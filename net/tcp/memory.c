@@ -111,13 +111,6 @@ uint32_t apus_tcp_memory_room(const struct apus_tcp *c, uint32_t space)
 	return (uint32_t)apus_min(room, apus_min(space, share));
 }
 
-void apus_tcp_memory_queued(struct apus_tcp_layer *layer, size_t bytes)
-{
-	uint32_t mbufs = (uint32_t)(bytes / APUS_TCP_MEMORY_MBUF) + 1;
-
-	layer->memory.free -= apus_min(layer->memory.free, mbufs);
-}
-
 /* A task waits for it within a read: it will be gone before the next burst. */
 static bool is_awaited(const struct apus_tcp *c)
 {

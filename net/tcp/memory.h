@@ -61,8 +61,6 @@ static inline bool apus_tcp_memory_plenty(const struct apus_tcp_memory *memory, 
 {
 	return !memory->level && memory->free > memory->reserve + space / APUS_TCP_MEMORY_MBUF;
 }
-/** apus_tcp_memory_queued - a writer queued so many @bytes */
-void apus_tcp_memory_queued(struct apus_tcp_layer *layer, size_t bytes);
 /** apus_tcp_memory_may_keep - may text that arrived for @c in @mbufs, in order or not, be kept? Then it counts */
 bool apus_tcp_memory_may_keep(struct apus_tcp *c, bool in_order, uint32_t mbufs);
 /** apus_tcp_memory_is_fine - is there no need to ask that? */
@@ -74,6 +72,11 @@ static inline bool apus_tcp_memory_is_fine(const struct apus_tcp_memory *memory)
 static inline void apus_tcp_memory_kept(struct apus_tcp_memory *memory, uint32_t mbufs)
 {
 	memory->free -= apus_min(memory->free, mbufs);
+}
+/** apus_tcp_memory_queued - a writer queued so many @bytes */
+static inline void apus_tcp_memory_queued(struct apus_tcp_memory *memory, size_t bytes)
+{
+	apus_tcp_memory_kept(memory, (uint32_t)(bytes / APUS_TCP_MEMORY_MBUF) + 1);
 }
 /** apus_tcp_memory_receive_limit - of the bytes that a receive queue may come to, which are @buffer_bytes without pressure */
 static inline uint32_t apus_tcp_memory_receive_limit(const struct apus_tcp_memory *memory,

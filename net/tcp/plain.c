@@ -106,7 +106,7 @@ static struct apus_tcp_frame *frame_of(struct apus_tcp *c)
 static struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_frame *frame,
 				  uint32_t text, uint32_t flight)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(c->layer->link->pool);
+	struct rte_mbuf *m = apus_mbuf_get(c->layer->link->pool);
 
 	if (apus_unlikely(!m))
 		return NULL;

@@ -11,7 +11,7 @@
  *
  * Invariants: apus_sndq_check().
  *
- * Entry points: append, append_lent, ack, attach, attach_run.
+ * Entry points: append, append_lent, ack_any, attach, attach_run; sndq.h: put, ack, slice.
  */
 #include "net/tcp/sndq.h"
 
@@ -63,7 +63,7 @@ void apus_sndq_init(struct apus_sndq *q, struct rte_mempool *pool, uint32_t limi
 
 void apus_sndq_fini(struct apus_sndq *q)
 {
-	apus_sndq_ack(q, q->bytes);
+	apus_sndq_ack_any(q, q->bytes);
 	apus_must(!q->head && !q->tail);
 }
 
@@ -82,7 +82,7 @@ static struct rte_mbuf *tail_with_room(struct apus_sndq *q)
 	if (m && rte_pktmbuf_tailroom(m))
 		return m;
 
-	m = rte_pktmbuf_alloc(q->pool);
+	m = apus_mbuf_get(q->pool);
 	if (!m)
 		return NULL;
 	m->data_off = 0;
@@ -186,11 +186,10 @@ static void drop_head(struct apus_sndq *q)
 	if (q->back == m)
 		q->back = NULL;
 	q->head_used -= m->data_len;
-	m->next = NULL;
-	rte_pktmbuf_free_seg(m); /* to the pool now, or with the last indirect mbuf */
+	apus_mbuf_put(m); /* to the pool now, or with the last indirect mbuf */
 }
 
-void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes)
+void apus_sndq_ack_any(struct apus_sndq *q, uint32_t bytes)
 {
 	apus_must_op(bytes, <=, q->bytes);
 	q->bytes -= bytes;

@@ -13,9 +13,10 @@
 #ifndef APUS_NET_TCP_SNDQ_H
 #define APUS_NET_TCP_SNDQ_H
 
+#include "net/ip/mbuf.h"
 #include "runtime/base/check.h"
 
-#include <rte_mbuf.h>
+#include <string.h>
 #include <sys/uio.h>
 
 APUS_BEGIN_DECLS
@@ -81,8 +82,13 @@ APUS_MUST_CHECK size_t apus_sndq_append_lent(struct apus_sndq *q, const void *by
 					     rte_iova_t iova,
 					     struct rte_mbuf_ext_shared_info *shinfo);
 
+/** apus_sndq_put - apus_sndq_append(), of one piece and into one mbuf. Return: all of it is queued; else nothing is */
+APUS_MUST_CHECK static inline bool apus_sndq_put(struct apus_sndq *q, const void *bytes, size_t n);
+
+/** apus_sndq_ack_any - apus_sndq_ack(), whatever is queued */
+void apus_sndq_ack_any(struct apus_sndq *q, uint32_t bytes);
 /** apus_sndq_ack - the first @bytes (<= q->bytes) were acknowledged: forget them */
-void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes);
+static inline void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes);
 
 /**
  * apus_sndq_attach - append a slice to a segment
@@ -129,6 +135,58 @@ static inline const uint8_t *apus_sndq_slice(struct apus_sndq *q, uint32_t offse
 
 /** apus_sndq_check - the invariants, for tests; O(n) */
 void apus_sndq_check(const struct apus_sndq *q);
+
+/* inline definitions */
+
+/* The first mbuf, without headroom. NULL: no memory, or it has not the room. */
+static inline struct rte_mbuf *apus_sndq_begin(struct apus_sndq *q, size_t room)
+{
+	struct rte_mbuf *m = apus_mbuf_get(q->pool);
+
+	if (apus_unlikely(!m))
+		return NULL;
+	if (apus_unlikely(m->buf_len < room)) {
+		apus_mbuf_put(m);
+		return NULL;
+	}
+	m->data_off = 0;
+	return q->head = q->tail = m;
+}
+
+static inline bool apus_sndq_put(struct apus_sndq *q, const void *bytes, size_t n)
+{
+	struct rte_mbuf *m = q->tail;
+
+	if (n > apus_sndq_space(q))
+		return false;
+	if (!m)
+		m = apus_sndq_begin(q, n);
+	else if (rte_pktmbuf_tailroom(m) < n)
+		m = NULL;
+	if (apus_unlikely(!m))
+		return false;
+	memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, m->data_len), bytes, n);
+	m->data_len = (uint16_t)(m->data_len + n);
+	m->pkt_len = m->data_len;
+	q->bytes += (uint32_t)n;
+	return true;
+}
+
+static inline void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes)
+{
+	struct rte_mbuf *m = q->head;
+
+	if (bytes != q->bytes || m != q->tail || !m) {
+		apus_sndq_ack_any(q, bytes);
+		return;
+	}
+	/* All, in one mbuf: it goes to the pool now, or with the last indirect one. */
+	q->head = q->tail = q->forward = q->back = NULL;
+	q->head_used = 0;
+	q->bytes = 0;
+	q->front += bytes;
+	apus_mbuf_put(m);
+}
 
 APUS_END_DECLS
 

@@ -145,7 +145,7 @@ static int64_t queued(struct apus_tcp *c, size_t taken, size_t least, int64_t no
 		apus_tcp_count(c->layer, APUS_TCP_COUNT_NO_MBUF);
 		c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
 	}
-	apus_tcp_memory_queued(c->layer, taken);
+	apus_tcp_memory_queued(&c->layer->memory, taken);
 	apus_tcp_mark(c);
 	return taken ? (int64_t)taken : -EAGAIN;
 }

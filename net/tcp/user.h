@@ -10,7 +10,7 @@
 #define APUS_NET_TCP_USER_H
 
 #include "net/tcp/lent.h"
-#include "net/tcp/tcb.h"
+#include "net/tcp/short.h"
 
 #include <sys/uio.h>
 
@@ -35,6 +35,20 @@ APUS_MUST_CHECK int apus_tcp_call_open_from(struct apus_tcp_layer *layer,
 /** apus_tcp_call_send - SEND: queue what fits. Return: bytes; -EAGAIN when none; -EPIPE, -ECONNRESET, -ETIMEDOUT, ... */
 APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n,
 					   int64_t now_ns);
+
+/** apus_tcp_call_put - SEND, in the plainest case, of one piece. Return: all is queued; else nothing is done, and apus_tcp_call_send() is the way */
+APUS_MUST_CHECK static inline bool apus_tcp_call_put(struct apus_tcp *c, const void *bytes,
+						     size_t n)
+{
+	if (c->state != APUS_TCP_ESTABLISHED || c->is_kernel || c->error || !n ||
+	    n > apus_sndq_space(&c->sndq) ||
+	    !apus_tcp_memory_plenty(&c->layer->memory, (uint32_t)n) ||
+	    !apus_sndq_put(&c->sndq, bytes, n))
+		return false;
+	apus_tcp_memory_queued(&c->layer->memory, n);
+	apus_tcp_mark_open(c);
+	return true;
+}
 
 /** apus_tcp_call_send_lent - SEND, without copying: as apus_sndq_append_lent(). Return: as apus_tcp_call_send() */
 APUS_MUST_CHECK int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *bytes, size_t count,

@@ -160,6 +160,12 @@ extern apus_thread_local int32_t apus_task_budget;
 
 APUS_COLD int apus_checkpoint_slow(void);
 
+/** apus_checkpoint_is_free - is apus_checkpoint() sure not to suspend? Context: task */
+static inline bool apus_checkpoint_is_free(void)
+{
+	return apus_task_budget > 1;
+}
+
 static inline int apus_checkpoint(void)
 {
 	if (apus_likely(--apus_task_budget > 0))

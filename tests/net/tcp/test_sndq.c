@@ -21,6 +21,14 @@ static size_t append_at(struct apus_sndq *q, uint64_t position, size_t bytes)
 	return apus_sndq_append(q, &iov, 1);
 }
 
+static bool put_at(struct apus_sndq *q, uint64_t position, size_t bytes)
+{
+	static uint8_t from[BYTES_MAX];
+
+	test_fill(from, position, bytes);
+	return apus_sndq_put(q, from, bytes);
+}
+
 /* Is the segment the bytes of the stream from `position`? */
 static void assert_stream(const struct rte_mbuf *m, uint64_t position, uint32_t bytes)
 {
@@ -89,6 +97,30 @@ static void vector_is_taken_in_order_and_cut_where_it_is_full(void **state)
 	m = slice(&q, 0, 6);
 	assert_memory_equal(rte_pktmbuf_mtod(m, char *), "abcdef", 6);
 	rte_pktmbuf_free(m);
+	apus_sndq_fini(&q);
+}
+
+static void piece_is_put_into_one_mbuf_or_not_at_all(void **state)
+{
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_false(put_at(&q, 0, ROOM + 1));
+	assert_null(q.head);
+	assert_true(put_at(&q, 0, ROOM - 5));
+	assert_false(put_at(&q, ROOM - 5, 6));
+	assert_true(put_at(&q, ROOM - 5, 5));
+	assert_false(put_at(&q, ROOM, 1));
+	apus_sndq_check(&q);
+	m = slice(&q, 10, ROOM - 10);
+	assert_stream(m, 10, ROOM - 10);
+	rte_pktmbuf_free(m);
+	apus_sndq_ack(&q, ROOM);
+	assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used);
+	apus_sndq_set_limit(&q, 10);
+	assert_false(put_at(&q, ROOM, 11));
+	assert_true(put_at(&q, ROOM, 10));
 	apus_sndq_fini(&q);
 }
 
@@ -338,7 +370,10 @@ static void world_write(struct world *w)
 	uint32_t bytes = (uint32_t)test_random_below(&w->random, 5) ? 50 : 6000;
 
 	bytes = (uint32_t)test_random_below(&w->random, bytes) + 1;
-	bytes = (uint32_t)append_at(&w->q, w->end, bytes);
+	if (test_random_below(&w->random, 2))
+		bytes = (uint32_t)append_at(&w->q, w->end, bytes);
+	else if (!put_at(&w->q, w->end, bytes))
+		bytes = 0;
 	w->end += bytes;
 }
 
@@ -372,6 +407,8 @@ static void world_ack(struct world *w)
 {
 	uint32_t bytes = (uint32_t)test_random_below(&w->random, w->end - w->una + 1);
 
+	if (!test_random_below(&w->random, 4))
+		bytes = (uint32_t)(w->end - w->una);
 	apus_sndq_ack(&w->q, bytes);
 	w->una += bytes;
 }
@@ -419,6 +456,7 @@ int main(int argc, char **argv)
 		test_with_pool(small_writes_share_an_mbuf),
 		test_with_pool(full_queue_takes_only_what_fits),
 		test_with_pool(vector_is_taken_in_order_and_cut_where_it_is_full),
+		test_with_pool(piece_is_put_into_one_mbuf_or_not_at_all),
 		test_with_pool(empty_pool_takes_what_the_last_mbuf_holds),
 		test_with_pool(small_slice_is_copied_and_large_one_lent),
 		test_with_pool(slice_joins_what_the_segment_holds_already),
