@@ -71,26 +71,12 @@ static inline uint64_t apus_sum_add_32(uint64_t sum, const uint8_t *at)
 }
 #endif
 
-/** apus_sum_long - apus_sum() of a lot, with less per byte. Not inline: in the way of the short ones */
-APUS_MUST_CHECK uint64_t apus_sum_long(const void *data, size_t bytes);
-
-/**
- * apus_sum - of @bytes bytes at @data, not inverted, not folded
- *
- * Two sums are joined by apus_sum_add(), if what the second was made of begins at an even byte.
- * Context: any.
- */
-APUS_MUST_CHECK static inline uint64_t apus_sum(const void *data, size_t bytes)
+/* Adds what is left, less than 32 bytes. */
+static inline uint64_t apus_sum_tail(uint64_t sum, const uint8_t *at, size_t bytes)
 {
-	const uint8_t *at = (const uint8_t *)data;
-	uint64_t sum = 0;
 	uint32_t half;
 	uint16_t quarter;
 
-	if (bytes >= APUS_SUM_LONG_BYTES)
-		return apus_sum_long(data, bytes);
-	for (; bytes >= 32; bytes -= 32, at += 32)
-		sum = apus_sum_add_32(sum, at);
 	for (; bytes >= 8; bytes -= 8, at += 8)
 		sum = apus_sum_add(sum, apus_sum_load(at));
 	if (bytes & sizeof(half)) {
@@ -109,6 +95,44 @@ APUS_MUST_CHECK static inline uint64_t apus_sum(const void *data, size_t bytes)
 		sum = apus_sum_add(sum, quarter);
 	}
 	return sum;
+}
+
+/** apus_sum_long - apus_sum() of a lot, with less per byte. Not inline: in the way of the short ones */
+APUS_MUST_CHECK uint64_t apus_sum_long(const void *data, size_t bytes);
+
+/**
+ * apus_sum - of @bytes bytes at @data, not inverted, not folded
+ *
+ * Two sums are joined by apus_sum_add(), if what the second was made of begins at an even byte.
+ * Context: any.
+ */
+APUS_MUST_CHECK static inline uint64_t apus_sum(const void *data, size_t bytes)
+{
+	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)31);
+	uint64_t sum = 0;
+
+	if (bytes >= APUS_SUM_LONG_BYTES)
+		return apus_sum_long(data, bytes);
+	for (; at != end; at += 32)
+		sum = apus_sum_add_32(sum, at);
+	return bytes & 31 ? apus_sum_tail(sum, at, bytes & 31) : sum;
+}
+
+/** apus_sum_copy - copy @bytes from @data to @to, which do not overlap. Return: apus_sum() of them. For short ones: memcpy() is better at many */
+APUS_MUST_CHECK static inline uint64_t apus_sum_copy(void *to, const void *data, size_t bytes)
+{
+	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)31);
+	uint8_t *put = (uint8_t *)to;
+	uint64_t sum = 0;
+
+	for (; at != end; at += 32, put += 32) {
+		memcpy(put, at, 32);
+		sum = apus_sum_add_32(sum, at);
+	}
+	if (!(bytes & 31))
+		return sum;
+	memcpy(put, at, bytes & 31);
+	return apus_sum_tail(sum, at, bytes & 31);
 }
 
 /**

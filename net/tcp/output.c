@@ -20,6 +20,7 @@
  */
 #include "net/ip/ipv4.h"
 #include "net/tcp/pmtu.h"
+#include "net/tcp/short.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
 #include "net/tcp/window.h"

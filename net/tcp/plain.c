@@ -14,6 +14,7 @@
 #include "net/tcp/plain.h"
 
 #include "net/ip/mbuf.h"
+#include "net/tcp/short.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
 #include "net/tcp/window.h"
@@ -102,9 +103,12 @@ static struct apus_tcp_frame *frame_of(struct apus_tcp *c)
 	return make_frame(c, frame) ? frame : NULL;
 }
 
-/* An mbuf with the @text bytes at SND.NXT and room for headers in front. NULL: no memory */
+/*
+ * An mbuf with the @text bytes at SND.NXT and room for headers in front. NULL: no memory. *sum: of
+ * the bytes, unless the device makes it.
+ */
 static struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_frame *frame,
-				  uint32_t text, uint32_t flight)
+				  uint32_t text, uint32_t flight, uint64_t *sum)
 {
 	struct rte_mbuf *m = apus_mbuf_get(c->layer->link->pool);
 
@@ -121,13 +125,20 @@ static struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_fram
 	const uint8_t *from = apus_sndq_slice(&c->sndq, flight, text);
 
 	if (apus_likely(from)) {
-		memcpy(at, from, text);
+		if (frame->template.sums_in_device)
+			memcpy(at, from, text);
+		else
+			*sum = apus_sum_copy(at, from, text);
 		m->data_len = (uint16_t)text;
 		m->pkt_len = text;
-	} else if (apus_sndq_attach(&c->sndq, flight, text, m)) {
+		return m;
+	}
+	if (apus_sndq_attach(&c->sndq, flight, text, m)) {
 		rte_pktmbuf_free(m);
 		return NULL;
 	}
+	if (!frame->template.sums_in_device)
+		*sum = apus_mbuf_sum(m, 0, text);
 	return m;
 }
 
@@ -135,7 +146,8 @@ static struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_fram
 static bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
 {
 	struct apus_tcp_frame *frame = frame_of(c);
-	struct rte_mbuf *m = frame ? take_text(c, frame, text, flight) : NULL;
+	uint64_t sum = 0;
+	struct rte_mbuf *m = frame ? take_text(c, frame, text, flight, &sum) : NULL;
 
 	if (apus_unlikely(!m))
 		return false;
@@ -148,7 +160,6 @@ static bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t flight, int
 		.ts_val = apus_tcp_ts_clock(now_ns) + c->ts_offset,
 		.ts_ecr = c->rcv.ts_recent,
 	};
-	uint64_t sum = text && !frame->template.sums_in_device ? apus_mbuf_sum(m, 0, text) : 0;
 
 	m->data_off = (uint16_t)(m->data_off - frame->bytes);
 	m->data_len = (uint16_t)(m->data_len + frame->bytes);

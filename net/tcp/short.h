@@ -17,4 +17,15 @@ static inline void apus_tcp_mark_open(struct apus_tcp *c)
 	apus_list_push_back(&c->layer->marked, &c->link);
 }
 
+/** apus_tcp_arm - see that the timer fires at the earliest deadline */
+static inline void apus_tcp_arm(struct apus_tcp *c)
+{
+	int64_t earliest_ns = apus_min(c->rexmit_at_ns, apus_min(c->ack_at_ns, c->idle_at_ns));
+
+	if (earliest_ns == APUS_NEVER)
+		return;
+	if (!apus_timer_armed(&c->timer) || c->timer.deadline_ns > earliest_ns)
+		apus_timer_arm(&c->timer, earliest_ns);
+}
+
 #endif

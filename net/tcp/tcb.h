@@ -242,8 +242,6 @@ void apus_tcp_send_bare(struct apus_tcp_layer *layer, const struct apus_tcp_key 
 
 /* ---- timers.c ---- */
 void apus_tcp_timer_fired(struct apus_work *work);
-/** apus_tcp_arm - see that the timer fires at the earliest deadline */
-void apus_tcp_arm(struct apus_tcp *c);
 /** apus_tcp_start_idle - keepalive, or the end of FIN-WAIT-2 */
 void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns);
 

@@ -37,6 +37,7 @@
  * to be found out when the timer fires early; so an ACK only writes a number.
  */
 #include "net/tcp/pmtu.h"
+#include "net/tcp/short.h"
 #include "net/tcp/transmit.h"
 #include "runtime/sched/shard.h"
 
@@ -83,16 +84,6 @@ void apus_tcp_start_idle(struct apus_tcp *c, int64_t now_ns)
 		c->idle_at_ns = now_ns + apus_tcp_tick_ns(c->keepalive_ticks);
 	else
 		c->idle_at_ns = APUS_NEVER;
-}
-
-void apus_tcp_arm(struct apus_tcp *c)
-{
-	int64_t earliest_ns = apus_min(c->rexmit_at_ns, apus_min(c->ack_at_ns, c->idle_at_ns));
-
-	if (earliest_ns == APUS_NEVER)
-		return;
-	if (!apus_timer_armed(&c->timer) || c->timer.deadline_ns > earliest_ns)
-		apus_timer_arm(&c->timer, earliest_ns);
 }
 
 /* R2 is reached, or the user's own limit; what the network said about it says more than the clock. */

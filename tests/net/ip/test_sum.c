@@ -51,6 +51,23 @@ static void any_length_at_any_place(void **state)
 	}
 }
 
+static void copy_is_the_same_bytes_and_no_more(void **state)
+{
+	static uint8_t copy[BYTES_MAX + 16];
+
+	for (size_t bytes = 0; bytes <= BYTES_MAX; bytes++) {
+		size_t offset = bytes % 8, to = bytes % 5;
+
+		fill(bytes);
+		memset(copy, 0x5a, sizeof(copy));
+		assert_int_equal(apus_sum_fold(apus_sum_copy(copy + to, data + offset, bytes)),
+				 by_definition(data + offset, bytes));
+		assert_memory_equal(copy + to, data + offset, bytes);
+		assert_int_equal(copy[to + bytes], 0x5a);
+		assert_true(!to || copy[to - 1] == 0x5a);
+	}
+}
+
 static void carries_are_brought_round(void **state)
 {
 	memset(data, 0xff, sizeof(data));
@@ -89,6 +106,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_length_at_any_place),
+		cmocka_unit_test(copy_is_the_same_bytes_and_no_more),
 		cmocka_unit_test(carries_are_brought_round),
 		cmocka_unit_test(sums_are_joined_at_even_bytes),
 		cmocka_unit_test(pseudo_header_is_that_of_rfc_9293),
