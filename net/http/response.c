@@ -14,6 +14,7 @@
 
 #include "net/http/chars.h"
 #include "net/http/response_internal.h"
+#include "net/socket/stream_internal.h"
 #include "runtime/base/check.h"
 #include "runtime/sched/shard.h"
 
@@ -553,8 +554,8 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	if (res->state != APUS_HTTP_RESPONSE_NONE || res->error < 0 || !res->keep_alive ||
 	    res->old || res->head_only || is_closing(res) || len > SMALL_BYTES)
 		return false;
-	if (apus_stream_pending(res->stream) + most > APUS_STREAM_BUFFER_BYTES ||
-	    apus_stream_reserve(res->stream, 0, most, &begin) < 0)
+	begin = apus_stream_reserve_here(res->stream, most);
+	if (!begin)
 		return false;
 
 	/* In steps, beyond its end: there is room for all of it. */
@@ -565,7 +566,7 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	p = put_length(begin + bytes, len);
 	memcpy(p, "\r\n\r\n", 4);
 	p = put_body(p + 4, body, len);
-	apus_stream_commit(res->stream, (size_t)(p - begin));
+	apus_stream_commit_here(res->stream, (size_t)(p - begin));
 	res->status = (uint16_t)status;
 	res->counted = true;
 	res->left = len;

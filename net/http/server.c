@@ -20,7 +20,7 @@
 #include "net/http/parser.h"
 #include "net/http/response_internal.h"
 #include "net/socket/server.h"
-#include "net/socket/stream.h"
+#include "net/socket/stream_internal.h"
 #include "runtime/base/check.h"
 #include "runtime/sched/shard.h"
 
@@ -118,7 +118,7 @@ static bool charge(struct connection *c, size_t bytes)
 
 static int drain(struct connection *c)
 {
-	if (apus_stream_pending(c->stream) == 0)
+	if (c->stream->out_bytes == 0)
 		return 0;
 	apus_http_watchdog_begin(&c->watchdog, apus_now() + c->server->common.write_ns);
 
@@ -187,17 +187,15 @@ static enum end not_received(struct connection *c, const struct apus_http_reques
 /* What has come of a request: `*have` bytes. Return: KEEP with all of it in `r`; an end; MORE. */
 static enum end parse(struct connection *c, struct apus_http_request *r, size_t *have)
 {
-	char *bytes;
 	size_t at, dead;
 
-	apus_stream_buffered(c->stream, &bytes);
 	/* A plain request is read where it lies. */
-	if (apus_likely(!r->slow) && apus_http_parser_feed_plain(r, bytes, *have))
+	if (apus_likely(!r->slow) &&
+	    apus_http_parser_feed_plain(r, apus_stream_begin(c->stream), *have))
 		return KEEP;
 	if (apus_stream_own(c->stream) < 0)
 		return ABORT;
-	apus_stream_buffered(c->stream, &bytes);
-	switch (apus_http_parser_feed(r, bytes, *have)) {
+	switch (apus_http_parser_feed(r, apus_stream_begin(c->stream), *have)) {
 	case APUS_HTTP_COMPLETE:
 		return KEEP;
 	case APUS_HTTP_REJECTED:
@@ -232,7 +230,7 @@ static enum end receive(struct connection *c, struct apus_http_request *r)
 
 	c->continued = false;
 	for (;;) {
-		size_t have = apus_stream_readable(c->stream);
+		size_t have = c->stream->in_bytes;
 		enum end end = have ? parse(c, r, &have) : MORE;
 
 		if (end != MORE)

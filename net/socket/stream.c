@@ -22,6 +22,7 @@
  */
 #include "net/socket/stream.h"
 
+#include "net/socket/stream_internal.h"
 #include "runtime/base/check.h"
 #include "runtime/sched/shard.h"
 
@@ -33,7 +34,7 @@
 #define VIEWS_MAX     32 /* of what came, taken at a time */
 
 /* One per shard that has streams; lives from the first open to the last close. */
-struct pool {
+struct apus_stream_pool {
 	struct apus_shard *shard;
 	struct apus_heap *heap;
 	void *free;       /* chain through the first word */
@@ -41,28 +42,11 @@ struct pool {
 	uint32_t streams; /* open ones: references to the pool */
 };
 
-struct apus_stream {
-	struct apus_tcp *tcp;
-	struct pool *pool;
-	char *in;        /* NULL while nothing is buffered */
-	size_t in_size;  /* of the allocation */
-	size_t lent;     /* `in` is no allocation: so many bytes that lie with the connection */
-	size_t in_at;    /* first byte that is not consumed */
-	size_t in_bytes; /* bytes from there */
-	size_t limit;    /* of in_bytes */
-	char *out;       /* APUS_STREAM_BUFFER_BYTES; NULL while nothing is written */
-	size_t out_bytes;
-	int out_error; /* sticky: nobody knows what the peer has */
-	bool ended;    /* the peer closed its side */
-	bool reading;  /* a task waits for bytes */
-	bool writing;  /* a task waits for room */
-};
-
 /* ------------------------------------------------------------------------------------ buffers */
 
-static struct pool *pool_get(struct apus_shard *shard)
+static struct apus_stream_pool *pool_get(struct apus_shard *shard)
 {
-	struct pool *pool = apus_shard_slot(shard, APUS_STREAM_SLOT);
+	struct apus_stream_pool *pool = apus_shard_slot(shard, APUS_STREAM_SLOT);
 
 	if (!pool) {
 		pool = apus_heap_alloc(apus_shard_heap(shard), sizeof(*pool));
@@ -79,7 +63,7 @@ static struct pool *pool_get(struct apus_shard *shard)
 	return pool;
 }
 
-static void pool_put(struct pool *pool)
+static void pool_put(struct apus_stream_pool *pool)
 {
 	apus_must(pool->streams > 0);
 	if (--pool->streams > 0)
@@ -95,7 +79,7 @@ static void pool_put(struct pool *pool)
 	apus_heap_free(pool->heap, pool);
 }
 
-static char *buffer_get(struct pool *pool)
+static char *buffer_get(struct apus_stream_pool *pool)
 {
 	void *buffer = pool->free;
 
@@ -106,7 +90,7 @@ static char *buffer_get(struct pool *pool)
 	return buffer;
 }
 
-static void buffer_put(struct pool *pool, char *buffer)
+static void buffer_put(struct apus_stream_pool *pool, char *buffer)
 {
 	if (pool->kept == KEPT_MAX) {
 		apus_heap_free(pool->heap, buffer);
@@ -271,21 +255,13 @@ static inline int64_t fill(struct apus_stream *s)
 
 size_t apus_stream_buffered(const struct apus_stream *s, char **out)
 {
-	*out = s->in ? s->in + s->in_at : NULL;
-	return s->in_bytes;
-}
-
-size_t apus_stream_readable(const struct apus_stream *s)
-{
+	*out = apus_stream_begin(s);
 	return s->in_bytes;
 }
 
 void apus_stream_consume(struct apus_stream *s, size_t bytes)
 {
-	apus_must_op(bytes, <=, s->in_bytes);
-	s->in_bytes -= bytes;
-	s->in_at += bytes;
-	if (s->in_bytes == 0 && !s->reading)
+	if (apus_stream_step(s, bytes))
 		in_release(s);
 }
 
@@ -546,7 +522,7 @@ void apus_stream_commit(struct apus_stream *s, size_t bytes)
 
 static void stream_free(struct apus_stream *s)
 {
-	struct pool *pool = s->pool;
+	struct apus_stream_pool *pool = s->pool;
 
 	if (!s->lent) /* else it went with the connection */
 		in_release(s);
@@ -589,7 +565,7 @@ struct apus_tcp *apus_stream_tcp(struct apus_stream *s)
 
 int apus_stream_open(struct apus_tcp *c, size_t limit, struct apus_stream **out)
 {
-	struct pool *pool = pool_get(apus_shard_self());
+	struct apus_stream_pool *pool = pool_get(apus_shard_self());
 
 	if (!pool)
 		goto err_close;

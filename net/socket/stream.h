@@ -76,8 +76,6 @@ APUS_MUST_CHECK int64_t apus_stream_view(struct apus_stream *s, size_t have, con
 APUS_MUST_CHECK int apus_stream_own(struct apus_stream *s);
 /** apus_stream_buffered - lend what is here without waiting: to read only if it was viewed. Return: bytes at @out, may be 0. Context: any */
 size_t apus_stream_buffered(const struct apus_stream *s, char **out);
-/** apus_stream_readable - how many bytes that is. Context: any */
-size_t apus_stream_readable(const struct apus_stream *s);
 /** apus_stream_consume - drop @bytes that a peek lent. Context: any */
 void apus_stream_consume(struct apus_stream *s, size_t bytes);
 /** apus_stream_cut - drop @bytes that begin @at bytes into what a peek lent. Context: any */
