@@ -7,6 +7,8 @@
 
 #include "runtime/base/compiler.h"
 
+#include <string.h>
+
 APUS_BEGIN_DECLS
 
 enum {
@@ -46,6 +48,29 @@ static inline bool apus_http_nocase_equal(const char *a, const char *b, size_t l
 		if (apus_http_char_lower(a[i]) != apus_http_char_lower(b[i]))
 			return false;
 	return true;
+}
+
+/* memcmp() == 0, for texts that are short mostly: without a call. */
+static inline bool apus_http_same_bytes(const char *a, const char *b, size_t bytes)
+{
+	uint64_t x, y;
+	size_t i = 0;
+
+	if (bytes < sizeof(x)) {
+		while (i < bytes && a[i] == b[i])
+			i++;
+		return i == bytes;
+	}
+	for (; i < bytes - sizeof(x); i += sizeof(x)) {
+		memcpy(&x, a + i, sizeof(x));
+		memcpy(&y, b + i, sizeof(y));
+		if (x != y)
+			return false;
+	}
+	/* The last word ends with the text. */
+	memcpy(&x, a + bytes - sizeof(x), sizeof(x));
+	memcpy(&y, b + bytes - sizeof(y), sizeof(y));
+	return x == y;
 }
 
 APUS_END_DECLS

@@ -13,6 +13,7 @@
 #include "net/http/fast.h"
 
 #include "net/http/scan.h"
+#include "runtime/base/check.h"
 
 #include <string.h>
 
@@ -176,8 +177,12 @@ static inline bool parse(struct apus_http_request *r)
 	return true;
 }
 
-bool apus_http_parse_fast(struct apus_http_request *r)
+bool apus_http_parser_feed_plain(struct apus_http_request *r, const char *base, size_t len)
 {
+	apus_assert(!r->parsed && !r->status);
+	r->base =
+		(char *)(uintptr_t)base; /* whoever writes there was given it to write by feed() */
+	r->len = len;
 	if (apus_likely(parse(r))) {
 		r->parsed = r->body_at;
 		r->minor = 1;
@@ -191,5 +196,14 @@ bool apus_http_parse_fast(struct apus_http_request *r)
 	r->headers_count = 0;
 	r->has_query = false;
 	r->seen_host = false;
+	r->slow = true;
 	return false;
+}
+
+bool apus_http_parse_fast(struct apus_http_request *r)
+{
+	bool slow = r->slow, done = apus_http_parser_feed_plain(r, r->base, r->len);
+
+	r->slow = slow;
+	return done;
 }

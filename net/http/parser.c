@@ -530,16 +530,6 @@ enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *
 	return feed_slow(r);
 }
 
-bool apus_http_parser_feed_plain(struct apus_http_request *r, const char *base, size_t len)
-{
-	apus_assert(!r->parsed && !r->status);
-	r->base =
-		(char *)(uintptr_t)base; /* whoever writes there was given it to write by feed() */
-	r->len = len;
-	r->slow |= !apus_http_parse_fast(r);
-	return !r->slow;
-}
-
 size_t apus_http_parser_squeeze(struct apus_http_request *r, size_t *at)
 {
 	size_t end = r->body_at + r->body_bytes + 4;

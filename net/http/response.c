@@ -491,23 +491,6 @@ static void keep_alike(struct apus_http_response *res, struct apus_http_text typ
 	a->until_ns = res->common->date.until_ns;
 }
 
-static inline bool same_bytes(const char *a, const char *b, size_t bytes)
-{
-	uint64_t x, y;
-
-	if (bytes < sizeof(x))
-		return memcmp(a, b, bytes) == 0;
-	for (size_t i = 0;; i += sizeof(x)) {
-		i = apus_min(i, bytes - sizeof(x));
-		memcpy(&x, a + i, sizeof(x));
-		memcpy(&y, b + i, sizeof(y));
-		if (x != y)
-			return false;
-		if (i == bytes - sizeof(x))
-			return true;
-	}
-}
-
 /* A short body, mostly: without a call. */
 static inline char *put_body(char *p, const char *body, size_t len)
 {
@@ -549,7 +532,7 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	char *p, *begin;
 
 	if (a->status != status || a->type_bytes != type.len || apus_now() >= a->until_ns ||
-	    !type.at || !same_bytes(type.at, a->text + a->type_at, type.len))
+	    !type.at || !apus_http_same_bytes(type.at, a->text + a->type_at, type.len))
 		return false;
 	if (res->state != APUS_HTTP_RESPONSE_NONE || res->error < 0 || !res->keep_alive ||
 	    res->old || res->head_only || is_closing(res) || len > SMALL_BYTES)

@@ -12,6 +12,7 @@
  */
 #include "net/http/router.h"
 
+#include "net/http/chars.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -83,7 +84,7 @@ static inline struct entry **find(const struct apus_http_router *r, uint32_t has
 		const struct entry *e = *slot;
 
 		if (!e || (e->hash == hash && e->len == len && e->prefix == prefix &&
-			   memcmp(e->path, path, len) == 0))
+			   apus_http_same_bytes(e->path, path, len)))
 			return slot;
 	}
 }
