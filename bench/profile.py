@@ -219,8 +219,8 @@ def table(columns):
     names += [name for name, _ in EVERYWHERE] + ["other"]
     rows = [["room", *columns]]
     for name in names:
-        if any(round(rooms[name]) for rooms in columns.values()):
-            rows.append([name, *(f"{rooms[name]:,.0f}" for rooms in columns.values())])
+        if any(abs(rooms[name]) >= sum(rooms.values()) / 1000 for rooms in columns.values()):
+            rows.append([name, *(f"{round(rooms[name]):,}" for rooms in columns.values())])
     rows.append(["**TCP/IP stack**",
                  *(f"**{sum(rooms[n] for n in STACK):,.0f}**" for rooms in columns.values())])
     rows.append(["**all**", *(f"**{sum(rooms.values()):,.0f}**" for rooms in columns.values())])

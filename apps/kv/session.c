@@ -449,7 +449,7 @@ static bool charge(struct kv_connection *c, size_t bytes)
 /* Wait for more than the @have bytes that are here. Return: 0; an end. */
 static int receive(struct kv_connection *c, size_t have)
 {
-	char *bytes;
+	const char *bytes;
 	int64_t n;
 
 	if (!charge(c, have))
@@ -459,7 +459,7 @@ static int receive(struct kv_connection *c, size_t have)
 		return END(KV_ABORT);
 	if (have == 0 && apus_server_idle(c->base) < 0)
 		return END(KV_CLOSE);
-	n = apus_stream_peek(c->stream, have, &bytes);
+	n = apus_stream_view(c->stream, have, &bytes);
 	apus_server_busy(c->base);
 	if (n > 0)
 		return 0;
