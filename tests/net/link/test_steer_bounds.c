@@ -289,6 +289,17 @@ static void frames_are_dropped_by_name_once_the_fabric_is_gone(void **state)
 	assert_int_equal(counted(0, APUS_STEER_NEWS_DROPPED), 1);
 }
 
+static void frames_that_were_handed_over_are_freed_with_the_link_they_wait_in(void **state)
+{
+	open_board(2, 2);
+	send_to(1, 0, 0, 100);
+	assert_gets_nothing(0);
+	settle();
+	assert_int_equal(rte_mempool_in_use_count(b.pool), 100);
+	close_link(1);
+	assert_int_equal(rte_mempool_in_use_count(b.pool), 0);
+}
+
 /* In the inbox, in the ring, in a message that is open, in the device: see close_board(). */
 static void nothing_is_left_wherever_frames_are_when_all_closes(void **state)
 {
@@ -324,6 +335,7 @@ int main(int argc, char **argv)
 		TEST(shard_with_frames_to_hand_over_looks_again_soon),
 		TEST(frames_for_a_link_that_is_closed_are_freed_and_the_message_comes_back),
 		TEST(frames_are_dropped_by_name_once_the_fabric_is_gone),
+		TEST(frames_that_were_handed_over_are_freed_with_the_link_they_wait_in),
 		TEST(nothing_is_left_wherever_frames_are_when_all_closes),
 	};
 
