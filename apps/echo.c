@@ -187,7 +187,7 @@ static int64_t reflect(void)
 	struct apus_event never;
 	int rc;
 
-	rc = r.link->wake_fd < 0 ? 0 : apus_shard_watch(shard, r.link->wake_fd);
+	rc = r.link->wake_fd < 0 ? 0 : apus_shard_watch(shard, r.link->wake_fd, APUS_WAKER_PACKETS);
 	if (rc)
 		return rc;
 	apus_poller_register(shard, &r.poller, &reflector_type);

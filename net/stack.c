@@ -363,7 +363,7 @@ int apus_stack_open(struct apus_shard *shard, struct apus_link *link,
 		goto err_link;
 	s->shard = shard;
 	s->link = link;
-	rc = link->wake_fd < 0 ? 0 : apus_shard_watch(shard, link->wake_fd);
+	rc = link->wake_fd < 0 ? 0 : apus_shard_watch(shard, link->wake_fd, APUS_WAKER_PACKETS);
 	if (rc)
 		goto err_free;
 	rc = init_rooms(s, options);

@@ -137,7 +137,7 @@ static int open_bell(struct apus_ring *ring)
 	if (!rc)
 		rc = io_uring_cq_eventfd_toggle(&ring->uring, false);
 	if (!rc)
-		rc = apus_shard_watch(ring->shard, ring->event_fd);
+		rc = apus_shard_watch(ring->shard, ring->event_fd, APUS_WAKER_RING);
 	if (rc)
 		close(ring->event_fd);
 	return rc;

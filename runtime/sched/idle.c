@@ -3,8 +3,17 @@
  * runtime/sched/idle.c: what a shard does when there is nothing to do.
  *
  * It spins for a while, because the next packet is usually near and a wake-up from sleep costs 17
- * to 33 µs; then it arms every poller, looks once more, and sleeps in epoll until a file
- * descriptor, the bell or the next timer. With --idle spin it never sleeps.
+ * to 33 µs; looks less often then, so that the other thread of its core has more of it; then it arms
+ * every poller, looks once more, and sleeps in epoll until a file descriptor, the bell or the next
+ * timer. With --idle spin it never sleeps, and looks as often as it can.
+ *
+ * How long it looks is learnt from how long it slept: a sleep so short that looking on would have
+ * spared it makes the span twice as long, a longer one half as long, between 12.5 and 100 µs. So what
+ * comes every millisecond costs about a hundredth of the core in looking, and bursts cost no sleep.
+ *
+ * What ended a sleep is counted by its cause; several may have at once. (Waiting on a line of memory
+ * with UMWAIT would be a step between looking and sleeping; the machines at hand have no WAITPKG, so
+ * it could be neither tried nor measured, and is not here.)
  */
 #include "runtime/sched/debug.h"
 #include "runtime/sched/internal.h"
@@ -17,12 +26,23 @@
 # include <x86intrin.h>
 #endif
 
-static const int64_t spin_ns = 100 * APUS_US;
+static const int64_t spin_max_ns = 100 * APUS_US;
+static const int64_t spin_min_ns = 12500;
+static const int64_t spin_first_ns = 5 * APUS_US; /* with one pause between two looks */
 static const int64_t trim_every_ns = APUS_SEC;
+enum {
+	PAUSES = 8, /* between two looks after that: some 300 to 1000 cycles */
+	BELL = APUS_SHARD_COUNTER_COUNT,
+};
 
-int apus_shard_watch(struct apus_shard *shard, int fd)
+static_assert(APUS_SHARD_WOKEN_FD + APUS_WAKER_PACKETS == APUS_SHARD_WOKEN_PACKETS &&
+		      APUS_SHARD_WOKEN_FD + APUS_WAKER_RING == APUS_SHARD_WOKEN_RING,
+	      "counted by what is watched");
+
+int apus_shard_watch(struct apus_shard *shard, int fd, enum apus_waker what)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+	struct epoll_event event = {.events = EPOLLIN,
+				    .data.u32 = APUS_SHARD_WOKEN_FD + (uint32_t)what};
 
 	if (epoll_ctl(shard->epoll_fd, EPOLL_CTL_ADD, fd, &event))
 		return -errno;
@@ -39,8 +59,10 @@ void apus_shard_unwatch(struct apus_shard *shard, int fd)
 /* The bell is edge-triggered, so that nobody needs to read it: each ring is an event of its own. */
 int apus_idle_open(struct apus_shard *s)
 {
-	struct epoll_event bell = {.events = EPOLLIN | EPOLLET};
+	struct epoll_event bell = {.events = EPOLLIN | EPOLLET, .data.u32 = BELL};
 	int rc;
+
+	s->spin_ns = spin_max_ns;
 
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll_fd < 0)
@@ -99,11 +121,30 @@ int64_t apus_shard_next_ns(struct apus_shard *s)
 	return apus_min(timer_ns, poller_ns);
 }
 
-static void wait_for_news(struct apus_shard *s, int64_t until_ns)
+/* The bell is rung by threads, whose calls lie in the inbox, and by shards. */
+static void count_causes(struct apus_shard *s, const struct epoll_event *events, int n,
+			 enum apus_shard_counter when_over)
+{
+	if (n <= 0)
+		s->counters[n == 0 ? when_over : APUS_SHARD_WOKEN_SIGNAL]++;
+	for (int i = 0; i < n; i++) {
+		uint32_t which = events[i].data.u32;
+
+		if (which == BELL)
+			which = atomic_load_explicit(&s->inbox->head, memory_order_relaxed)
+					? APUS_SHARD_WOKEN_THREAD
+					: APUS_SHARD_WOKEN_SHARD;
+		s->counters[which]++;
+	}
+}
+
+/* @when_over: what to count when the time has come. Return: how long it slept */
+static int64_t wait_for_news(struct apus_shard *s, int64_t until_ns,
+			     enum apus_shard_counter when_over)
 {
 	struct epoll_event events[8];
 	struct timespec span, *timeout = NULL;
-	int64_t begin_ns = apus_clock_read(s->clock);
+	int64_t begin_ns = apus_clock_read(s->clock), slept_ns;
 
 	if (until_ns != APUS_NEVER) {
 		int64_t ns = apus_max(until_ns - begin_ns, INT64_C(0));
@@ -115,9 +156,13 @@ static void wait_for_news(struct apus_shard *s, int64_t until_ns)
 		apus_debug_sleeps(s);
 
 	/* What happened the pollers find out themselves. */
-	(void)epoll_pwait2(s->epoll_fd, events, apus_countof(events), timeout, NULL);
+	int n = epoll_pwait2(s->epoll_fd, events, apus_countof(events), timeout, NULL);
+
+	count_causes(s, events, n, when_over);
+	slept_ns = apus_clock_read(s->clock) - begin_ns;
 	s->counters[APUS_SHARD_SLEEPS]++;
-	s->counters[APUS_SHARD_SLEPT_NS] += (uint64_t)(apus_clock_read(s->clock) - begin_ns);
+	s->counters[APUS_SHARD_SLEPT_NS] += (uint64_t)slept_ns;
+	return slept_ns;
 }
 
 static int64_t trim_stacks(struct apus_shard *s, int64_t now_ns)
@@ -132,6 +177,14 @@ static int64_t trim_stacks(struct apus_shard *s, int64_t now_ns)
 	return more ? now_ns + trim_every_ns : APUS_NEVER;
 }
 
+static void learn(struct apus_shard *s, int64_t slept_ns)
+{
+	if (slept_ns < spin_max_ns)
+		s->spin_ns = apus_min(2 * s->spin_ns, spin_max_ns);
+	else
+		s->spin_ns = apus_max(s->spin_ns / 2, spin_min_ns);
+}
+
 /* Armed first, looked at once more after, so that nothing that came in between is slept over. */
 static void sleep_armed(struct apus_shard *s)
 {
@@ -143,9 +196,12 @@ static void sleep_armed(struct apus_shard *s)
 
 	if (!apus_shard_turn(s) && apus_ready_empty(&s->ready) && !atomic_load(&s->inbox->head)) {
 		int64_t timer_ns = next_timer_ns(s);
+		int64_t until_ns = apus_min(timer_ns, apus_min(poll_ns, trim_ns));
 
-		poll_ns = apus_min(poll_ns, trim_ns);
-		wait_for_news(s, apus_min(timer_ns, poll_ns));
+		learn(s, wait_for_news(s, until_ns,
+				       timer_ns == until_ns  ? APUS_SHARD_WOKEN_TIMER
+				       : poll_ns == until_ns ? APUS_SHARD_WOKEN_POLLER
+							     : APUS_SHARD_WOKEN_TRIM));
 	}
 	s->now_known = false;
 	tell_pollers(s, APUS_IDLE_WAKE);
@@ -161,7 +217,7 @@ static void wait_for_others(struct apus_shard *s)
 		until_ns = apus_clock_read(s->clock) + s->outside_until_ns - apus_clock_host_ns();
 	atomic_store(&s->inbox->asleep, true);
 	if (!atomic_load(&s->inbox->head))
-		wait_for_news(s, until_ns);
+		(void)wait_for_news(s, until_ns, APUS_SHARD_WOKEN_TIMER);
 	atomic_store(&s->inbox->asleep, false);
 }
 
@@ -196,9 +252,13 @@ void apus_shard_idle(struct apus_shard *s)
 	}
 
 	int64_t now_ns = apus_clock_read(s->clock);
+	int64_t quiet_ns = now_ns - s->busy_at_ns;
 
-	if (s->spin || now_ns - s->busy_at_ns < spin_ns || tell_pollers(s, APUS_IDLE_ASK) <= now_ns)
+	if (s->spin || quiet_ns < apus_min(spin_first_ns, s->spin_ns))
 		pause_cpu();
+	else if (quiet_ns < s->spin_ns || tell_pollers(s, APUS_IDLE_ASK) <= now_ns)
+		for (int i = 0; i < PAUSES; i++)
+			pause_cpu();
 	else
 		sleep_armed(s);
 }

@@ -72,7 +72,16 @@ struct apus_task {
  X(TIMERS_FIRED, "timers_fired")               \
  X(INBOX, "inbox")                             \
  X(SLEEPS, "sleeps")                           \
- X(SLEPT_NS, "slept_ns")
+ X(SLEPT_NS, "slept_ns")                       \
+ X(WOKEN_FD, "woken_by_fd")                    \
+ X(WOKEN_PACKETS, "woken_by_packets")          \
+ X(WOKEN_RING, "woken_by_ring")                \
+ X(WOKEN_SHARD, "woken_by_shard")              \
+ X(WOKEN_THREAD, "woken_by_thread")            \
+ X(WOKEN_TIMER, "woken_by_timer")              \
+ X(WOKEN_POLLER, "woken_by_poller")            \
+ X(WOKEN_TRIM, "woken_by_trim")                \
+ X(WOKEN_SIGNAL, "woken_by_signal")
 
 enum apus_shard_counter {
 #define X(id, name) APUS_SHARD_##id,
@@ -132,6 +141,7 @@ struct apus_shard {
 	void *unhandled_arg;
 	bool spin;
 	int64_t busy_at_ns; /* when there last was something to do */
+	int64_t spin_ns;    /* how long to look for more from then on, before it sleeps */
 	int64_t trimmed_at_ns;
 	int epoll_fd;
 	bool is_stopping;   /* main has ended: no new tasks for other threads */

@@ -127,8 +127,14 @@ void apus_shard_at_close(struct apus_shard *shard, struct apus_closer *closer);
  */
 bool apus_shard_wait_outside(struct apus_shard *shard);
 
+/* What a descriptor tells of: the name under which it is counted that it woke the shard. */
+enum apus_waker {
+	APUS_WAKER_FD,      /* anything: "woken_by_fd" */
+	APUS_WAKER_PACKETS, /* a device's queue */
+	APUS_WAKER_RING,    /* io_uring's completions */
+};
 /** apus_shard_watch - wake the sleeping shard when @fd is readable; until unwatch. Return: 0, -errno */
-APUS_MUST_CHECK int apus_shard_watch(struct apus_shard *shard, int fd);
+APUS_MUST_CHECK int apus_shard_watch(struct apus_shard *shard, int fd, enum apus_waker what);
 /** apus_shard_unwatch - no longer. Context: any, on the shard */
 void apus_shard_unwatch(struct apus_shard *shard, int fd);
 

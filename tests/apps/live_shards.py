@@ -9,6 +9,7 @@ what a client sees must be what it sees of one.
 import json
 import os
 import socket
+import time
 import unittest
 import urllib.request
 
@@ -16,6 +17,7 @@ import live
 from live import ADDR, App, LiveTest, connect, noise, receive
 
 CONNECTIONS = 64
+IDLE_SECONDS = 12
 
 
 @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, 'needs two CPUs')
@@ -60,6 +62,45 @@ class Shards(LiveTest):
                     sock.settimeout(10)
                     sock.sendto(noise(200, seed=i), (ADDR, 7))
                     self.assertEqual(sock.recv(2048), noise(200, seed=i))
+            self.assertEqual(app.stop(), 0)
+
+    def run_ns(self, app):
+        """How long all its threads ran, to the nanosecond: ticks are too coarse."""
+        total = 0
+        for task in os.listdir(f'/proc/{app.process.pid}/task'):
+            with open(f'/proc/{app.process.pid}/task/{task}/schedstat', encoding='ascii') as stat:
+                total += int(stat.read().split()[0])
+        return total
+
+    def stats_of_both(self):
+        """What /stats says, by shard: connections are served where they arrive."""
+        found = {}
+        for _ in range(200):
+            with urllib.request.urlopen(f'http://{ADDR}/stats', timeout=10) as page:
+                stats = json.load(page)
+            found[stats['shard.index']] = stats
+            if len(found) == 2:
+                return found
+        raise AssertionError('one of the shards answers nothing')
+
+    @unittest.skipIf(live.SANITIZED, 'of what users run')
+    def test_idle_shards_take_less_than_a_hundredth_of_a_core(self):
+        with App('httpd', '--cores', self.cores()) as app:
+            before = self.stats_of_both()
+            time.sleep(1)  # connections that were closed have their last timers
+            begin, ran = time.monotonic(), self.run_ns(app)
+            time.sleep(IDLE_SECONDS)
+            ran = self.run_ns(app) - ran
+            seconds = time.monotonic() - begin
+            after = self.stats_of_both()
+            self.assertLess(ran, seconds * 1e9 / 100)
+            wakes = {name: sum(after[i][name] - before[i][name] for i in (0, 1))
+                     for name in before[0] if name.startswith('shard.woken')}
+            print(f'    idle for {seconds:.0f} s: {ran / 1e7 / seconds:.4f} % of a core; woken '
+                  f'by {", ".join(f"{k[15:]} {n}" for k, n in wakes.items() if n)}')
+            # Mostly by the requests before and after; left alone, by a timer a second at most.
+            self.assertGreater(wakes['shard.woken_by_packets'], 0)
+            self.assertLess(sum(wakes.values()), 20 * (seconds + 10))
             self.assertEqual(app.stop(), 0)
 
     def test_start_and_stop_ten_times_leaves_nothing(self):

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "runtime/sched/internal.h"
 #include "runtime/sched/run.h"
 
 static const struct apus_shard_options plain = {.core = -1, .seed = 1};
@@ -272,7 +273,7 @@ static int64_t watch_and_wait(void *arg)
 	static const struct apus_poller_type type = {
 		.name = "watcher", .poll = watcher_poll, .idle = watcher_idle};
 	struct apus_shard *shard = apus_shard_self();
-	int rc = apus_shard_watch(shard, watcher.fd);
+	int rc = apus_shard_watch(shard, watcher.fd, APUS_WAKER_FD);
 
 	if (rc)
 		return rc;
@@ -315,9 +316,100 @@ static void watch_of_a_bad_descriptor_fails(void **state)
 	struct apus_shard *shard;
 
 	assert_int_equal(apus_shard_open(&plain, &shard), 0);
-	assert_int_equal(apus_shard_watch(shard, -1), -EBADF);
+	assert_int_equal(apus_shard_watch(shard, -1, APUS_WAKER_FD), -EBADF);
 	apus_shard_unwatch(shard, -1);
 	apus_shard_close(shard);
+}
+
+/* What ended a sleep is counted, and how long a shard looks before it sleeps is learnt. */
+
+#define NAPS 10
+
+static struct {
+	_Atomic(struct apus_shard *) shard;
+	struct apus_work work;
+	int fd;
+} causes;
+
+static uint64_t woken(enum apus_shard_counter which)
+{
+	return apus_shard_self()->counters[which];
+}
+
+static int64_t sleep_often(void *arg)
+{
+	struct apus_shard *s = apus_shard_self();
+	uint64_t sleeps, timer;
+
+	for (int i = 0; i < NAPS; i++)
+		if (apus_sleep(2 * APUS_MS))
+			return -EINVAL;
+	sleeps = woken(APUS_SHARD_SLEEPS);
+	timer = woken(APUS_SHARD_WOKEN_TIMER);
+	if (sleeps < NAPS || timer < NAPS || woken(APUS_SHARD_WOKEN_FD) ||
+	    woken(APUS_SHARD_WOKEN_THREAD) || woken(APUS_SHARD_WOKEN_PACKETS))
+		return -EBADMSG;
+	if (s->spin_ns != 12500)
+		return -ERANGE; /* it would have been looked for in vain */
+	for (int i = 0; i < 10000 && s->spin_ns == 12500; i++)
+		if (apus_sleep(40 * APUS_US))
+			return -EINVAL;
+	return s->spin_ns > 12500 ? 0 : -EDOM;
+}
+
+static void sleeps_that_timers_end_are_counted_and_learnt_from(void **state)
+{
+	assert_int_equal(apus_run(&plain, sleep_often, NULL), 0);
+}
+
+static void called(struct apus_work *work)
+{
+}
+
+static void *call_and_write(void *arg)
+{
+	wait_for_shard(&causes.shard);
+	for (int i = 0; i < NAPS; i++) {
+		nap_us(2000);
+		if (i % 2 == 0)
+			apus_call_from_thread(causes.shard, &causes.work);
+		else if (eventfd_write(causes.fd, 1))
+			abort();
+	}
+	return NULL;
+}
+
+static int64_t be_woken(void *arg)
+{
+	struct apus_shard *s = apus_shard_self();
+	int rc = apus_shard_watch(s, causes.fd, APUS_WAKER_PACKETS);
+	int64_t missing = -EBADMSG;
+	eventfd_t value;
+
+	atomic_store(&causes.shard, s);
+	for (int i = 0; i < 500 && rc == 0 && missing; i++) {
+		rc = apus_sleep(10 * APUS_MS);
+		(void)eventfd_read(causes.fd, &value);
+		if (woken(APUS_SHARD_WOKEN_THREAD) && woken(APUS_SHARD_WOKEN_PACKETS))
+			missing = 0;
+	}
+	apus_shard_unwatch(s, causes.fd);
+	return rc                                                          ? rc
+	       : woken(APUS_SHARD_WOKEN_FD) + woken(APUS_SHARD_WOKEN_RING) ? -EDOM
+									   : missing;
+}
+
+static void sleeps_that_threads_and_descriptors_end_are_counted_apart(void **state)
+{
+	pthread_t thread;
+
+	memset(&causes, 0, sizeof(causes));
+	causes.fd = eventfd(0, EFD_NONBLOCK);
+	apus_work_init(&causes.work, called);
+	assert_int_equal(pthread_create(&thread, NULL, call_and_write, NULL), 0);
+	assert_int_equal(apus_run(&plain, be_woken, NULL), 0);
+	pthread_join(thread, NULL);
+	close(causes.fd);
 }
 
 /* A shard on each of several threads: nothing is shared. */
@@ -376,6 +468,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(calls_from_a_signal_handler_run),
 		cmocka_unit_test(readable_descriptor_wakes_a_sleeping_shard),
 		cmocka_unit_test(watch_of_a_bad_descriptor_fails),
+		cmocka_unit_test(sleeps_that_timers_end_are_counted_and_learnt_from),
+		cmocka_unit_test(sleeps_that_threads_and_descriptors_end_are_counted_apart),
 		cmocka_unit_test(shards_of_several_threads_do_not_meet),
 	};
 
