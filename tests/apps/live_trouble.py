@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """tests/apps/live_trouble.py: bad input and trouble: one sentence, an exit status, nothing left."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -42,6 +43,27 @@ def without_io_uring(error):
             raise OSError(ctypes.get_errno(), 'seccomp')
 
     return forbid
+
+
+@contextlib.contextmanager
+def cpuset(cpu):
+    """A set of one CPU, by either kind of control groups: where a process writes its id."""
+    old = pathlib.Path('/sys/fs/cgroup/cpuset')
+    folder = (old if old.is_dir() else old.parent) / f'apus-test-{os.getpid()}'
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise unittest.SkipTest(f'no control groups: {error}') from None
+    try:
+        try:
+            (folder / 'cpuset.mems').write_text('0')
+            (folder / 'cpuset.cpus').write_text(str(cpu))
+        except OSError as error:
+            raise unittest.SkipTest(f'no cpusets: {error}') from None
+        yield folder / ('tasks' if old.is_dir() else 'cgroup.procs')
+    finally:
+        live.wait_until(lambda: not (folder / 'cgroup.procs').read_text(), 10, 'it is not empty')
+        folder.rmdir()
 
 
 class TroubleTest(LiveTest):
@@ -194,6 +216,16 @@ class Options(TroubleTest):
                             ('', 'give CPUs'), ('1-0', 'give CPUs')):
             with self.subTest(cores=cores):
                 self.assertIn(says, self.refused(*GOOD, '--cores', cores))
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, 'one core')
+    def test_core_outside_of_the_cpuset_is_told(self):
+        """A container's, or a part of the machine that is kept for others."""
+        first, second = sorted(os.sched_getaffinity(0))[:2]
+        with cpuset(first) as tasks:
+            said = self.refused(*GOOD, '--cores', f'{first},{second}', app='httpd',
+                                wrap=('sh', '-c', f'echo $$ > {tasks} && exec "$0" "$@"'))
+        self.assertIn(f'may not run on CPU {second}', said)
+        self.assertRegex(said, f'has only {first}$')
 
     @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, 'one core')
     def test_several_cores_without_a_stack_are_told(self):
