@@ -2,17 +2,22 @@
 /*
  * bench/idle.c: how much memory connections take that are open and idle.
  *
- *	idle [COUNT]	opens so many (1,000,000) between two hosts of a simulated world
+ *	idle [COUNT]		opens so many (1,000,000) between two hosts of a simulated world
+ *	idle [COUNT] http	the same to an HTTP server, which has answered one request on each;
+ *				and how long one more's requests take, before and after
  *
- * Fails when an end takes more than 700 bytes for each. Prints, for each end by itself, the resident bytes of its heap, which holds all that a stack
- * allocates: connections, tables, timers. The process's resident set, in which mbufs, page tables
- * and the world are too, is printed beside it, so that nothing hides elsewhere.
+ * Fails when an end takes more than 700 bytes for each (not with http). Prints, for each end by
+ * itself, the resident bytes of its heap, which holds all that a stack allocates: connections, tables,
+ * timers. The process's resident set, in which mbufs, tasks' stacks, page tables and the world are,
+ * too, is printed beside it, so that nothing hides elsewhere.
  */
+#include "net/http/server.h"
 #include "net/link/eal.h"
 #include "net/sim/world.h"
 #include "net/socket/tcp.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/histogram.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sync/group.h"
 
@@ -23,59 +28,83 @@
 #include <unistd.h>
 
 #define COUNT_DEFAULT 1000000
-#define PORTS         48 /* of 28232 four-tuples each, from the one address of the client */
-#define PORT_FIRST    1000
+#define PORT          80
+#define ADDRESSES     48 /* of the client: 28232 connections each */
 #define OPENERS       256
+#define REQUESTS      20000 /* whose time is taken */
 #define MEGABYTE      1e6
 #define BYTES_MAX     700 /* of an end, per connection */
 
 static struct {
 	uint64_t count, opened, accepted;
 	struct apus_tcp **client, **server;
+	bool http;
+	struct apus_histogram request; /* what one takes, of the host's time */
 } job;
 
-static int64_t accept_all(void *arg)
+static struct apus_endpoint server_name(void)
+{
+	struct apus_endpoint to = {.port = PORT};
+
+	apus_must(apus_addr_parse("10.0.0.1", &to.addr) == 0);
+	return to;
+}
+
+static int64_t serve(void *arg)
 {
 	struct apus_tcp_listener *listener;
-	struct apus_endpoint at = {.port = *(uint16_t *)arg};
 	struct apus_tcp *c;
 
-	apus_must(apus_tcp_listen(at, 0, &listener) == 0);
+	apus_must(apus_tcp_listen((struct apus_endpoint){.port = PORT}, 0, &listener) == 0);
 	while (apus_tcp_accept(listener, &c) == 0)
 		job.server[job.accepted++] = c;
 	apus_tcp_listener_close(listener);
 	return 0;
 }
 
-static int64_t serve(void *arg)
+static int64_t hello(struct apus_http_request *req, struct apus_http_response *res, void *arg)
 {
-	struct apus_group g;
-
-	apus_group_begin(&g, APUS_GROUP_FAIL_FAST);
-	for (uint16_t i = 0; i < PORTS; i++) {
-		uint16_t port = PORT_FIRST + i;
-
-		apus_must(apus_group_spawn(&g, NULL, accept_all, &port, sizeof(port)) == 0);
-	}
-
-	int64_t rc = apus_group_end(&g, 0);
-
-	apus_group_fini(&g);
-	return rc;
+	return apus_http_respond(res, 200, "text/plain", "Hello, World!\n", 14);
 }
 
+static int64_t serve_http(void *arg)
+{
+	const struct apus_http_server_options options = {
+		.local = {.port = PORT},
+		.handler = hello,
+		.connections_max = (uint32_t)job.count + 2,
+	};
+	struct apus_http_server *server;
+
+	apus_must(apus_http_server_open(&options, &server) == 0);
+	(void)!apus_http_server_wait(server);
+	return apus_http_server_close(server, APUS_SEC);
+}
+
+/* One request; the answer is one segment. */
+static void ask(struct apus_tcp *c)
+{
+	static const char request[] = "GET / HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n";
+	char answer[512];
+
+	apus_must(apus_tcp_write(c, request, sizeof(request) - 1) > 0);
+	apus_must(apus_tcp_read(c, answer, sizeof(answer)) > 0);
+}
+
+/* At most 256,000 a second: what a connection needs until it is idle is not needed by all at once. */
 static int64_t open_some(void *arg)
 {
-	struct apus_endpoint to = {0};
+	int64_t rc = 0;
 
-	apus_must(apus_addr_parse("10.0.0.1", &to.addr) == 0);
-	while (job.opened < job.count) {
+	while (!rc && job.opened < job.count) {
 		uint64_t i = job.opened++;
 
-		to.port = (uint16_t)(PORT_FIRST + i % PORTS);
-		apus_must(apus_tcp_connect(to, &job.client[i]) == 0);
+		apus_must(apus_tcp_connect(server_name(), &job.client[i]) == 0);
+		if (job.http)
+			ask(job.client[i]);
+		rc = apus_sleep(APUS_MS);
 	}
-	return 0;
+	return rc;
 }
 
 static int64_t open_all(void *arg)
@@ -90,6 +119,45 @@ static int64_t open_all(void *arg)
 
 	apus_group_fini(&g);
 	return rc;
+}
+
+/* Both ends and the world run in this thread: all that a request takes is between two readings. */
+static int64_t time_requests(void *arg)
+{
+	struct apus_tcp *c;
+
+	apus_must(apus_tcp_connect(server_name(), &c) == 0);
+	apus_histogram_init(&job.request);
+	for (int i = 0; i < REQUESTS; i++) {
+		int64_t begin_ns = apus_clock_host_ns();
+
+		ask(c);
+		apus_histogram_record(&job.request, apus_clock_host_ns() - begin_ns);
+	}
+	apus_tcp_abort(c);
+	return 0;
+}
+
+/* Lets @fn run on @host to its end. */
+static void finish(struct apus_sim_world *world, struct apus_sim_host *host, apus_task_fn fn)
+{
+	struct apus_sim_task *task = apus_sim_spawn(host, "client", fn, NULL);
+
+	while (!apus_sim_task_done(task))
+		apus_must(apus_sim_advance(world, 10 * APUS_MS) == 0);
+	apus_must(apus_sim_task_result(task) == 0);
+}
+
+static void time_active(struct apus_sim_world *world, struct apus_sim_host *client, uint64_t idle)
+{
+	if (!job.http)
+		return;
+	finish(world, client, time_requests);
+	printf("request  beside %7llu idle: p50 %llu, p99 %llu, p99.9 %llu ns\n",
+	       (unsigned long long)idle,
+	       (unsigned long long)apus_histogram_percentile(&job.request, 50),
+	       (unsigned long long)apus_histogram_percentile(&job.request, 99),
+	       (unsigned long long)apus_histogram_percentile(&job.request, 99.9));
 }
 
 /* ---------------------------------------------------------------------------------- what it took */
@@ -130,30 +198,29 @@ static double print_end(const char *name, size_t before, size_t after)
 static double run(void)
 {
 	struct apus_sim_host_options a_options = {.ip = "10.0.0.1/24"};
-	struct apus_sim_host_options b_options = {.ip = "10.0.0.2/24"};
+	struct apus_sim_host_options b_options = {.ip = "10.0.0.2/24", .more_addrs = ADDRESSES - 1};
 	struct apus_sim_link_options link = {.wire.delay_ns = APUS_US};
 	struct apus_sim_world *world;
 	struct apus_sim_host *a, *b;
 
-	a_options.connections_max = b_options.connections_max = (uint32_t)job.count;
+	a_options.connections_max = b_options.connections_max = (uint32_t)job.count + 2;
 	apus_must(apus_sim_world_open(1, NULL, &world) == 0);
 	apus_must(apus_sim_host_open(world, "server", &a_options, &a) == 0);
 	apus_must(apus_sim_host_open(world, "client", &b_options, &b) == 0);
 	apus_must(apus_sim_link(world, a, b, &link) == 0);
 
-	struct apus_sim_task *serving = apus_sim_spawn(a, "server", serve, NULL);
+	struct apus_sim_task *serving =
+		apus_sim_spawn(a, "server", job.http ? serve_http : serve, NULL);
 
 	apus_must(apus_sim_advance(world, APUS_MS) == 0);
+	time_active(world, b, 0);
 
 	size_t all = process_bytes(), server = heap_bytes(a), client = heap_bytes(b);
 	int64_t begin_ns = apus_clock_host_ns();
-	struct apus_sim_task *opening = apus_sim_spawn(b, "client", open_all, NULL);
 
-	while (!apus_sim_task_done(opening))
-		apus_must(apus_sim_advance(world, 10 * APUS_MS) == 0);
-	apus_must(apus_sim_task_result(opening) == 0);
+	finish(world, b, open_all);
 	apus_must(apus_sim_advance(world, APUS_SEC) == 0); /* delayed ACKs, idle timers */
-	apus_must(job.accepted == job.count);
+	apus_must(job.http || job.accepted == job.count);
 	apus_must(apus_sim_host_connections(a) == job.count);
 	apus_must(apus_sim_host_connections(b) == job.count);
 	printf("%llu connections in %.2f s\n", (unsigned long long)job.count,
@@ -163,9 +230,10 @@ static double run(void)
 
 	most = apus_max(most, print_end("client", client, heap_bytes(b)));
 	print_end("process", all, process_bytes());
+	time_active(world, b, job.count);
 
 	apus_shard_enter(apus_sim_host_shard(a));
-	for (uint64_t i = 0; i < job.count; i++)
+	for (uint64_t i = 0; i < job.accepted; i++)
 		apus_tcp_abort(job.server[i]);
 	apus_shard_enter(apus_sim_host_shard(b));
 	for (uint64_t i = 0; i < job.count; i++)
@@ -182,8 +250,9 @@ int main(int argc, char **argv)
 	char why[APUS_EAL_WHY_BYTES];
 
 	job.count = argc > 1 ? strtoull(argv[1], NULL, 10) : COUNT_DEFAULT;
-	if (!job.count || job.count > PORTS * 28232) {
-		fprintf(stderr, "idle: between 1 and %d connections\n", PORTS * 28232);
+	job.http = argc > 2 && !strcmp(argv[2], "http");
+	if (!job.count || job.count > ADDRESSES * 28232) {
+		fprintf(stderr, "idle: between 1 and %d connections\n", ADDRESSES * 28232);
 		return 1;
 	}
 	if (apus_eal_open(&(struct apus_eal_options){.core = -1, .memory_bytes = 128 << 20}, why,
@@ -202,5 +271,5 @@ int main(int argc, char **argv)
 
 	free(job.client);
 	free(job.server);
-	return most > BYTES_MAX;
+	return most > BYTES_MAX && !job.http;
 }
