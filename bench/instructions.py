@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """bench/instructions.py: instructions per operation (callgrind), the same on each run."""
 
+import concurrent.futures
+import os
 import re
 import subprocess
 import sys
@@ -23,18 +25,21 @@ def count(program, *words):
     return int(collected.group(1))
 
 
+def each(program, name, operations):
+    """What a run costs beside its operations falls out of the difference."""
+    return round((count(program, name, 2 * operations) - count(program, name, operations))
+                 / operations, 1)
+
+
 def run(args):
     # valgrind 3.19 knows no AVX-512.
     program = build("haswell", ["bench/instructions"], "-Dmarch=haswell") / "bench/instructions"
+    rows = [line.rsplit(" ", 1) for line in output([program]).splitlines()]
+    rows = [(name, int(n)) for name, n in rows if re.search(args.filter or "", name)]
     results = {}
     print(f"{'operation':32} {'instructions':>12}")
-    for line in output([program]).splitlines():
-        name, operations = line.rsplit(" ", 1)
-        if args.filter and not re.search(args.filter, name):
-            continue
-        # What a run costs beside its operations falls out of the difference.
-        n = int(operations)
-        each = (count(program, name, 2 * n) - count(program, name, n)) / n
-        results[name] = round(each, 1)
-        print(f"{name:32} {each:12.1f}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # counts disturb no counts
+        for (name, _), n in zip(rows, pool.map(lambda row: each(program, *row), rows)):
+            results[name] = n
+            print(f"{name:32} {n:12.1f}", flush=True)
     save("instructions", results, counts=results)
