@@ -173,7 +173,8 @@ static int64_t idle_fd(struct apus_poller *p, enum apus_idle what, int64_t now_n
 
 static int64_t be_sent_packets(void *arg)
 {
-	static const struct apus_poller_type type = {"device", poll_fd, NULL, idle_fd};
+	static const struct apus_poller_type type = {
+		.name = "device", .poll = poll_fd, .idle = idle_fd};
 	struct apus_shard *s = apus_shard_self();
 	int64_t rc;
 

@@ -34,8 +34,8 @@ struct apus_http_alike {
 /* What a server's responses have in common. */
 struct apus_http_response_common {
 	struct apus_http_date date;
-	struct apus_http_text server; /* "Server: apus\r\n", or "" */
-	int64_t write_ns;             /* limit of one wait for room */
+	struct apus_http_text server;                  /* "Server: apus\r\n", or "" */
+	int64_t write_ns;                              /* limit of one wait for room */
 	struct apus_http_alike alike[APUS_HTTP_ALIKE]; /* by alike_of() */
 };
 

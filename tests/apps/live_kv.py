@@ -288,7 +288,7 @@ class Clients(LiveTest):
 
     @needs('memcaslap')
     def test_memaslap_finds_what_it_stored(self):
-        """One key at a time, and five; without --overwrite, which memcached itself does not pass."""
+        """One key at a time, and five; no --overwrite, which memcached itself does not pass."""
         for more in (['-v', '0.2'], ['-v', '1', '-d', '5']):
             with listening(*self.CORES) as app:
                 said = live.command('memcaslap', '-s', f'{ADDR}:{PORT}', '-T', '1', '-c', '16',
