@@ -383,7 +383,7 @@ static int64_t call_repeatedly(void *arg)
 
 static int64_t call_from_all(void *arg)
 {
-	struct apus_task *tasks[256];
+	struct apus_task *tasks[256] = {NULL};
 	int64_t begin_ns = apus_clock_host_ns();
 
 	for (unsigned int i = 0; i < job.callers; i++)
@@ -542,8 +542,11 @@ static int by_time(const void *a, const void *b)
 
 static double median(uint64_t n)
 {
+	uint64_t middle;
+
 	qsort(wakes.ns, n, sizeof(wakes.ns[0]), by_time);
-	return (double)wakes.ns[n / 2];
+	middle = wakes.ns[n / 2];
+	return (double)middle;
 }
 
 static int64_t tell_time(void *arg)

@@ -210,11 +210,12 @@ static void set(struct core *c, struct apus_tcp *tcp, const char *key)
 
 static void get(struct core *c, struct apus_tcp *tcp, const char *key)
 {
-	char request[4 + KEY_BYTES + 2 + 1], response[256];
+	static const char verb[4] = "get ";
+	char request[sizeof(verb) + KEY_BYTES + 2 + 1], response[256];
 
-	memcpy(request, "get ", 4);
-	memcpy(request + 4, key, KEY_BYTES);
-	memcpy(request + 4 + KEY_BYTES, "\r\n", 3);
+	memcpy(request, verb, sizeof(verb));
+	memcpy(request + sizeof(verb), key, KEY_BYTES);
+	memcpy(request + sizeof(verb) + KEY_BYTES, "\r\n", 3);
 	exchange(tcp, request, sizeof(request) - 1, response,
 		 sizeof("VALUE  0 64\r\n\r\nEND\r\n") - 1 + KEY_BYTES + VALUE_BYTES);
 	apus_must(response[0] == 'V' && !memcmp(response + 6, key, KEY_BYTES));

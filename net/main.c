@@ -175,14 +175,15 @@ uint64_t apus_main_number(const char *option, const char *text, uint64_t min, ui
 	return value;
 }
 
+static_assert(APUS_SHARDS_MAX <= RTE_MAX_LCORE, "a shard is one of DPDK's threads");
+
 static void parse_cores(struct options *o, const char *text)
 {
-	unsigned int max = apus_min(APUS_SHARDS_MAX, RTE_MAX_LCORE);
 	struct apus_cpus cpus;
 	char why[WHY_BYTES];
 
 	apus_cpus_look(&cpus);
-	if (apus_cores_parse(text, &cpus, max, o->cores, &o->count, why, sizeof(why)))
+	if (apus_cores_parse(text, &cpus, APUS_SHARDS_MAX, o->cores, &o->count, why, sizeof(why)))
 		apus_main_refuse("%s", why);
 }
 

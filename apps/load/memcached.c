@@ -23,7 +23,8 @@ static int prepare(const struct load_options *o, char *why, size_t why_bytes)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < o->bytes; i++)
 		value[i] = (char)('a' + i % 26);
-	memcpy(value + o->bytes, "\r\n", 2);
+	value[o->bytes] = '\r';
+	value[o->bytes + 1] = '\n';
 	return 0;
 }
 

@@ -156,7 +156,7 @@ static int64_t share(void *arg)
 	if (!rc && s.count)
 		rc = hold(&g, &s);
 	if (!rc)
-		rc = apus_sleep_until(APUS_NEVER);
+		(void)!apus_sleep_until(APUS_NEVER);
 	apus_group_cancel(&g);
 	rc_group = apus_group_end(&g, 0);
 	apus_group_fini(&g);

@@ -526,8 +526,9 @@ static inline char *put_length(char *p, size_t len)
 static inline bool respond_alike(struct apus_http_response *res, int status,
 				 struct apus_http_text type, const void *body, size_t len)
 {
+	static const char blank_line[4] = "\r\n\r\n";
 	const struct apus_http_alike *a = alike_of(res, status, type.len);
-	size_t most = APUS_HTTP_ALIKE_BYTES + DECIMAL_BYTES + sizeof("\r\n\r\n") + len;
+	size_t most = APUS_HTTP_ALIKE_BYTES + DECIMAL_BYTES + sizeof(blank_line) + len;
 	size_t bytes;
 	char *p, *begin;
 
@@ -547,8 +548,8 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	for (size_t i = 0; i < bytes; i += 32)
 		memcpy(begin + i, a->text + i, 32);
 	p = put_length(begin + bytes, len);
-	memcpy(p, "\r\n\r\n", 4);
-	p = put_body(p + 4, body, len);
+	memcpy(p, blank_line, sizeof(blank_line));
+	p = put_body(p + sizeof(blank_line), body, len);
 	apus_stream_commit_here(res->stream, (size_t)(p - begin));
 	res->status = (uint16_t)status;
 	res->counted = true;

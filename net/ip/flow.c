@@ -14,7 +14,7 @@
 static uint16_t put_ethernet(const struct apus_eth *eth, const struct rte_ether_addr *dst,
 			     uint8_t *at)
 {
-	struct rte_ether_hdr *h = (struct rte_ether_hdr *)at;
+	struct rte_ether_hdr *h = (void *)at;
 
 	h->dst_addr = *dst;
 	h->src_addr = eth->link->mac;

@@ -262,9 +262,9 @@ void apus_kernel_call_consume(struct apus_tcp *c, size_t bytes)
 	receive(of(c));
 }
 
-int apus_kernel_call_peek(struct apus_tcp *c, struct iovec *views, int n)
+/* What is there, in at most @n pieces. Return: how many */
+static int view(struct connection *k, struct iovec *views, int n)
 {
-	struct connection *k = of(c);
 	int count = 0;
 
 	for (uint16_t id = k->first; id != NO_CHUNK && count < n; id = k->kernel->chunks[id].next)
@@ -272,27 +272,37 @@ int apus_kernel_call_peek(struct apus_tcp *c, struct iovec *views, int n)
 			apus_ring_buffer(k->kernel->ring, id) + k->kernel->chunks[id].at,
 			(size_t)(k->kernel->chunks[id].end - k->kernel->chunks[id].at),
 		};
-	if (count)
-		return count;
-	if (c->error)
-		return c->error;
+	return count;
+}
+
+/* Nothing is there. */
+static int why_nothing(const struct connection *k)
+{
+	if (k->face.error)
+		return k->face.error;
 	return k->at_end ? 0 : -EAGAIN;
+}
+
+int apus_kernel_call_peek(struct apus_tcp *c, struct iovec *views, int n)
+{
+	int count = view(of(c), views, n);
+
+	return count ? count : why_nothing(of(c));
 }
 
 int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len)
 {
-	struct iovec view = {0};
+	struct iovec piece;
 	size_t taken = 0;
-	int rc = 1;
 
-	while (taken < len && (rc = apus_kernel_call_peek(c, &view, 1)) == 1) {
-		size_t n = apus_min(len - taken, view.iov_len);
+	while (taken < len && view(of(c), &piece, 1)) {
+		size_t n = apus_min(len - taken, piece.iov_len);
 
-		memcpy((char *)buf + taken, view.iov_base, n);
+		memcpy((char *)buf + taken, piece.iov_base, n);
 		apus_kernel_call_consume(c, n);
 		taken += n;
 	}
-	return taken ? (int64_t)taken : rc;
+	return taken || !len ? (int64_t)taken : why_nothing(of(c));
 }
 
 /* --- Sending ------------------------------------------------------------------------------- */

@@ -245,7 +245,7 @@ static struct apus_servers *new_servers(const struct apus_servers_options *optio
 	all->heap = heap;
 	all->holds = 1;
 	all->count = count;
-	all->results = (int64_t *)((char *)all + results_at);
+	all->results = (void *)((char *)all + results_at);
 	if (options->arg_bytes)
 		all->options.server.arg =
 			memcpy((char *)all + arg_at, options->server.arg, options->arg_bytes);

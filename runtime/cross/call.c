@@ -182,7 +182,7 @@ static bool cancel_set(struct apus_wait *wait)
 static inline void keep_missed_cancel(const struct apus_call_set *set, int64_t rc)
 {
 	if (apus_unlikely(set->cancels != set->cancels_taken) && rc != -ECANCELED)
-		apus_shard_current->current->must_cancel = true;
+		set->wait.task->must_cancel = true;
 }
 
 /* ------------------------------------------------------------------------------------- the callee */

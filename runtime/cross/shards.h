@@ -73,13 +73,13 @@ APUS_MUST_CHECK int64_t apus_shards_run(struct apus_shards *shards, apus_task_fn
 /** apus_shards_is_stuck - after run: does a task not suspend, so that its thread cannot be joined? Then close leaves everything as it is */
 bool apus_shards_is_stuck(const struct apus_shards *shards);
 
-/** apus_shards_close - tear down, close and join all; consumes @shards. Context: the thread that opened, not in a task */
-void apus_shards_close(struct apus_shards *shards);
+/** apus_shards_close - tear down, close and join all; consumes @all. Context: the thread that opened, not in a task */
+void apus_shards_close(struct apus_shards *all);
 
 /** apus_shards_count - how many they are. Context: any thread */
-unsigned int apus_shards_count(const struct apus_shards *shards);
+unsigned int apus_shards_count(const struct apus_shards *all);
 /** apus_shards_at - shard @index < count, for calls into it; valid until close. Context: any thread */
-struct apus_shard *apus_shards_at(const struct apus_shards *shards, unsigned int index);
+struct apus_shard *apus_shards_at(const struct apus_shards *all, unsigned int index);
 
 APUS_END_DECLS
 
