@@ -307,5 +307,5 @@ const struct cross_bench cross_rings[] = {
 #if APUS_BENCH_CK
 	{"ring/stream/ck", ck_stream, 32000000},
 #endif
-	{NULL},
+	{.name = NULL},
 };

@@ -430,5 +430,5 @@ const struct cross_bench cross_shards[] = {
 	{"message/32", message_there_and_back, 10000000},
 	{"channel/stream", channel_stream, 10000000},
 	{"channel/ping_pong", channel_ping_pong, 1000000},
-	{NULL},
+	{.name = NULL},
 };
