@@ -329,6 +329,8 @@ static struct {
 	_Atomic(struct apus_shard *) shard;
 	struct apus_work work;
 	int fd;
+	_Atomic(bool) is_seen; /* each has woken it */
+	_Atomic(bool) is_over; /* the thread is done with the shard */
 } causes;
 
 static uint64_t woken(enum apus_shard_counter which)
@@ -371,13 +373,14 @@ static void called(struct apus_work *work)
 static void *call_and_write(void *arg)
 {
 	wait_for_shard(&causes.shard);
-	for (int i = 0; i < NAPS; i++) {
+	for (int i = 0; i < 2000 && !atomic_load(&causes.is_seen); i++) {
 		nap_us(2000);
 		if (i % 2 == 0)
 			apus_call_from_thread(causes.shard, &causes.work);
 		else if (eventfd_write(causes.fd, 1))
 			abort();
 	}
+	atomic_store(&causes.is_over, true);
 	return NULL;
 }
 
@@ -385,20 +388,19 @@ static int64_t be_woken(void *arg)
 {
 	struct apus_shard *s = apus_shard_self();
 	int rc = apus_shard_watch(s, causes.fd, APUS_WAKER_PACKETS);
-	int64_t missing = -EBADMSG;
 	eventfd_t value;
 
 	atomic_store(&causes.shard, s);
-	for (int i = 0; i < 500 && rc == 0 && missing; i++) {
+	while (rc == 0 && !atomic_load(&causes.is_over)) {
 		rc = apus_sleep(10 * APUS_MS);
 		(void)eventfd_read(causes.fd, &value);
 		if (woken(APUS_SHARD_WOKEN_THREAD) && woken(APUS_SHARD_WOKEN_PACKETS))
-			missing = 0;
+			atomic_store(&causes.is_seen, true);
 	}
 	apus_shard_unwatch(s, causes.fd);
-	return rc                                                          ? rc
-	       : woken(APUS_SHARD_WOKEN_FD) + woken(APUS_SHARD_WOKEN_RING) ? -EDOM
-									   : missing;
+	if (rc == 0 && woken(APUS_SHARD_WOKEN_FD) + woken(APUS_SHARD_WOKEN_RING))
+		rc = -EDOM;
+	return rc ? rc : atomic_load(&causes.is_seen) ? 0 : -EBADMSG;
 }
 
 static void sleeps_that_threads_and_descriptors_end_are_counted_apart(void **state)
