@@ -210,9 +210,13 @@ static inline bool apus_ipv4_checksum_good(const struct rte_mbuf *m, uint32_t by
 static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct rte_mbuf *m)
 {
 	const struct rte_ipv4_hdr *h = apus_ipv4_header(m);
-	uint32_t src = h->src_addr, first = *(const uint8_t *)&h->src_addr;
+	uint32_t src, first;
 
-	return m->data_len >= sizeof(*h) && h->version_ihl == RTE_IPV4_VHL_DEF &&
+	if (apus_unlikely(m->data_len < sizeof(*h)))
+		return false;
+	src = h->src_addr;
+	first = *(const uint8_t *)&h->src_addr;
+	return h->version_ihl == RTE_IPV4_VHL_DEF &&
 	       rte_be_to_cpu_16(h->total_length) == m->pkt_len &&
 	       !(h->fragment_offset & RTE_BE16(APUS_IPV4_FRAGMENT_FIELDS)) &&
 	       h->next_proto_id == IPPROTO_TCP && apus_ipv4_has(ip, h->dst_addr) &&

@@ -204,8 +204,17 @@ class App:
         return self.end(seconds)
 
 
+def reach(addr, port, timeout=10):
+    """A connection; pings are answered a moment before every shard listens."""
+    def attempt():
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection((addr, port), timeout=timeout)
+
+    return wait_until(attempt, 10, 'it does not listen')
+
+
 def connect(port, timeout=10):
-    sock = socket.create_connection((ADDR, port), timeout=timeout)
+    sock = reach(ADDR, port, timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

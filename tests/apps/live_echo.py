@@ -112,7 +112,7 @@ class Tcp(LiveTest):
     def test_closed_port_refuses(self):
         with App('echo') as app:
             with self.assertRaises(ConnectionRefusedError):
-                connect(9)
+                socket.create_connection((ADDR, 9), 10)
             self.assertEqual(app.stop(), 0)
 
     def test_500_connections_at_once_get_their_own(self):

@@ -66,18 +66,9 @@ class Peer:
     """One connection; the end of an answer is found by asking for another one behind it."""
 
     def __init__(self, addr, port=PORT):
-        self.sock = self.connect(addr, port)
+        self.sock = live.reach(addr, port, 20)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.count = 0
-
-    @staticmethod
-    def connect(addr, port):
-        """It answers pings a moment before every shard listens."""
-        def attempt():
-            with contextlib.suppress(ConnectionRefusedError):
-                return socket.create_connection((addr, port), timeout=20)
-
-        return live.wait_until(attempt, 10, 'it does not listen')
 
     def __enter__(self):
         return self
