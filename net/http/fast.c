@@ -146,12 +146,13 @@ static inline const char *take_header(struct apus_http_request *r, const char *a
 
 static inline bool parse(struct apus_http_request *r)
 {
-	const char *end = r->base + apus_min(r->len, (size_t)r->limits->head_bytes);
-	const char *at;
+	size_t len = apus_min(r->len, (size_t)r->limits->head_bytes);
+	const char *at, *end;
 
 	static_assert(sizeof("GET /" REST "\r\n") - 1 >= APUS_HTTP_SCAN_LEAST, "can be scanned");
-	if (end - r->base < (ptrdiff_t)sizeof("GET /" REST "\r\n") - 1)
+	if (len < sizeof("GET /" REST "\r\n") - 1)
 		return false;
+	end = r->base + len;
 	if (memcmp(r->base, "GET ", 4) == 0) {
 		r->method = APUS_HTTP_GET;
 		at = r->base + 4;
