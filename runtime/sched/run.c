@@ -13,6 +13,7 @@
 
 /* Only one run in a process answers to signals: the one that began first. */
 static struct {
+	atomic_bool is_taken; /* by a shard, for as long as it uses what is below */
 	struct apus_shard *_Atomic shard;
 	atomic_uint handlers; /* that look at it now, in whichever thread */
 	struct apus_task *main;
@@ -45,14 +46,14 @@ static void on_signal(int number)
 static bool listen_for_signals(struct apus_shard *shard, struct apus_task *main,
 			       struct sigaction old[])
 {
-	struct apus_shard *none = NULL;
 	struct sigaction action = {.sa_handler = on_signal};
 
-	if (!atomic_compare_exchange_strong(&interrupt.shard, &none, shard))
+	if (atomic_exchange(&interrupt.is_taken, true))
 		return false;
 	interrupt.main = main;
 	interrupt.asked = 0;
 	apus_work_init(&interrupt.cancel, cancel_main);
+	atomic_store(&interrupt.shard, shard);
 	for (size_t i = 0; i < apus_countof(interrupt_signals); i++)
 		apus_must(sigaction(interrupt_signals[i], &action, &old[i]) == 0);
 	return true;
@@ -67,6 +68,7 @@ static void unlisten(struct apus_shard *shard, const struct sigaction old[])
 		sched_yield();
 	apus_inbox_poll(shard); /* the node is ours: nothing may point at it later */
 	apus_call_cancel(&interrupt.cancel);
+	atomic_store(&interrupt.is_taken, false);
 	if (!apus_ready_empty(&shard->ready))
 		apus_shard_turn(shard); /* what else has come is not ours, and must run */
 }
