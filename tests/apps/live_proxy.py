@@ -213,23 +213,31 @@ class Expert(LiveTest):
     @live.own_network
     def test_tshark_finds_nothing_odd_in_our_segments(self):
         data = noise(4 << 20)
+
+        def say(which, *fields):
+            return live.command('tshark', '-r', file.name, '-Y', f'tcp.analysis.flags && {which}',
+                                '-T', 'fields', *fields, timeout=60)
+
+        # The kernel's side of a TAP drops what its queue does not hold: let it hold a window.
         with tempfile.NamedTemporaryFile(suffix='.pcapng') as file:
             with proxy('--pcap', file.name) as app, Server(answer_with_digest):
+                live.command('ip', 'link', 'set', live.TAP, 'txqueuelen', '16384')
                 for size in (0, 1, 1000, 100000, len(data)):
                     with connect(PORT) as sock:
                         sock.sendall(data[:size])
                         sock.shutdown(socket.SHUT_WR)
                         self.assertEqual(receive(sock, 33), hashlib.sha256(data[:size]).digest())
                 self.assertEqual(app.stop(), 0)
-            said = live.command(
-                'tshark', '-r', file.name, '-Y', f'tcp.analysis.flags && ip.src == {ADDR}',
-                '-T', 'fields', '-e', 'frame.number', '-e', '_ws.expert.message', timeout=60)
+            said = say(f'ip.src == {ADDR}', '-e', 'frame.number', '-e', '_ws.expert.message')
+            again = say(f'tcp.analysis.retransmission && ip.dst == {ADDR}', '-e', 'frame.number')
             bad = live.command(
                 'tshark', '-r', file.name, '-o', 'tcp.check_checksum:TRUE', '-Y',
                 f'ip.src == {ADDR} && (tcp.checksum.status == 0 || _ws.malformed || '
                 '_ws.expert.severity >= error)', timeout=60)
+        # What arrives twice, from a peer whose timer a stalled machine let run out, is acknowledged.
+        expected = self.EXPECTED + (('duplicate ack',) if again else ())
         odd = [line for line in said.splitlines()
-               if not any(word in line.lower() for word in self.EXPECTED)]
+               if not any(word in line.lower() for word in expected)]
         self.assertEqual(odd, [], 'what tshark says of our segments')
         self.assertEqual(bad, '')
 
