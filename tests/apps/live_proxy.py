@@ -234,7 +234,7 @@ class Expert(LiveTest):
                 'tshark', '-r', file.name, '-o', 'tcp.check_checksum:TRUE', '-Y',
                 f'ip.src == {ADDR} && (tcp.checksum.status == 0 || _ws.malformed || '
                 '_ws.expert.severity >= error)', timeout=60)
-        # What arrives twice, from a peer whose timer a stalled machine let run out, is acknowledged.
+        # What a peer sends again, whose timer a stalled machine let run out, is acknowledged again.
         expected = self.EXPECTED + (('duplicate ack',) if again else ())
         odd = [line for line in said.splitlines()
                if not any(word in line.lower() for word in expected)]
