@@ -531,6 +531,7 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	size_t most = APUS_HTTP_ALIKE_BYTES + DECIMAL_BYTES + sizeof(blank_line) + len;
 	size_t bytes;
 	char *p, *begin;
+	bool is_queued;
 
 	if (a->status != status || a->type_bytes != type.len || apus_now() >= a->until_ns ||
 	    !type.at || !apus_http_same_bytes(type.at, a->text + a->type_at, type.len))
@@ -538,7 +539,7 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	if (res->state != APUS_HTTP_RESPONSE_NONE || res->error < 0 || !res->keep_alive ||
 	    res->old || res->head_only || is_closing(res) || len > SMALL_BYTES)
 		return false;
-	begin = apus_stream_reserve_here(res->stream, most);
+	begin = apus_stream_room_here(res->stream, most, &is_queued);
 	if (!begin)
 		return false;
 
@@ -550,7 +551,7 @@ static inline bool respond_alike(struct apus_http_response *res, int status,
 	p = put_length(begin + bytes, len);
 	memcpy(p, blank_line, sizeof(blank_line));
 	p = put_body(p + sizeof(blank_line), body, len);
-	apus_stream_commit_here(res->stream, (size_t)(p - begin));
+	apus_stream_filled_here(res->stream, (size_t)(p - begin), is_queued);
 	res->status = (uint16_t)status;
 	res->counted = true;
 	res->left = len;

@@ -151,15 +151,13 @@ static enum end answer_plain(struct connection *c, uint16_t status)
 	return LINGER;
 }
 
-/* The limit of the next wait; those of head and body count from their first wait. */
-static int64_t deadline_of(struct connection *c, const struct apus_http_request *r, size_t have,
+/* The limit of the next wait within a request; those of head and body count from their first wait. */
+static int64_t deadline_of(const struct connection *c, const struct apus_http_request *r,
 			   int64_t *head_ns, int64_t *body_ns)
 {
 	const struct apus_http_limits *limits = &c->server->options.limits;
 	int64_t now_ns = apus_now();
 
-	if (have == 0)
-		return now_ns + (c->served ? limits->idle_ns : limits->head_ns);
 	if (!r->head_done) {
 		if (*head_ns == 0)
 			*head_ns = now_ns + limits->head_ns;
@@ -170,18 +168,17 @@ static int64_t deadline_of(struct connection *c, const struct apus_http_request 
 	return *body_ns;
 }
 
-/* Why no request came: the wait for its next bytes gave `rc` when `have` were there. */
-static enum end not_received(struct connection *c, const struct apus_http_request *r, int64_t rc,
-			     size_t have)
+/* Why a request did not come whole: the wait for its next bytes gave `rc`. */
+static enum end not_received(struct connection *c, int64_t rc)
 {
 	if (rc == -ETIMEDOUT) {
-		count(c, have ? COUNT_TIMEOUTS_REQUEST : COUNT_TIMEOUTS_IDLE);
-		return have ? answer_plain(c, 408) : CLOSE;
+		count(c, COUNT_TIMEOUTS_REQUEST);
+		return answer_plain(c, 408);
 	}
 	if (rc == 0) /* RFC 9112 §8: a client may close between requests, not within */
-		return have && !r->complete ? answer_plain(c, 400) : CLOSE;
+		return answer_plain(c, 400);
 	c->reset = rc == -ECONNRESET;
-	return rc == -ECANCELED && have == 0 ? CLOSE : ABORT;
+	return ABORT;
 }
 
 /* What has come of a request: `*have` bytes. Return: KEEP with all of it in `r`; an end; MORE. */
@@ -189,10 +186,6 @@ static enum end parse(struct connection *c, struct apus_http_request *r, size_t 
 {
 	size_t at, dead;
 
-	/* A plain request is read where it lies. */
-	if (apus_likely(!r->slow) &&
-	    apus_http_parser_feed_plain(r, apus_stream_begin(c->stream), *have))
-		return KEEP;
 	if (apus_stream_own(c->stream) < 0)
 		return ABORT;
 	switch (apus_http_parser_feed(r, apus_stream_begin(c->stream), *have)) {
@@ -222,8 +215,39 @@ static int say_continue(struct connection *c, const struct apus_http_request *r)
 	return apus_stream_write(c->stream, text, sizeof(text) - 1) < 0 ? -1 : 0;
 }
 
-/* Wait until a whole request is in the buffer. Return: KEEP with it in `r`. */
-static enum end receive(struct connection *c, struct apus_http_request *r)
+/* Wait for the first bytes of a request. Return: KEEP when there are some. */
+static enum end receive_first(struct connection *c)
+{
+	const struct apus_http_limits *limits = &c->server->options.limits;
+	const char *bytes;
+
+	if (apus_likely(c->stream->in_bytes)) /* they came with those before */
+		return KEEP;
+	if (apus_server_is_stopping(c->base))
+		return LINGER;
+	if (drain(c) < 0)
+		return ABORT;
+	if (apus_server_idle(c->base) < 0)
+		return LINGER;
+	apus_http_watchdog_begin(&c->watchdog,
+				 apus_now() + (c->served ? limits->idle_ns : limits->head_ns));
+
+	int64_t rc = apus_stream_wait_here(c->stream);
+
+	if (apus_unlikely(!rc))
+		rc = apus_stream_view_any(c->stream, 0, &bytes);
+	rc = apus_http_watchdog_end(&c->watchdog, rc);
+	apus_server_busy(c->base);
+	if (apus_likely(rc > 0))
+		return KEEP;
+	if (rc == -ETIMEDOUT)
+		count(c, COUNT_TIMEOUTS_IDLE);
+	c->reset = rc == -ECONNRESET;
+	return rc == -ETIMEDOUT || rc == 0 || rc == -ECANCELED ? CLOSE : ABORT;
+}
+
+/* The first bytes are not all. Return: KEEP with a whole request in `r`. */
+static APUS_NOINLINE enum end receive_rest(struct connection *c, struct apus_http_request *r)
 {
 	int64_t head_ns = 0, body_ns = 0;
 	const char *bytes;
@@ -231,28 +255,37 @@ static enum end receive(struct connection *c, struct apus_http_request *r)
 	c->continued = false;
 	for (;;) {
 		size_t have = c->stream->in_bytes;
-		enum end end = have ? parse(c, r, &have) : MORE;
+		enum end end = parse(c, r, &have);
 
 		if (end != MORE)
 			return end;
-		if (have == 0 && apus_server_is_stopping(c->base))
-			return LINGER;
 		if (!charge(c, have))
 			return answer_plain(c, 503);
 		if (say_continue(c, r) < 0 || drain(c) < 0)
 			return ABORT;
-
-		if (have == 0 && apus_server_idle(c->base) < 0)
-			return LINGER;
-		apus_http_watchdog_begin(&c->watchdog, deadline_of(c, r, have, &head_ns, &body_ns));
+		apus_http_watchdog_begin(&c->watchdog, deadline_of(c, r, &head_ns, &body_ns));
 
 		int64_t rc = apus_stream_view(c->stream, have, &bytes);
 
 		rc = apus_http_watchdog_end(&c->watchdog, rc);
-		apus_server_busy(c->base);
 		if (rc <= 0)
-			return not_received(c, r, rc, have);
+			return not_received(c, rc);
 	}
+}
+
+/* Wait until a whole request is in the buffer. Return: KEEP with it in `r`. */
+static inline enum end receive(struct connection *c, struct apus_http_request *r)
+{
+	enum end end = receive_first(c);
+
+	if (apus_unlikely(end != KEEP))
+		return end;
+	apus_http_parser_init(r, &c->server->options.limits);
+	/* A plain request is read where it lies. */
+	if (apus_likely(apus_http_parser_feed_plain(r, apus_stream_begin(c->stream),
+						    c->stream->in_bytes)))
+		return KEEP;
+	return receive_rest(c, r);
 }
 
 /* The handler is done, with `rc`. Return: false if the answer cannot be saved. */
@@ -288,7 +321,7 @@ static enum end answer(struct connection *c, struct apus_http_request *r)
 	if (!settle(c, &res, rc))
 		return ABORT;
 	count(c, COUNT_RESPONSES_2XX + res.status / 100 - 2);
-	apus_stream_consume(c->stream, r->parsed);
+	apus_stream_consume_here(c->stream, r->parsed);
 	charge(c, 0);
 	return res.keep_alive ? KEEP : LINGER;
 }
@@ -299,7 +332,6 @@ static enum end serve(struct connection *c)
 	enum end end;
 
 	do {
-		apus_http_parser_init(&r, &c->server->options.limits);
 		end = receive(c, &r);
 		if (end == KEEP)
 			end = answer(c, &r);

@@ -190,8 +190,8 @@ static APUS_NOINLINE int64_t take_pieces(struct apus_stream *s, const struct iov
 	return (int64_t)bytes;
 }
 
-/* Nothing is buffered: wait without a buffer. */
-static inline int64_t fill_empty(struct apus_stream *s)
+/* Nothing is buffered: wait without a buffer. (What comes in one piece: apus_stream_wait_here().) */
+static int64_t fill_empty(struct apus_stream *s)
 {
 	struct iovec views[VIEWS_MAX];
 	int n;
@@ -280,6 +280,14 @@ void apus_stream_cut(struct apus_stream *s, size_t at, size_t bytes)
 }
 
 int64_t apus_stream_view(struct apus_stream *s, size_t have, const char **out)
+{
+	int64_t n = have ? 0 : apus_stream_wait_here(s);
+
+	*out = s->in;
+	return apus_likely(n) ? n : apus_stream_view_any(s, have, out);
+}
+
+int64_t apus_stream_view_any(struct apus_stream *s, size_t have, const char **out)
 {
 	if (s->reading)
 		return -EBUSY;

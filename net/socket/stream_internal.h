@@ -9,6 +9,7 @@
 #define APUS_NET_SOCKET_STREAM_INTERNAL_H
 
 #include "net/socket/stream.h"
+#include "net/socket/tcp_internal.h"
 #include "runtime/base/check.h"
 
 struct apus_stream_pool;
@@ -45,30 +46,78 @@ static inline bool apus_stream_step(struct apus_stream *s, size_t bytes)
 	return s->in_bytes == 0 && !s->reading;
 }
 
-/**
- * apus_stream_reserve_here - as apus_stream_reserve() with nothing to keep, @bytes of at most APUS_STREAM_BUFFER_BYTES
- *
- * Context: task; never suspends.
- * Return: where they go; NULL if what was committed before would have to be sent first, or all else
- * that apus_stream_reserve() says.
- */
-static inline char *apus_stream_reserve_here(struct apus_stream *s, size_t bytes)
-{
-	char *out;
+/** apus_stream_view_any - apus_stream_view(), whatever is buffered and comes */
+APUS_MUST_CHECK int64_t apus_stream_view_any(struct apus_stream *s, size_t have, const char **out);
 
-	if (apus_likely(s->out && !s->writing && !s->out_error &&
-			bytes <= APUS_STREAM_BUFFER_BYTES - s->out_bytes))
-		return s->out + s->out_bytes;
-	if (s->out_bytes || apus_stream_reserve(s, 0, bytes, &out) < 0)
-		return NULL;
-	return out;
+/**
+ * apus_stream_wait_here - wait for bytes that come in one piece while nothing is buffered
+ *
+ * Context: task, suspends. Return: how many there are, from s->in on; -ECANCELED; 0: it is not so,
+ * apus_stream_view_any() is to say.
+ */
+APUS_MUST_CHECK static inline int64_t apus_stream_wait_here(struct apus_stream *s)
+{
+	int64_t n;
+
+	if (apus_unlikely(s->in || s->reading || s->ended))
+		return 0;
+	s->reading = true;
+	n = apus_tcp_view_soon(s->tcp, &s->in);
+	s->reading = false;
+	if (apus_likely(n > 0)) {
+		n = apus_min(n, (int64_t)s->limit);
+		s->in_bytes = s->lent = (size_t)n;
+	}
+	return n;
 }
 
-/** apus_stream_commit_here - as apus_stream_commit() */
-static inline void apus_stream_commit_here(struct apus_stream *s, size_t bytes)
+/** apus_stream_consume_here - as apus_stream_consume() */
+static inline void apus_stream_consume_here(struct apus_stream *s, size_t bytes)
 {
-	apus_must_op(bytes, <=, APUS_STREAM_BUFFER_BYTES - s->out_bytes);
-	s->out_bytes += bytes;
+	if (!s->lent || s->lent != s->in_at + bytes || s->reading) {
+		apus_stream_consume(s, bytes);
+		return;
+	}
+	/* All that was lent. */
+	apus_assert(bytes == s->in_bytes);
+	apus_tcp_consume(s->tcp, s->lent);
+	s->in = NULL;
+	s->lent = s->in_at = s->in_bytes = 0;
+}
+
+/**
+ * apus_stream_room_here - room for a message that is made in place, of at most @bytes
+ * @is_queued: for apus_stream_filled_here(), which comes next
+ *
+ * With nothing written before it, that is in the connection's queue: it leaves at the end of the
+ * turn, without a drain, which has nothing to do then; else behind what waits for one.
+ *
+ * Context: task; never suspends. Return: NULL if it cannot be had at once; apus_stream_reserve() is
+ * the way.
+ */
+static inline char *apus_stream_room_here(struct apus_stream *s, size_t bytes, bool *is_queued)
+{
+	char *room = NULL;
+
+	if (apus_unlikely(s->writing || s->out_error))
+		return NULL;
+	if (apus_likely(!s->out_bytes))
+		room = apus_tcp_room(s->tcp, bytes);
+	*is_queued = room != NULL;
+	if (apus_unlikely(!room) &&
+	    (s->out_bytes + bytes > APUS_STREAM_BUFFER_BYTES ||
+	     apus_stream_reserve(s, 0, bytes, &room) < 0)) /* does not send: there is room */
+		return NULL;
+	return room;
+}
+
+/** apus_stream_filled_here - the first @bytes of that room, > 0, are written */
+static inline void apus_stream_filled_here(struct apus_stream *s, size_t bytes, bool is_queued)
+{
+	if (apus_likely(is_queued))
+		apus_tcp_filled(s->tcp, bytes);
+	else
+		apus_stream_commit(s, bytes);
 }
 
 #endif

@@ -234,6 +234,8 @@ int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
 
 void apus_tcp_consume(struct apus_tcp *c, size_t bytes)
 {
+	if (apus_likely(apus_tcp_call_drop(c, bytes)))
+		return;
 	if (apus_unlikely(c->is_kernel))
 		apus_kernel_call_consume(c, bytes);
 	else

@@ -82,6 +82,10 @@ APUS_MUST_CHECK size_t apus_sndq_append_lent(struct apus_sndq *q, const void *by
 					     rte_iova_t iova,
 					     struct rte_mbuf_ext_shared_info *shinfo);
 
+/** apus_sndq_room - where the next @n bytes, > 0, go, if that is one mbuf; to be filled before all else. Return: NULL: apus_sndq_append() is the way */
+static inline uint8_t *apus_sndq_room(struct apus_sndq *q, size_t n);
+/** apus_sndq_filled - the first @n bytes of that room, > 0, are queued now */
+static inline void apus_sndq_filled(struct apus_sndq *q, size_t n);
 /** apus_sndq_put - apus_sndq_append(), of one piece and into one mbuf. Return: all of it is queued; else nothing is */
 APUS_MUST_CHECK static inline bool apus_sndq_put(struct apus_sndq *q, const void *bytes, size_t n);
 
@@ -153,22 +157,37 @@ static inline struct rte_mbuf *apus_sndq_begin(struct apus_sndq *q, size_t room)
 	return q->head = q->tail = m;
 }
 
-static inline bool apus_sndq_put(struct apus_sndq *q, const void *bytes, size_t n)
+static inline uint8_t *apus_sndq_room(struct apus_sndq *q, size_t n)
 {
 	struct rte_mbuf *m = q->tail;
 
 	if (n > apus_sndq_space(q))
-		return false;
+		return NULL;
 	if (!m)
 		m = apus_sndq_begin(q, n);
 	else if (rte_pktmbuf_tailroom(m) < n)
 		m = NULL;
-	if (apus_unlikely(!m))
-		return false;
-	memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, m->data_len), bytes, n);
+	return apus_likely(m) ? rte_pktmbuf_mtod_offset(m, uint8_t *, m->data_len) : NULL;
+}
+
+static inline void apus_sndq_filled(struct apus_sndq *q, size_t n)
+{
+	struct rte_mbuf *m = q->tail;
+
+	apus_assert(n > 0 && n <= rte_pktmbuf_tailroom(m));
 	m->data_len = (uint16_t)(m->data_len + n);
 	m->pkt_len = m->data_len;
 	q->bytes += (uint32_t)n;
+}
+
+static inline bool apus_sndq_put(struct apus_sndq *q, const void *bytes, size_t n)
+{
+	uint8_t *room = apus_sndq_room(q, n);
+
+	if (!room)
+		return false;
+	memcpy(room, bytes, n);
+	apus_sndq_filled(q, n);
 	return true;
 }
 

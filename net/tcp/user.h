@@ -36,17 +36,37 @@ APUS_MUST_CHECK int apus_tcp_call_open_from(struct apus_tcp_layer *layer,
 APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n,
 					   int64_t now_ns);
 
+/**
+ * apus_tcp_call_room - SEND, in the plainest case, of text that is made in place
+ *
+ * Context: any, on the shard. Return: room for @n bytes, > 0, to be filled at once; NULL: nothing is
+ * done, and apus_tcp_call_send() is the way.
+ */
+static inline char *apus_tcp_call_room(struct apus_tcp *c, size_t n)
+{
+	if (c->state != APUS_TCP_ESTABLISHED || c->is_kernel || c->error ||
+	    !apus_tcp_memory_plenty(&c->layer->memory, (uint32_t)n))
+		return NULL;
+	return (char *)apus_sndq_room(&c->sndq, n);
+}
+/** apus_tcp_call_filled - the first @n bytes of it, > 0, are queued now */
+static inline void apus_tcp_call_filled(struct apus_tcp *c, size_t n)
+{
+	apus_sndq_filled(&c->sndq, n);
+	apus_tcp_memory_queued(&c->layer->memory, n);
+	apus_tcp_mark_open(c);
+}
+
 /** apus_tcp_call_put - SEND, in the plainest case, of one piece. Return: all is queued; else nothing is done, and apus_tcp_call_send() is the way */
 APUS_MUST_CHECK static inline bool apus_tcp_call_put(struct apus_tcp *c, const void *bytes,
 						     size_t n)
 {
-	if (c->state != APUS_TCP_ESTABLISHED || c->is_kernel || c->error || !n ||
-	    n > apus_sndq_space(&c->sndq) ||
-	    !apus_tcp_memory_plenty(&c->layer->memory, (uint32_t)n) ||
-	    !apus_sndq_put(&c->sndq, bytes, n))
+	char *room = n ? apus_tcp_call_room(c, n) : NULL;
+
+	if (!room)
 		return false;
-	apus_tcp_memory_queued(&c->layer->memory, n);
-	apus_tcp_mark_open(c);
+	memcpy(room, bytes, n);
+	apus_tcp_call_filled(c, n);
 	return true;
 }
 
@@ -58,6 +78,33 @@ APUS_MUST_CHECK int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *
 APUS_MUST_CHECK int apus_tcp_call_peek(struct apus_tcp *c, struct iovec *views, int n);
 /** apus_tcp_call_consume - the first @bytes of what was lent are done with; no view is valid any more */
 void apus_tcp_call_consume(struct apus_tcp *c, size_t bytes);
+
+/** apus_tcp_call_view - RECEIVE, lent: apus_tcp_call_peek() of what is there in one piece. Return: bytes at *@out; 0: it is not so */
+APUS_MUST_CHECK static inline size_t apus_tcp_call_view(struct apus_tcp *c, char **out)
+{
+	struct rte_mbuf *m = c->rcvq.head;
+
+	if (apus_unlikely(!m || m != c->rcvq.tail || c->error))
+		return 0;
+	c->is_lent = true;
+	*out = rte_pktmbuf_mtod(m, char *);
+	return m->data_len;
+}
+/** apus_tcp_call_drop - apus_tcp_call_consume() of all that is there, in one piece, which lets the window stay. Return: else nothing is done */
+APUS_MUST_CHECK static inline bool apus_tcp_call_drop(struct apus_tcp *c, size_t bytes)
+{
+	struct rte_mbuf *m = c->rcvq.head;
+
+	if (apus_unlikely(!m || m != c->rcvq.tail || bytes != m->data_len || c->error ||
+			  c->state != APUS_TCP_ESTABLISHED ||
+			  c->rcv.adv - c->rcv.nxt < c->rcv_buffer / 2))
+		return false;
+	c->rcvq.head = c->rcvq.tail = NULL;
+	c->rcvq.bytes = 0;
+	c->is_lent = false;
+	apus_mbuf_put(m);
+	return true;
+}
 
 /** apus_tcp_call_urgent - bytes to be read up to the end of the peer's urgent text (RFC 9293 §3.8.5, MUST-33); 0: none is pending */
 uint32_t apus_tcp_call_urgent(struct apus_tcp *c);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net/socket/tcp_place.c: text read and written where it lies, the short ways; see tcp_internal.h.
+ *
+ * Apart from tcp.c so that a reader who has to wait parks in the one frame between the stream and
+ * the scheduler: each frame in between would cost a mispredicted return (APUS_SUSPENDS).
+ */
+#include "net/socket/tcp_internal.h"
+#include "net/tcp/user.h"
+#include "runtime/sched/task.h"
+#include "runtime/sync/internal.h"
+
+#include <errno.h>
+
+/* Nobody reads or has closed it, it is not the kernel's, and more may come. */
+static inline bool may_come(const struct apus_tcp *c)
+{
+	return !c->is_reading && !c->is_released && !c->is_kernel && !c->error &&
+	       c->state == APUS_TCP_ESTABLISHED;
+}
+
+APUS_SUSPENDS int64_t apus_tcp_view_soon(struct apus_tcp *c, char **out)
+{
+	int64_t rc = apus_wait_check(&c->readers.waiters);
+
+	if (apus_unlikely(rc || !may_come(c) || !apus_checkpoint_is_free()))
+		return 0;
+	(void)!apus_checkpoint();
+	if (apus_likely(!c->rcvq.bytes)) {
+		c->is_reading = true;
+		apus_tcp_hold(c);
+		rc = apus_waitq_wait_here(&c->readers, "tcp peek");
+		c->is_reading = false;
+		apus_tcp_unhold(c);
+		if (apus_unlikely(rc))
+			return rc == -ECANCELED ? rc : 0;
+	}
+	return (int64_t)apus_tcp_call_view(c, out);
+}
+
+char *apus_tcp_room(struct apus_tcp *c, size_t bytes)
+{
+	return !c->is_writing && apus_checkpoint_is_free() ? apus_tcp_call_room(c, bytes) : NULL;
+}
+
+void apus_tcp_filled(struct apus_tcp *c, size_t bytes)
+{
+	apus_tcp_call_filled(c, bytes);
+	(void)!apus_checkpoint(); /* it is free: nothing has happened since */
+}
