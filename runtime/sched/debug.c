@@ -42,6 +42,8 @@ int apus_debug_open(struct apus_shard *s, const struct apus_shard_options *o)
 	apus_backtrace_here(&frame, 1,
 			    0); /* loads the unwinder: it cannot be loaded in a handler */
 	s->is_debug = true;
+	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
+		s->pools[i].keeps_objects = true; /* a handle that was spent may be looked at */
 	__atomic_store_n(&apus_debug_on, true, __ATOMIC_RELAXED);
 	return apus_slow_open(s, o->slow_ns > 0 ? o->slow_ns : slow_ns_default);
 }

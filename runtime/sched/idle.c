@@ -30,6 +30,8 @@ static const int64_t spin_max_ns = 100 * APUS_US;
 static const int64_t spin_min_ns = 12500;
 static const int64_t spin_first_ns = 5 * APUS_US; /* with one pause between two looks */
 static const int64_t trim_every_ns = APUS_SEC;
+static const size_t trim_idle = 256; /* stacks at a time: bounds the time of one idle moment */
+static const size_t trim_busy = 8;   /* ... of a busy one: about 10 µs */
 enum {
 	PAUSES = 8, /* between two looks after that: some 300 to 1000 cycles */
 	BELL = APUS_SHARD_COUNTER_COUNT,
@@ -165,16 +167,26 @@ static int64_t wait_for_news(struct apus_shard *s, int64_t until_ns,
 	return slept_ns;
 }
 
-static int64_t trim_stacks(struct apus_shard *s, int64_t now_ns)
+/* What was not in use for a second, at most @most stacks. Return: when there may be more */
+static int64_t trim_stacks(struct apus_shard *s, int64_t now_ns, size_t most)
 {
 	bool more = false;
 
 	if (now_ns - s->trimmed_at_ns < trim_every_ns)
 		return s->trimmed_at_ns + trim_every_ns;
+	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
+		more |= apus_stack_pool_trim(&s->pools[i], most);
+	if (more)
+		return now_ns;
 	s->trimmed_at_ns = now_ns;
 	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
-		more |= apus_stack_pool_trim(&s->pools[i]);
+		more |= apus_stack_pool_age(&s->pools[i]);
 	return more ? now_ns + trim_every_ns : APUS_NEVER;
+}
+
+int64_t apus_shard_trim(struct apus_shard *s)
+{
+	return trim_stacks(s, apus_shard_now(s), trim_busy);
 }
 
 static void learn(struct apus_shard *s, int64_t slept_ns)
@@ -188,7 +200,7 @@ static void learn(struct apus_shard *s, int64_t slept_ns)
 /* Armed first, looked at once more after, so that nothing that came in between is slept over. */
 static void sleep_armed(struct apus_shard *s)
 {
-	int64_t trim_ns = trim_stacks(s, apus_shard_now(s));
+	int64_t trim_ns = trim_stacks(s, apus_shard_now(s), trim_idle);
 
 	atomic_store(&s->inbox->asleep, true);
 

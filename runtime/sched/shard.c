@@ -193,7 +193,7 @@ static int init_memory(struct apus_shard *s, const struct apus_shard_options *o)
 
 	for (unsigned int i = 0; i < APUS_STACK_POOLS; i++) {
 		apus_stack_pool_init(&s->pools[i], (size_t)1 << (APUS_STACK_BITS_MIN + i),
-				     sizeof(struct apus_task));
+				     sizeof(struct apus_task), apus_task_drop);
 		if (!s->default_pool && s->pools[i].stack_bytes >= stack_bytes)
 			s->default_pool = &s->pools[i];
 	}
@@ -349,7 +349,7 @@ void apus_shard_close(struct apus_shard *s)
 	apus_debug_report_heap(s);
 	apus_heap_fini(&s->heap);
 	for (size_t i = 0; i < APUS_STACK_POOLS; i++)
-		apus_stack_pool_fini(&s->pools[i], apus_task_drop);
+		apus_stack_pool_fini(&s->pools[i]);
 	free(s);
 }
 

@@ -105,6 +105,16 @@ void apus_on_unhandled(struct apus_shard *shard, apus_unhandled_fn fn, void *arg
 /** apus_unhandled_error - tell of the running task's @error < 0 that nobody will see. Context: any, on a shard */
 void apus_unhandled_error(const char *message, int64_t error);
 
+/**
+ * apus_shard_trim - give memory of a few stacks back that no task has used for a second
+ *
+ * A shard that sleeps does that before. Whoever ends many tasks at once, which will not come back soon,
+ * calls this from time to time, for shards that never sleep.
+ *
+ * Context: any, on the shard. Return: when there may be more to give back: now; later; APUS_NEVER
+ */
+int64_t apus_shard_trim(struct apus_shard *shard);
+
 /** apus_shard_tasks - tasks that have not ended */
 size_t apus_shard_tasks(const struct apus_shard *shard);
 

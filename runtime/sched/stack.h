@@ -5,11 +5,16 @@
  * Internal. A stack is a power of two of address space; its lowest page is a guard. Its owner's
  * object (the task) lies at its top, so that an idle task costs one resident page. The pool gives
  * the one freed last, which is the one in the cache.
+ *
+ * What many tasks needed once is not kept for ever: stacks that nobody took for a while are trimmed
+ * to the page of their object, and when APUS_STACKS_KEPT of them are, further ones lose that, too.
  */
 #ifndef APUS_RUNTIME_SCHED_STACK_H
 #define APUS_RUNTIME_SCHED_STACK_H
 
-#include "runtime/base/compiler.h"
+#include "runtime/base/list.h"
+
+#define APUS_STACKS_KEPT 1024 /* trimmed ones of a pool that keep a page: 4 MiB */
 
 /* First member of the object at the top of its stack. */
 struct apus_stack {
@@ -22,20 +27,29 @@ struct apus_stack {
 struct apus_stack_slab;
 
 struct apus_stack_pool {
-	size_t stack_bytes;            /* power of two */
-	size_t object_bytes;           /* of the owner's object */
-	struct apus_stack_slab *slabs; /* newest first */
-	struct apus_stack *hot;        /* freed since the last trim */
-	struct apus_stack *aging;      /* freed before it */
-	struct apus_stack *cold;       /* trimmed to one page */
-	size_t used;                   /* stacks given out */
-	size_t high_water_bytes;       /* deepest use seen when trimming */
+	size_t stack_bytes;         /* power of two */
+	size_t object_bytes;        /* of the owner's object */
+	void (*drop)(void *object); /* NULL: an object owns nothing */
+	struct apus_list slabs;     /* struct apus_stack_slab.all, newest first */
+	struct apus_list spare;     /* struct apus_stack_slab.spare: they have released stacks */
+	struct apus_stack *hot;     /* freed since the last age */
+	struct apus_stack *aging;   /* freed before it */
+	struct apus_stack *cold;    /* trimmed to one page */
+	size_t cold_count;          /* of them; at most APUS_STACKS_KEPT, unless keeps_objects */
+	size_t used;                /* stacks given out */
+	size_t high_water_bytes;    /* deepest use seen when trimming */
+	bool keeps_objects;         /* the last page of a stack is never given back */
 };
 
-/** apus_stack_pool_init - @stack_bytes is rounded up to a power of two of at least 16 KiB */
-void apus_stack_pool_init(struct apus_stack_pool *pool, size_t stack_bytes, size_t object_bytes);
-/** apus_stack_pool_fini - calls @drop, if not NULL, for the object of every stack that ever was in use */
-void apus_stack_pool_fini(struct apus_stack_pool *pool, void (*drop)(void *object));
+/**
+ * apus_stack_pool_init - an empty pool
+ * @stack_bytes: rounded up to a power of two of at least 16 KiB
+ * @drop:        if not NULL, called for the object of a stack that was in use before its memory goes
+ */
+void apus_stack_pool_init(struct apus_stack_pool *pool, size_t stack_bytes, size_t object_bytes,
+			  void (*drop)(void *object));
+/** apus_stack_pool_fini - all memory goes */
+void apus_stack_pool_fini(struct apus_stack_pool *pool);
 
 /** apus_stack_get - Return: the object at the top of a stack (only its struct apus_stack is set); NULL */
 APUS_MUST_CHECK void *apus_stack_get(struct apus_stack_pool *pool);
@@ -47,12 +61,10 @@ static inline void apus_stack_put(struct apus_stack_pool *pool, struct apus_stac
 	pool->used--;
 }
 
-/**
- * apus_stack_pool_trim - give pages below the top one back, of stacks unused since the last call
- *
- * Return: true if there will be something to trim the next time.
- */
-bool apus_stack_pool_trim(struct apus_stack_pool *pool);
+/** apus_stack_pool_age - what is free now, and still is when it is trimmed, is to be trimmed. Return: is there any? */
+bool apus_stack_pool_age(struct apus_stack_pool *pool);
+/** apus_stack_pool_trim - give pages back of at most @most stacks that have been free since the last age. Return: are there more? */
+bool apus_stack_pool_trim(struct apus_stack_pool *pool, size_t most);
 
 /** apus_stack_pool_guards - true if @address lies in a guard page of the pool; @base is then its stack */
 bool apus_stack_pool_guards(const struct apus_stack_pool *pool, const void *address, char **base);

@@ -69,7 +69,8 @@ APUS_MUST_CHECK int apus_spawn_detached(const struct apus_spawn_options *options
  *
  * Context: task, suspends.
  * Return:  what the body returned; -ECANCELED; -EDEADLK for one's own task; -EXDEV; -ENOMEM for NULL;
- *          -EINVAL for a handle that was spent, as long as its memory has no new owner.
+ *          -EINVAL for a handle that was spent, as long as its memory has no new owner (in debug mode
+ *          it is not given back to the system).
  */
 APUS_MUST_CHECK int64_t apus_await(struct apus_task *t);
 

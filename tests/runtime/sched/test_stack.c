@@ -20,13 +20,13 @@ static struct apus_stack_pool pool;
 
 static int open_pool(void **state)
 {
-	apus_stack_pool_init(&pool, 64 << 10, sizeof(struct object));
+	apus_stack_pool_init(&pool, 64 << 10, sizeof(struct object), NULL);
 	return 0;
 }
 
 static int close_pool(void **state)
 {
-	apus_stack_pool_fini(&pool, NULL);
+	apus_stack_pool_fini(&pool);
 	return 0;
 }
 
@@ -40,9 +40,9 @@ static void size_is_rounded_up_to_a_power_of_two(void **state)
 	for (size_t i = 0; i < apus_countof(sizes); i++) {
 		struct apus_stack_pool p;
 
-		apus_stack_pool_init(&p, sizes[i][0], sizeof(struct object));
+		apus_stack_pool_init(&p, sizes[i][0], sizeof(struct object), NULL);
 		assert_int_equal(p.stack_bytes, sizes[i][1]);
-		apus_stack_pool_fini(&p, NULL);
+		apus_stack_pool_fini(&p);
 	}
 }
 
@@ -68,18 +68,22 @@ static struct object *objects[MANY];
 
 static void get_many(void)
 {
+	size_t before = pool.used;
+
 	for (size_t i = 0; i < MANY; i++) {
 		objects[i] = apus_stack_get(&pool);
 		assert_non_null(objects[i]);
 	}
-	assert_int_equal(pool.used, MANY);
+	assert_int_equal(pool.used, before + MANY);
 }
 
 static void put_many(void)
 {
+	size_t before = pool.used;
+
 	for (size_t i = 0; i < MANY; i++)
 		apus_stack_put(&pool, &objects[i]->stack);
-	assert_int_equal(pool.used, 0);
+	assert_int_equal(pool.used, before - MANY);
 }
 
 static int by_base(const void *a, const void *b)
@@ -151,6 +155,20 @@ static void guard_page_is_known(void **state)
 	put_many();
 }
 
+/* Return: is there more to do? */
+static bool idle_moment(void)
+{
+	return apus_stack_pool_trim(&pool, 100) || apus_stack_pool_age(&pool);
+}
+
+static void give_back(void)
+{
+	int calls = 0;
+
+	while (idle_moment())
+		assert_true(++calls < 1000);
+}
+
 static struct test_capture capture;
 
 static void write_at(void *address)
@@ -173,7 +191,7 @@ static void guard_page_cannot_be_written(void **state)
 	apus_stack_put(&pool, &o->stack);
 	/* Nor after the stack was trimmed and used again. */
 	for (int i = 0; i < 3; i++)
-		apus_stack_pool_trim(&pool);
+		idle_moment();
 	o = apus_stack_get(&pool);
 	assert_true(died(test_in_child(write_at, o->stack.base, &capture)));
 	apus_stack_put(&pool, &o->stack);
@@ -193,18 +211,17 @@ static size_t resident_bytes(char *base, size_t bytes)
 
 static void trim_gives_back_all_but_one_page_of_unused_stacks(void **state)
 {
-	get_many();
-	for (size_t i = 0; i < MANY; i++)
+	struct object *used = apus_stack_get(&pool);
+
+	for (size_t i = 0; i < APUS_STACKS_KEPT; i++) {
+		objects[i] = apus_stack_get(&pool);
 		memset(objects[i]->stack.base + 32768, 1, 16384);
-	struct object *used = objects[MANY - 1];
-
-	for (size_t i = 0; i < MANY - 1; i++)
+	}
+	memset(used->stack.base + 32768, 1, 16384);
+	for (size_t i = 0; i < APUS_STACKS_KEPT; i++)
 		apus_stack_put(&pool, &objects[i]->stack);
-	int calls = 0;
-
-	while (apus_stack_pool_trim(&pool))
-		assert_true(++calls < 1000);
-	for (size_t i = 0; i < MANY - 1; i++)
+	give_back();
+	for (size_t i = 0; i < APUS_STACKS_KEPT; i++)
 		assert_true(resident_bytes(objects[i]->stack.base, 64 << 10) <= PAGE);
 	assert_true(resident_bytes(used->stack.base, 64 << 10) >= 16384);
 	assert_in_range(pool.high_water_bytes, 32768, 36864);
@@ -223,11 +240,134 @@ static void trim_spares_stacks_used_since_the_last_call(void **state)
 	memset(o->stack.base + PAGE, 1, 16384);
 	for (int i = 0; i < 10; i++) {
 		apus_stack_put(&pool, &o->stack);
-		apus_stack_pool_trim(&pool);
+		idle_moment();
 		assert_ptr_equal(apus_stack_get(&pool), o);
 		assert_true(resident_bytes(o->stack.base, 64 << 10) >= 16384);
 	}
 	apus_stack_put(&pool, &o->stack);
+}
+
+static size_t slabs(void)
+{
+	const struct apus_list *it;
+	size_t n = 0;
+
+	apus_list_for_each(it, &pool.slabs)
+		n++;
+	return n;
+}
+
+static void count_object(void *object, void *arg)
+{
+	(*(size_t *)arg)++;
+}
+
+/* Half of them stay in use, so that no slab is empty. */
+static void of_more_than_are_kept_nothing_is_resident(void **state)
+{
+	static struct object *more[2 * APUS_STACKS_KEPT];
+	size_t resident = 0, visited = 0;
+
+	get_many();
+	for (size_t i = 0; i < apus_countof(more); i++) {
+		more[i] = apus_stack_get(&pool);
+		memset(more[i]->stack.base + 32768, 1, 16384);
+		memset(objects[i % MANY]->payload, 7, sizeof(objects[0]->payload));
+	}
+	for (size_t i = 0; i < apus_countof(more); i += 2)
+		apus_stack_put(&pool, &more[i]->stack);
+	put_many();
+
+	size_t all = slabs();
+	static char *bases[apus_countof(more)];
+
+	for (size_t i = 0; i < apus_countof(more); i++)
+		bases[i] = more[i]->stack.base;
+	give_back();
+	assert_int_equal(pool.cold_count, APUS_STACKS_KEPT);
+	for (size_t i = 0; i < apus_countof(more); i += 2)
+		resident += resident_bytes(bases[i], 64 << 10) / PAGE;
+	assert_in_range(resident, 0, APUS_STACKS_KEPT);
+	for (size_t i = 1; i < apus_countof(more); i += 2) {
+		assert_ptr_equal(more[i]->stack.base, bases[i]);
+		assert_int_equal(more[i]->stack.base[32768], 1);
+	}
+	apus_stack_pool_each_used(&pool, count_object, &visited);
+	assert_int_equal(visited, apus_countof(more) / 2);
+	assert_int_equal(pool.used, visited);
+
+	/* They serve again, whole, and no slab is added for them. */
+	for (size_t i = 0; i < apus_countof(more); i += 2) {
+		more[i] = apus_stack_get(&pool);
+		assert_ptr_equal(apus_stack_object(&pool, more[i]->stack.base), more[i]);
+		assert_int_equal(more[i]->stack.bytes, 64 << 10);
+		memset(more[i]->stack.base + PAGE, 2, 8192);
+	}
+	get_many();
+	assert_true(slabs() <= all);
+	put_many();
+	for (size_t i = 0; i < apus_countof(more); i++)
+		apus_stack_put(&pool, &more[i]->stack);
+}
+
+static void slabs_without_a_stack_in_use_are_unmapped(void **state)
+{
+	static struct object *more[8 * APUS_STACKS_KEPT];
+
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < apus_countof(more); i++) {
+			more[i] = apus_stack_get(&pool);
+			assert_non_null(more[i]);
+		}
+		assert_true(slabs() >= apus_countof(more) / 256);
+		for (size_t i = 0; i < apus_countof(more); i++)
+			apus_stack_put(&pool, &more[i]->stack);
+		give_back();
+		assert_int_equal(pool.cold_count, APUS_STACKS_KEPT);
+		/* Those that are kept lie together: they were freed one after the other. */
+		assert_in_range(slabs(), APUS_STACKS_KEPT / 256, APUS_STACKS_KEPT / 256 + 2);
+	}
+}
+
+static void kept_objects_stay_where_they_are(void **state)
+{
+	static struct object *more[2 * APUS_STACKS_KEPT];
+
+	pool.keeps_objects = true;
+	for (size_t i = 0; i < apus_countof(more); i++) {
+		more[i] = apus_stack_get(&pool);
+		memset(more[i]->payload, 7, sizeof(more[i]->payload));
+	}
+	for (size_t i = 0; i < apus_countof(more); i++)
+		apus_stack_put(&pool, &more[i]->stack);
+	give_back();
+	assert_int_equal(pool.cold_count, apus_countof(more));
+	for (size_t i = 0; i < apus_countof(more); i++)
+		assert_int_equal(more[i]->payload[99], 7);
+}
+
+static size_t dropped;
+
+static void drop_object(void *object)
+{
+	dropped++;
+}
+
+static void every_object_is_dropped_once(void **state)
+{
+	static struct object *more[2 * APUS_STACKS_KEPT];
+
+	dropped = 0;
+	pool.drop = drop_object;
+	for (size_t i = 0; i < apus_countof(more); i++)
+		more[i] = apus_stack_get(&pool);
+	for (size_t i = 0; i < apus_countof(more); i++)
+		apus_stack_put(&pool, &more[i]->stack);
+	give_back();
+	assert_int_equal(dropped, apus_countof(more) - APUS_STACKS_KEPT);
+	apus_stack_pool_fini(&pool);
+	assert_int_equal(dropped, apus_countof(more));
+	open_pool(state);
 }
 
 /* A child that may not have more address space: get says no, and goes on saying so. */
@@ -338,6 +478,10 @@ int main(int argc, char **argv)
 		pool_test(guard_page_cannot_be_written),
 		pool_test(trim_gives_back_all_but_one_page_of_unused_stacks),
 		pool_test(trim_spares_stacks_used_since_the_last_call),
+		pool_test(of_more_than_are_kept_nothing_is_resident),
+		pool_test(slabs_without_a_stack_in_use_are_unmapped),
+		pool_test(kept_objects_stay_where_they_are),
+		pool_test(every_object_is_dropped_once),
 		pool_test(without_address_space_get_gives_null),
 		cmocka_unit_test(overflow_ends_by_signal_and_names_the_task),
 		cmocka_unit_test(another_fault_is_not_called_an_overflow),
