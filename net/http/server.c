@@ -30,6 +30,7 @@
 #define CONNECTIONS_DEFAULT 10000
 #define REFUSALS_MAX        64 /* connections over the limit that get a 503; more are reset */
 #define BUFFERED_DEFAULT    (UINT64_C(64) << 20)
+#define PARK_DEFAULT_NS     APUS_SEC
 #define LINGER_NS           (2 * APUS_SEC)
 #define LINGER_BYTES_MAX    (UINT64_C(4) << 20) /* what a client may still send, unread */
 
@@ -65,6 +66,7 @@ enum end {
 	LINGER, /* we said the last word, the client may not have noticed */
 	ABORT,  /* its bytes can no longer be understood */
 	MORE,   /* the request that came is not whole yet */
+	PARK,   /* none came for a while: this task ends, the connection waits */
 };
 
 /* On its task's stack. */
@@ -85,6 +87,7 @@ struct apus_http_server {
 	struct apus_server *base;
 	uint32_t refusals; /* connections that are answered with 503: one too many */
 	uint64_t buffered;
+	bool parks; /* idle connections give their tasks up after options.park_ns */
 	struct apus_http_response_common common;
 	uint64_t counts[COUNTS];
 	struct apus_metrics_block metrics;
@@ -215,12 +218,53 @@ static int say_continue(struct connection *c, const struct apus_http_request *r)
 	return apus_stream_write(c->stream, text, sizeof(text) - 1) < 0 ? -1 : 0;
 }
 
+/* With nothing half done, for the first bytes of a request. Return: as apus_stream_view() */
+static inline int64_t wait_idle(struct connection *c, int64_t deadline_ns)
+{
+	const char *bytes;
+
+	apus_http_watchdog_begin(&c->watchdog, deadline_ns);
+
+	int64_t rc = apus_stream_wait_here(c->stream);
+
+	if (apus_unlikely(!rc))
+		rc = apus_stream_view_any(c->stream, 0, &bytes);
+	rc = apus_http_watchdog_end(&c->watchdog, rc);
+	apus_server_busy(c->base);
+	return rc;
+}
+
+/* The wait for the first bytes is over, without any. */
+static enum end no_first(struct connection *c, int64_t rc)
+{
+	if (rc == -ETIMEDOUT)
+		count(c, COUNT_TIMEOUTS_IDLE);
+	c->reset = rc == -ECONNRESET;
+	return rc == -ETIMEDOUT || rc == 0 || rc == -ECANCELED ? CLOSE : ABORT;
+}
+
+/* park_ns have gone by. Without memory to wait without a task, it waits with it. */
+static APUS_NOINLINE enum end rest(struct connection *c)
+{
+	const struct apus_http_server_options *o = &c->server->options;
+	int64_t began_ns = c->watchdog.barked_ns - o->park_ns;
+	int64_t until_ns = began_ns + (c->served ? o->limits.idle_ns : o->limits.head_ns);
+	int64_t rc = -ETIMEDOUT;
+
+	if (apus_now() < until_ns) {
+		if (c->server->parks &&
+		    apus_server_park(c->base, until_ns, (uintptr_t)c->served) == 0)
+			return PARK;
+		if (apus_server_idle(c->base) < 0)
+			return LINGER;
+		rc = wait_idle(c, until_ns);
+	}
+	return rc > 0 ? KEEP : no_first(c, rc);
+}
+
 /* Wait for the first bytes of a request. Return: KEEP when there are some. */
 static enum end receive_first(struct connection *c)
 {
-	const struct apus_http_limits *limits = &c->server->options.limits;
-	const char *bytes;
-
 	if (apus_likely(c->stream->in_bytes)) /* they came with those before */
 		return KEEP;
 	if (apus_server_is_stopping(c->base))
@@ -229,21 +273,12 @@ static enum end receive_first(struct connection *c)
 		return ABORT;
 	if (apus_server_idle(c->base) < 0)
 		return LINGER;
-	apus_http_watchdog_begin(&c->watchdog,
-				 apus_now() + (c->served ? limits->idle_ns : limits->head_ns));
 
-	int64_t rc = apus_stream_wait_here(c->stream);
+	int64_t rc = wait_idle(c, apus_now() + c->server->options.park_ns);
 
-	if (apus_unlikely(!rc))
-		rc = apus_stream_view_any(c->stream, 0, &bytes);
-	rc = apus_http_watchdog_end(&c->watchdog, rc);
-	apus_server_busy(c->base);
 	if (apus_likely(rc > 0))
 		return KEEP;
-	if (rc == -ETIMEDOUT)
-		count(c, COUNT_TIMEOUTS_IDLE);
-	c->reset = rc == -ECONNRESET;
-	return rc == -ETIMEDOUT || rc == 0 || rc == -ECANCELED ? CLOSE : ABORT;
+	return rc == -ETIMEDOUT ? rest(c) : no_first(c, rc);
 }
 
 /* The first bytes are not all. Return: KEEP with a whole request in `r`. */
@@ -366,13 +401,17 @@ static enum end linger(struct connection *c)
 	return CLOSE;
 }
 
-/* Ends the stream. */
+/* Ends the stream, and but for PARK the connection. */
 static void converse(struct connection *c, bool is_refused)
 {
 	enum end end = is_refused ? answer_plain(c, 503) : serve(c);
 
 	if (end == LINGER)
 		end = linger(c);
+	if (end == PARK) {
+		(void)!apus_stream_release(c->stream);
+		return;
+	}
 	if (end == CLOSE) {
 		apus_stream_close(c->stream);
 		return;
@@ -387,7 +426,9 @@ static int64_t serve_connection(struct apus_tcp *tcp, void *arg)
 	const struct apus_http_limits *l = &s->options.limits;
 	struct connection c = {.server = s, .base = apus_server_connection_self()};
 	uint32_t others = apus_server_connections(c.base->server) - 1 - s->refusals;
-	bool is_refused = others >= s->options.connections_max;
+	uintptr_t served;
+	bool is_back = apus_server_is_back(c.base, &served);
+	bool is_refused = !is_back && others >= s->options.connections_max;
 
 	/* A whole request must fit, and a read must always have room. */
 	if (apus_stream_open(tcp, l->head_bytes + l->body_bytes + APUS_STREAM_BUFFER_BYTES,
@@ -395,14 +436,27 @@ static int64_t serve_connection(struct apus_tcp *tcp, void *arg)
 		count(&c, COUNT_ABORTS);
 		return 0;
 	}
+	c.served = (int64_t)served;
 	s->refusals += is_refused;
-	count(&c, is_refused ? COUNT_CONNECTIONS_REFUSED : COUNT_CONNECTIONS);
+	if (!is_back)
+		count(&c, is_refused ? COUNT_CONNECTIONS_REFUSED : COUNT_CONNECTIONS);
 	apus_http_watchdog_init(&c.watchdog, c.base->task);
 	converse(&c, is_refused);
 	apus_http_watchdog_fini(&c.watchdog);
 	charge(&c, 0);
 	s->refusals -= is_refused;
 	return 0;
+}
+
+/* A connection that waited without a task has ended. */
+static void lost(uintptr_t served, int why, void *arg)
+{
+	struct apus_http_server *s = arg;
+
+	if (why == -ETIMEDOUT)
+		s->counts[COUNT_TIMEOUTS_IDLE]++;
+	else if (why != -ECANCELED)
+		s->counts[COUNT_ABORTS]++;
 }
 
 /* ------------------------------------------------------------------------------ open and close */
@@ -436,6 +490,19 @@ uint32_t apus_http_server_connections(const struct apus_http_server *server)
 	return apus_server_connections(server->base);
 }
 
+/* The first wait of an idle connection; then either it parks, or waits for what is left of its limit. */
+static void configure_parking(struct apus_http_server *s)
+{
+	const struct apus_http_limits *limits = &s->options.limits;
+	int64_t shortest_ns = apus_min(limits->idle_ns, limits->head_ns);
+
+	s->parks = s->options.park_ns >= 0;
+	if (s->options.park_ns == 0)
+		s->options.park_ns = PARK_DEFAULT_NS;
+	if (!s->parks || s->options.park_ns > shortest_ns)
+		s->options.park_ns = shortest_ns;
+}
+
 /* Options with their defaults, and what is made of them once. */
 static int configure(struct apus_http_server *s, const struct apus_http_server_options *options)
 {
@@ -445,6 +512,7 @@ static int configure(struct apus_http_server *s, const struct apus_http_server_o
 	if (s->options.buffered_max == 0)
 		s->options.buffered_max = BUFFERED_DEFAULT;
 	apus_http_limits_complete(&s->options.limits);
+	configure_parking(s);
 	s->common.write_ns = s->options.limits.write_ns;
 	apus_http_date_init(&s->common.date);
 	if (options->name) {
@@ -493,6 +561,7 @@ static struct apus_server_options base_options(const struct apus_http_server_opt
 	return (struct apus_server_options){
 		.local = options->local,
 		.handler = serve_connection,
+		.lost = lost,
 		.name = "http connection",
 		.connections_max = (max ? max : CONNECTIONS_DEFAULT) + REFUSALS_MAX,
 		.full = APUS_SERVER_RESET,

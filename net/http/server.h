@@ -2,9 +2,9 @@
 /*
  * net/http/server.h: an HTTP/1.1 server, on one shard or on all (RFC 9112).
  *
- * One task accepts; each connection has a task while it is open, in a bounded number. Requests of
- * a connection are answered one after the other, in order; answers that are ready together leave
- * together.
+ * One task accepts; connections are open in a bounded number, and each has a task while it is in use:
+ * one that has been idle for a second waits without. Requests of a connection are answered one after
+ * the other, in order; answers that are ready together leave together.
  *
  *	static int64_t hello(struct apus_http_request *req, struct apus_http_response *res, void *arg)
  *	{
@@ -38,6 +38,7 @@ struct apus_http_server_options {
 	uint32_t backlog;         /* as for apus_tcp_listen() */
 	uint64_t
 		buffered_max; /* bytes of unfinished requests, all connections; 0: 64 MiB. Over it: 503 */
+	int64_t park_ns; /* idle for so long a connection gives its task up; 0: 1 s; < 0: never */
 };
 
 /**

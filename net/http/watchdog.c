@@ -22,6 +22,7 @@ static void bark(struct apus_work *work)
 		return;
 	}
 	w->fired = true;
+	w->barked_ns = w->deadline_ns;
 	apus_task_cancel(w->task);
 }
 

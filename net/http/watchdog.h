@@ -19,6 +19,7 @@ struct apus_http_watchdog {
 	struct apus_timer timer;
 	struct apus_task *task; /* the one that waits */
 	int64_t deadline_ns;    /* APUS_NEVER outside of a scope */
+	int64_t barked_ns;      /* the deadline of the last scope that ended in -ETIMEDOUT */
 	uint32_t cancelling;    /* the task's count of cancels when the scope began */
 	bool fired;
 };

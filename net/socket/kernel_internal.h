@@ -60,6 +60,8 @@ int64_t apus_kernel_call_send(struct apus_tcp *c, const struct iovec *iov, size_
 int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len);
 int apus_kernel_call_peek(struct apus_tcp *c, struct iovec *views, int n);
 void apus_kernel_call_consume(struct apus_tcp *c, size_t bytes);
+/* Nobody writes for a while: the memory for what is written is given back, if it is empty. */
+void apus_kernel_call_rest(struct apus_tcp *c);
 int apus_kernel_call_shutdown(struct apus_tcp *c);
 void apus_kernel_call_close(struct apus_tcp *c);
 void apus_kernel_call_abort(struct apus_tcp *c);

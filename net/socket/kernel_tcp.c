@@ -408,6 +408,17 @@ int64_t apus_kernel_call_send(struct apus_tcp *c, const struct iovec *iov, size_
 	return (int64_t)queued;
 }
 
+void apus_kernel_call_rest(struct apus_tcp *c)
+{
+	struct connection *k = of(c);
+
+	if (k->is_sending || k->out_bytes)
+		return;
+	apus_heap_free(apus_shard_heap(k->kernel->shard), k->out);
+	k->out = NULL;
+	k->out_size = k->out_at = 0;
+}
+
 int apus_kernel_call_shutdown(struct apus_tcp *c)
 {
 	struct connection *k = of(c);

@@ -7,10 +7,15 @@
  * what a handler must undo, it undoes itself. Its record lies on its own stack; a connection
  * allocates nothing but the task.
  *
+ * A connection that is parked has a record on the heap instead, of three lines, whose callback stands
+ * in the connection's queue of readers like a task. Who cancels all tasks must find somebody who
+ * answers for those that have none: the acceptor stays for them when the listener is closed, and from
+ * then on nobody parks.
+ *
  * Whoever waits for something of the server holds it; the last one frees it.
  *
- * Invariants: gate.inside is the length of `connections`, at most connections_max; none is added once
- * is_closed.
+ * Invariants: gate.inside is the length of `connections` and of `parked`, at most connections_max; none
+ * is added once is_closed, but for parked ones that come back.
  */
 #include "net/socket/server.h"
 
@@ -26,6 +31,7 @@
 
 #define CONNECTIONS_DEFAULT 10000
 #define ACCEPT_RETRY_NS     (10 * APUS_MS)
+#define TRIM_EVERY_NS       APUS_MS        /* a few stacks */
 #define OVERDUE_NS          (5 * APUS_SEC) /* after an abort: then the log says who is left */
 #define OVERDUE_NAMES       8              /* ... so many of them */
 
@@ -36,8 +42,10 @@ struct apus_server {
 	struct apus_endpoint local;
 	struct apus_task *acceptor;   /* handle; NULL before start */
 	struct apus_list connections; /* struct apus_server_connection.link, oldest first */
-	struct apus_gate gate;        /* inside: handlers */
-	struct apus_waitq room;       /* the acceptor, at connections_max */
+	struct apus_list parked;      /* struct apus_server_parked.link, oldest first */
+	struct apus_timer trim;       /* armed while stacks of parked ones may be to give back */
+	struct apus_gate gate;        /* inside: handlers and parked connections */
+	struct apus_waitq room;       /* the acceptor, at connections_max, or for parked ones */
 	struct apus_waitq closing;    /* tasks that wait for is_closed */
 	uint32_t holds;
 	bool is_closed;
@@ -45,6 +53,18 @@ struct apus_server {
 	uint64_t counts[APUS_SERVER_COUNTERS];
 	struct apus_metrics_block metrics;
 };
+
+/* A connection without a task. */
+struct apus_server_parked {
+	struct apus_list link; /* in the server's, from when the handler has returned */
+	struct apus_server *server;
+	uintptr_t state;
+	struct apus_callback
+		ready;           /* among the connection's readers; wait.object is the connection */
+	struct apus_timer limit; /* deadline_ns is set before it is armed */
+};
+
+static_assert(sizeof(struct apus_server_parked) <= 3 * APUS_CACHE_LINE, "a million of them");
 
 static const char *const counter_names[APUS_SERVER_COUNTERS] = {
 	[APUS_SERVER_ACCEPTED] = "accepted",
@@ -54,12 +74,15 @@ static const char *const counter_names[APUS_SERVER_COUNTERS] = {
 	[APUS_SERVER_CLIENT_ERRORS] = "client_errors",
 	[APUS_SERVER_ABORTED] = "aborted",
 	[APUS_SERVER_ACCEPT_ERRORS] = "accept_errors",
+	[APUS_SERVER_PARKED] = "parked",
+	[APUS_SERVER_RESUMED] = "resumed",
 };
 
 static void unhold(struct apus_server *s)
 {
 	if (--s->holds)
 		return;
+	apus_timer_cancel(&s->trim);
 	apus_metrics_unregister(&s->metrics);
 	apus_heap_free(s->heap, s);
 }
@@ -83,6 +106,15 @@ static APUS_COLD void blame(const struct apus_server_connection *c, int64_t erro
 	apus_unhandled_error(text, error);
 }
 
+/* A connection has ended. */
+static void leave(struct apus_server *s)
+{
+	(void)apus_gate_leave(&s->gate);
+	apus_waitq_wake_one(&s->room, 0);
+}
+
+static bool park(struct apus_server_connection *c);
+
 static int64_t run_connection(void *arg)
 {
 	struct apus_server_connection *c = arg;
@@ -95,6 +127,8 @@ static int64_t run_connection(void *arg)
 	int64_t rc = s->options.handler(c->tcp, s->options.arg);
 
 	c->is_idle = false;
+	if (c->parked && park(c))
+		return 0;
 	if (apus_unlikely(rc < 0 && rc != -ECANCELED))
 		blame(c, rc);
 	if (!apus_tcp_is_closed(c->tcp)) {
@@ -106,9 +140,21 @@ static int64_t run_connection(void *arg)
 	apus_tcp_put(c->tcp);
 
 	apus_list_unlink(&c->link);
-	(void)apus_gate_leave(&s->gate);
-	apus_waitq_wake_one(&s->room, 0);
+	leave(s);
 	return 0;
+}
+
+/* @record is copied. Return: 0, -ENOMEM */
+static int begin(const struct apus_server_connection *record)
+{
+	const struct apus_server_options *o = &record->server->options;
+	const struct apus_spawn_options options = {
+		.name = o->name,
+		.flags = APUS_SPAWN_EAGER,
+		.stack_bytes = o->stack_bytes,
+	};
+
+	return apus_spawn_detached(&options, run_connection, record, sizeof(*record));
 }
 
 struct apus_server_connection *apus_server_connection_self(void)
@@ -118,23 +164,147 @@ struct apus_server_connection *apus_server_connection_self(void)
 	return apus_task_runs(self, run_connection) ? apus_task_arg(self) : NULL;
 }
 
+/* --------------------------------------------------------------------- connections without a task */
+
+static struct apus_tcp *tcp_of(const struct apus_server_parked *p)
+{
+	return (struct apus_tcp *)(uintptr_t)p->ready.wait.object;
+}
+
+/* Out of all that would find it; its memory goes. */
+static void forget(struct apus_server_parked *p)
+{
+	apus_timer_cancel(&p->limit);
+	(void)apus_callback_remove(&p->ready);
+	apus_list_remove(&p->link);
+	p->server->counts[APUS_SERVER_PARKED]--;
+	apus_heap_free(p->server->heap, p);
+}
+
+static void lose(struct apus_server_parked *p, int why)
+{
+	struct apus_server *s = p->server;
+	struct apus_tcp *tcp = tcp_of(p);
+	uintptr_t state = p->state;
+
+	forget(p);
+	if (why == -ETIMEDOUT || why == -ECANCELED)
+		apus_tcp_close(tcp);
+	else
+		apus_tcp_abort(tcp);
+	if (s->options.lost)
+		s->options.lost(state, why, s->options.arg);
+	leave(s);
+}
+
+static size_t lose_all(struct apus_server *s, int why)
+{
+	size_t n = 0;
+
+	for (; !apus_list_empty(&s->parked); n++)
+		lose(apus_list_entry(s->parked.next, struct apus_server_parked, link), why);
+	return n;
+}
+
+/* There is something to read. */
+static void resume(struct apus_work *work)
+{
+	struct apus_server_parked *p =
+		apus_container_of(apus_callback_of(work), struct apus_server_parked, ready);
+	struct apus_server *s = p->server;
+	const struct apus_server_connection record = {
+		.server = s,
+		.tcp = tcp_of(p),
+		.state = p->state,
+		.is_back = true,
+	};
+
+	/* The new task may park it again before this returns: by then the old record is gone. */
+	s->counts[APUS_SERVER_RESUMED]++;
+	forget(p);
+	if (apus_likely(!begin(&record)))
+		return;
+	s->counts[APUS_SERVER_DROPPED]++;
+	apus_tcp_abort(record.tcp);
+	if (s->options.lost)
+		s->options.lost(record.state, -ENOMEM, s->options.arg);
+	leave(s);
+}
+
+static void expire(struct apus_work *work)
+{
+	struct apus_server_parked *p =
+		apus_container_of(apus_timer_of(work), struct apus_server_parked, limit);
+
+	if (!apus_callback_is_queued(&p->ready)) /* else it came back in the last moment */
+		lose(p, -ETIMEDOUT);
+}
+
+/* The stacks of tasks that ended are not needed soon, as most connections stay idle. */
+static void give_back(struct apus_work *work)
+{
+	struct apus_server *s = apus_container_of(apus_timer_of(work), struct apus_server, trim);
+	int64_t at_ns = apus_shard_trim(apus_shard_self());
+
+	if (at_ns != APUS_NEVER)
+		apus_timer_arm(&s->trim, apus_max(at_ns, apus_now() + TRIM_EVERY_NS));
+}
+
+int apus_server_park(struct apus_server_connection *c, int64_t deadline_ns, uintptr_t state)
+{
+	struct apus_server *s = c->server;
+	struct apus_server_parked *p;
+
+	if (c->is_asked || s->is_closed)
+		return c->is_asked ? -ECANCELED : -EPIPE;
+	p = apus_heap_alloc(s->heap, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	apus_list_init(&p->link);
+	p->server = s;
+	p->state = state;
+	apus_callback_init(&p->ready, resume);
+	p->ready.wait.object = c->tcp;
+	apus_timer_init(&p->limit, expire);
+	p->limit.deadline_ns = deadline_ns;
+	c->parked = p;
+	return 0;
+}
+
+/* The handler has returned. Return: false if meanwhile the connection is to end. */
+static bool park(struct apus_server_connection *c)
+{
+	struct apus_server *s = c->server;
+	struct apus_server_parked *p = c->parked;
+
+	if (c->is_asked || s->is_closed || s->is_aborting || apus_tcp_is_closed(c->tcp) ||
+	    apus_task_cancelling(c->task)) {
+		apus_heap_free(s->heap, p);
+		return false;
+	}
+	apus_tcp_put(c->tcp);
+	apus_list_unlink(&c->link);
+	apus_list_push_back(&s->parked, &p->link);
+	s->counts[APUS_SERVER_PARKED]++;
+	if (p->limit.deadline_ns != APUS_NEVER)
+		apus_timer_arm(&p->limit, p->limit.deadline_ns);
+	if (!apus_timer_armed(&s->trim))
+		apus_timer_arm(&s->trim, apus_now() + APUS_SEC);
+	apus_tcp_on_readable(c->tcp, &p->ready);
+	return true;
+}
+
 /* ------------------------------------------------------------------------------------ accepting */
 
 /* Consumes @tcp. */
 static void admit(struct apus_server *s, struct apus_tcp *tcp)
 {
-	const struct apus_spawn_options options = {
-		.name = s->options.name,
-		.flags = APUS_SPAWN_EAGER,
-		.stack_bytes = s->options.stack_bytes,
-	};
 	const struct apus_server_connection record = {.server = s, .tcp = tcp};
 
 	if (apus_unlikely(s->gate.inside >= s->options.connections_max))
 		goto err_drop;
 	(void)!apus_gate_enter(&s->gate); /* who accepts knows that it is open */
-	if (apus_unlikely(apus_spawn_detached(&options, run_connection, &record, sizeof(record)) <
-			  0)) {
+	if (apus_unlikely(begin(&record) < 0)) {
 		(void)apus_gate_leave(&s->gate);
 		goto err_drop;
 	}
@@ -179,7 +349,13 @@ static int64_t accept_all(void *arg)
 		}
 	}
 	apus_server_close(s); /* if it was a cancel of all tasks */
-	return rc == -EPIPE ? 0 : rc;
+	if (rc == -EPIPE)
+		rc = 0;
+	while (!rc && !apus_list_empty(&s->parked))
+		rc = apus_waitq_wait(&s->room, "parked connections");
+	if (rc)
+		(void)lose_all(s, -ECANCELED);
+	return rc;
 }
 
 /* -------------------------------------------------------------------------------- open and close */
@@ -226,6 +402,8 @@ int apus_server_open(const struct apus_server_options *options, struct apus_serv
 	s->local = options->local;
 	s->holds = 1;
 	apus_list_init(&s->connections);
+	apus_list_init(&s->parked);
+	apus_timer_init(&s->trim, give_back);
 	apus_gate_init(&s->gate);
 	apus_waitq_init(&s->room);
 	apus_waitq_init(&s->closing);
@@ -314,6 +492,7 @@ void apus_server_close_clients(struct apus_server *s)
 
 		apus_task_cancel_because(c->task, "the server closes its clients");
 	}
+	(void)lose_all(s, -ECANCELED);
 }
 
 void apus_server_abort_clients(struct apus_server *s)
@@ -328,9 +507,10 @@ void apus_server_abort_clients(struct apus_server *s)
 		apus_tcp_reset(c->tcp);
 		apus_task_cancel_because(c->task, "the server aborts its clients");
 	}
+	s->counts[APUS_SERVER_ABORTED] += lose_all(s, -ECONNABORTED);
 }
 
-/* Those that wait for a next request hear it by a cancel; the others when they look. */
+/* Those that wait for a next request hear it by a cancel, or are parked; the others when they look. */
 static void ask(struct apus_server *s)
 {
 	struct apus_list *it;
@@ -344,6 +524,7 @@ static void ask(struct apus_server *s)
 			apus_task_cancel_because(c->task, "the server stops");
 		c->is_idle = false; /* once */
 	}
+	(void)lose_all(s, -ECANCELED);
 }
 
 /* Until the last handler has ended, at most @ns. Return: 0, -ETIMEDOUT, -ECANCELED */

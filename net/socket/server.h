@@ -21,6 +21,9 @@
  * others finish theirs; at the deadline what is left is reset and cancelled. close(), wait_closed(),
  * close_clients() and abort_clients() are asyncio's, for who wants another order.
  *
+ * A handler whose connection is idle may park it: its task ends, and the connection waits by itself,
+ * without a stack, until there is something to read.
+ *
  * On one shard; servers.h puts one on each.
  */
 #ifndef APUS_NET_SOCKET_SERVER_H
@@ -62,6 +65,13 @@ struct apus_server_options {
 	enum apus_server_full full; /* what becomes of one more */
 	uint32_t backlog;           /* as for apus_tcp_listen() */
 	bool is_paused;             /* do not listen before apus_server_start() */
+	/*
+	 * A connection that was parked with @state has ended without its handler; from the loop, must
+	 * not wait. @why: -ETIMEDOUT, -ECANCELED (the server stops or closes its clients), -ECONNABORTED
+	 * (it aborts them), -ENOMEM (there was something to read, but no memory for a task). NULL: nobody
+	 * is told.
+	 */
+	void (*lost)(uintptr_t state, int why, void *arg);
 };
 
 /**
@@ -105,7 +115,7 @@ void apus_server_abort_clients(struct apus_server *s);
 bool apus_server_is_serving(const struct apus_server *s);
 /** apus_server_local - where it listens, or did: the port that was chosen. Context: any. Source: Server.sockets */
 struct apus_endpoint apus_server_local(const struct apus_server *s);
-/** apus_server_connections - handlers that have not ended. Context: any */
+/** apus_server_connections - handlers that have not ended, and connections that are parked. Context: any */
 uint32_t apus_server_connections(const struct apus_server *s);
 
 enum apus_server_counter {
@@ -116,6 +126,8 @@ enum apus_server_counter {
 	APUS_SERVER_CLIENT_ERRORS,  /* handlers that ended in what their connection ended in */
 	APUS_SERVER_ABORTED,        /* reset by apus_server_abort_clients(), or at a deadline */
 	APUS_SERVER_ACCEPT_ERRORS,  /* of the listener; it is tried again */
+	APUS_SERVER_PARKED,  /* connections that wait without a task: so many are there now */
+	APUS_SERVER_RESUMED, /* ... that were given one again */
 	APUS_SERVER_COUNTERS,
 };
 /** apus_server_counter - also among the shard's metrics, as server/accepted and so on. Context: any */
@@ -129,8 +141,11 @@ struct apus_server_connection {
 	struct apus_server *server;
 	struct apus_tcp *tcp;
 	struct apus_task *task;
-	bool is_idle;  /* nothing is half done: a stop cancels it */
-	bool is_asked; /* the server stops */
+	struct apus_server_parked *parked; /* NULL: when the handler returns, it has ended */
+	uintptr_t state;                   /* that it was parked with */
+	bool is_back;                      /* it was parked */
+	bool is_idle;                      /* nothing is half done: a stop cancels it */
+	bool is_asked;                     /* the server stops */
 };
 
 /** apus_server_connection_self - of the handler that runs; NULL in any other task. Valid until it returns. Context: any */
@@ -150,6 +165,27 @@ APUS_MUST_CHECK static inline int apus_server_idle(struct apus_server_connection
 static inline void apus_server_busy(struct apus_server_connection *c)
 {
 	c->is_idle = false;
+}
+/**
+ * apus_server_park - the handler's task will end, and the connection waits without one
+ * @c:           of the running handler, which returns next, and has not closed the connection
+ * @deadline_ns: it is closed then, in order; APUS_NEVER
+ * @state:       what the handler is to know when it is called again; owns nothing
+ *
+ * Once there is something to read, or its end, the handler is called anew, in a new task with the
+ * context variables of this one. Until then it counts as a connection, and a stop closes it at once.
+ * Without memory for the task it is reset (APUS_SERVER_DROPPED).
+ *
+ * Context: its task. Return: 0; -ENOMEM, -EPIPE (the server was closed), -ECANCELED (it stops): the
+ * handler is to go on as it is.
+ */
+APUS_MUST_CHECK int apus_server_park(struct apus_server_connection *c, int64_t deadline_ns,
+				     uintptr_t state);
+/** apus_server_is_back - was it parked? Then @state is what it was parked with. Context: the handler's task */
+static inline bool apus_server_is_back(const struct apus_server_connection *c, uintptr_t *state)
+{
+	*state = c->state;
+	return c->is_back;
 }
 /** apus_server_is_stopping - was the server asked to stop? Context: any, on the shard */
 static inline bool apus_server_is_stopping(const struct apus_server_connection *c)

@@ -566,6 +566,17 @@ void apus_stream_abort(struct apus_stream *s)
 	stream_free(s);
 }
 
+struct apus_tcp *apus_stream_release(struct apus_stream *s)
+{
+	struct apus_tcp *tcp = s->tcp;
+
+	apus_must(!s->in_bytes && !s->out_bytes && !s->reading && !s->writing);
+	apus_must(!s->ended && !s->out_error);
+	in_release(s);
+	stream_free(s);
+	return tcp;
+}
+
 struct apus_tcp *apus_stream_tcp(struct apus_stream *s)
 {
 	return s->tcp;

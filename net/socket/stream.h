@@ -115,6 +115,8 @@ APUS_MUST_CHECK int apus_stream_shutdown(struct apus_stream *s);
 int apus_stream_close(struct apus_stream *s);
 /** apus_stream_abort - reset; consumes @s. Context: any */
 void apus_stream_abort(struct apus_stream *s);
+/** apus_stream_release - give the connection back; consumes @s, in which nothing is buffered and nothing has failed. Context: any */
+APUS_MUST_CHECK struct apus_tcp *apus_stream_release(struct apus_stream *s);
 /** apus_stream_tcp - the connection below. Borrowed. Context: any */
 struct apus_tcp *apus_stream_tcp(struct apus_stream *s);
 

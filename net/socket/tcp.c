@@ -18,6 +18,7 @@
 #include "net/tcp/user.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sched/task.h"
+#include "runtime/sched/wait.h"
 #include "runtime/sync/timeout.h"
 
 #include <errno.h>
@@ -230,6 +231,19 @@ int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
 int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
 {
 	return (int)receive(c, (struct wanted){.views = views, .n = (size_t)n}, "tcp peek");
+}
+
+void apus_tcp_on_readable(struct apus_tcp *c, struct apus_callback *callback)
+{
+	struct iovec view;
+
+	if (take(c, &(struct wanted){.views = &view, .n = 1}) != -EAGAIN) {
+		apus_callback_now(callback, 0);
+		return;
+	}
+	apus_callback_register(callback, &c->readers.waiters);
+	if (c->is_kernel)
+		apus_kernel_call_rest(c);
 }
 
 void apus_tcp_consume(struct apus_tcp *c, size_t bytes)

@@ -14,6 +14,7 @@
 
 APUS_BEGIN_DECLS
 
+struct apus_callback;
 struct apus_tcp;
 struct apus_tcp_info;
 struct apus_tcp_listener;
@@ -126,6 +127,14 @@ APUS_MUST_CHECK int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
  * Return:  views, 1 to @n; 0 once the peer has closed; as apus_tcp_read().
  */
 APUS_MUST_CHECK int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n);
+/**
+ * apus_tcp_on_readable - call back once when a read would not wait: bytes, the end, or an error
+ * @callback: initialised; kept until it ran or apus_callback_remove(), which is before @c is given up
+ *
+ * For who waits without a task. Nothing is read; it stands in line with tasks that read. What the connection
+ * holds for the next write only is given back meanwhile. Context: any, on the shard. Source: loop.add_reader
+ */
+void apus_tcp_on_readable(struct apus_tcp *c, struct apus_callback *callback);
 /** apus_tcp_consume - drop the first @bytes that a peek lent (at most what it lent). Context: any, on the shard */
 void apus_tcp_consume(struct apus_tcp *c, size_t bytes);
 

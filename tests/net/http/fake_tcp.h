@@ -12,6 +12,7 @@
 #include "runtime/base/check.h"
 #include "runtime/cross/mailbox.h"
 #include "runtime/sched/shard.h"
+#include "runtime/sched/wait.h"
 #include "runtime/sync/waitq.h"
 
 #include <errno.h>
@@ -209,6 +210,14 @@ int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
 		return rc < 0 ? rc : c->error;
 	views[0] = (struct iovec){c->in + c->in_at, c->in_bytes};
 	return c->in_bytes > 0;
+}
+
+void apus_tcp_on_readable(struct apus_tcp *c, struct apus_callback *callback)
+{
+	if (c->error || c->in_bytes || c->in_ended)
+		apus_callback_now(callback, 0);
+	else
+		apus_callback_register(callback, &c->readers.waiters);
 }
 
 void apus_tcp_consume(struct apus_tcp *c, size_t bytes)
