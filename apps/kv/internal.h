@@ -84,16 +84,16 @@ struct kv_change {
 /** kv_owner - the number of the shard to which @key belongs */
 static inline unsigned int kv_owner(const struct kv_server *s, const struct kv_key *key)
 {
-	return s->cluster->count == 1 ? s->index
-				      : (unsigned int)((key->hash >> 32) % s->cluster->count);
+	return (unsigned int)((key->hash >> 32) * s->cluster->count >> 32);
 }
 
 /** kv_change_here - carry it out on its own shard. Context: any */
 void kv_change_here(struct kv_store *store, struct kv_change *what);
 /** kv_change - carry it out where it belongs. Context: task, suspends if that is elsewhere. Return: 0 with its result; -ECANCELED, -ESHUTDOWN, -ENOMEM: it was not */
 APUS_MUST_CHECK int64_t kv_change(struct kv_server *s, struct kv_change *what);
-/** kv_remote_get - answer @cmd, with keys of any shard. Context: task, suspends. Return: 0; an end of the session */
-APUS_MUST_CHECK int kv_remote_get(struct kv_connection *c, struct kv_command *cmd);
+/** kv_remote_get - say the values of @cmd's keys, of any shard; the first is @first, of another one. Context: task, suspends. Return: 0; an end of the session */
+APUS_MUST_CHECK int kv_remote_get(struct kv_connection *c, struct kv_command *cmd,
+				  const struct kv_key *first);
 /** kv_flush_all - on all shards. Context: task, suspends if there are others. Return: 0, < 0 */
 APUS_MUST_CHECK int64_t kv_flush_all(struct kv_server *s, int64_t exptime);
 

@@ -248,29 +248,21 @@ static int get_group(struct kv_connection *c, struct kv_command *cmd, struct gro
 	return (int)rc;
 }
 
-/* The usual command: no memory for a group, and for a key of our own nothing but the look. */
-static int get_one(struct kv_connection *c, struct kv_command *cmd, struct kv_text word)
+/* The usual command, which needs no memory for a group. */
+static int get_one(struct kv_connection *c, const struct kv_command *cmd, const struct kv_key *key)
 {
-	struct kv_key key = kv_store_key(&c->server->store, word);
-	struct ask ask = {.key = key, .owner = kv_owner(c->server, &key)};
+	struct ask ask = {.key = *key, .owner = kv_owner(c->server, key)};
+	char buffer[ONE_BYTES];
 	struct question q = {
 		.owner = c->server->cluster->shards[ask.owner],
 		.asks = &ask,
 		.count = 1,
 		.cmd = cmd,
+		.buffer = buffer,
+		.room = sizeof(buffer),
 	};
-	char buffer[ONE_BYTES];
-	int64_t called = 0;
-	int rc;
+	int rc = call_owner(&q) < 0 ? KV_END_SESSION(KV_ABORT) : say_ask(c, cmd, &ask);
 
-	if (q.owner == c->server) {
-		answer_one(&q, &ask);
-	} else {
-		q.buffer = buffer;
-		q.room = sizeof(buffer);
-		called = call_owner(&q);
-	}
-	rc = called < 0 ? KV_END_SESSION(KV_ABORT) : say_ask(c, cmd, &ask);
 	if (ask.item)
 		release(c, &q);
 	return rc == 0 && apus_checkpoint() < 0 ? KV_END_SESSION(KV_ABORT) : rc;
@@ -297,14 +289,12 @@ static int get_many(struct kv_connection *c, struct kv_command *cmd)
 	return rc;
 }
 
-int kv_remote_get(struct kv_connection *c, struct kv_command *cmd)
+int kv_remote_get(struct kv_connection *c, struct kv_command *cmd, const struct kv_key *first)
 {
-	struct kv_text rest = cmd->keys, first, second;
-	int rc = 0;
+	struct kv_text rest = cmd->keys, word;
 
-	if (kv_next_key(&rest, &first))
-		rc = kv_next_key(&rest, &second) ? get_many(c, cmd) : get_one(c, cmd, first);
-	return rc ? rc : kv_say(c, KV_END, sizeof(KV_END) - 1);
+	(void)kv_next_key(&rest, &word); /* it is @first */
+	return kv_next_key(&rest, &word) ? get_many(c, cmd) : get_one(c, cmd, first);
 }
 
 /* --- All shards ------------------------------------------------------------------------------ */
