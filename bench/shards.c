@@ -16,6 +16,9 @@
  *	http      GET of a few bytes
  *	kv/local  nine gets and a set of 64 bytes, of keys that belong to the shard that is asked
  *	kv/any    of any keys: of two shards half of the commands are calls to the other one
+ *
+ * Threads that spin starve each other under valgrind, which lets one run at a time and has no turns by
+ * default: kv/any on 0,1, where each waits for the other, takes --fair-sched=yes.
  */
 #include "apps/kv/internal.h"
 #include "net/http/server.h"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """tests/apps/live_debug.py: ask a running application for its tasks, over DPDK's telemetry."""
 
+import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -34,6 +36,25 @@ class Telemetry:
         self.sock.send(command.encode())
         answer = json.loads(self.sock.recv(1 << 15))
         return answer[command.split(',')[0]]
+
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WAIT_ALL = 0x40000000  # __WALL: threads, too
+
+
+@contextlib.contextmanager
+def stuck(thread):
+    """A thread that does not run, while the others of its process do."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    ptrace.argtypes = [ctypes.c_long] * 4
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        if ptrace(request, thread, 0, 0):
+            raise unittest.SkipTest(f'ptrace: {os.strerror(ctypes.get_errno())}')
+    os.waitpid(thread, WAIT_ALL)
+    try:
+        yield
+    finally:
+        ptrace(PTRACE_DETACH, thread, 0, 0)
 
 
 class Telling(LiveTest):
@@ -91,6 +112,37 @@ class Telling(LiveTest):
             app.kill(signal.SIGCONT)
             telemetry.sock.recv(1 << 15)  # null, or the tasks if the shard was quicker
             self.assertTrue(telemetry.ask('/apus/tasks'))
+            self.assertEqual(app.stop(), 0)
+
+    def asked_while_stuck(self, telemetry, shard, thread):
+        """Only @shard is: the other one answers within the limit, and at once from then on."""
+        other = str(1 - shard)
+        with stuck(thread):
+            for limit in (2, 0.5):
+                begin = time.monotonic()
+                tasks = telemetry.ask('/apus/tasks')
+                self.assertLess(time.monotonic() - begin, limit * (10 if live.SANITIZED else 1))
+                self.assertEqual(tasks.pop(str(shard)), 'does not answer')
+                self.assertEqual({key.split('/')[0] for key in tasks}, {other})
+            tree = telemetry.ask('/apus/tree')
+            self.assertIn(f'shard {shard} does not answer', tree)
+            self.assertIn(f'shard {other}:', tree)
+            self.assertEqual(telemetry.ask(f'/apus/tasks,{shard}'),
+                             {str(shard): 'does not answer'})
+        live.wait_until(lambda: all('/' in key for key in telemetry.ask('/apus/tasks')), 5,
+                        f'shard {shard} does not answer again')
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, 'needs two CPUs')
+    def test_shard_that_is_stuck_is_named_and_the_others_answer(self):
+        cores = ','.join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2])
+        with App('echo', '--cores', cores) as app, Telemetry(app) as telemetry:
+            threads = {app.process.pid: 0}
+            for thread in pathlib.Path(f'/proc/{app.process.pid}/task').iterdir():
+                if (thread / 'comm').read_text() == 'apus-shard-1\n':
+                    threads[int(thread.name)] = 1
+            self.assertEqual(len(threads), 2)
+            for thread, shard in threads.items():
+                self.asked_while_stuck(telemetry, shard, thread)
             self.assertEqual(app.stop(), 0)
 
     def test_asked_while_it_ends_it_ends(self):
