@@ -16,7 +16,7 @@ from bench.common import OUT, RESULTS, ROOT, kind, under_option
 
 NEEDS_SETUP = False  # the commands it runs call for theirs
 COUNT_SLACK = 0.02
-TIMED = ('compare', 'cross', 'peers')  # they know --under
+TIMED = ('compare', 'cross', 'echo', 'peers')  # they know --under
 
 
 def options(p):
@@ -62,8 +62,9 @@ def judge(kept, fresh, partial=False):
 
 
 def rerun(name, kept, under):
-    """With the options of then. Return: whether it came to its end"""
-    command = [ROOT / 'scripts/bench', name, *kept.get('command', [name])[1:]]
+    """With the options of then, but nothing is written. Return: whether it came to its end"""
+    words = [w for w in kept.get('command', [name])[1:] if w != '--write']
+    command = [ROOT / 'scripts/bench', name, *words]
     command += ['--under', under] if under and name in TIMED else []
     print(f'check: running {" ".join(str(c) for c in command[1:])}', flush=True)
     return subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL,

@@ -100,6 +100,18 @@ def save(name, results, **more):
     print(f"\nwritten to {path.relative_to(ROOT)}; 'scripts/bench keep {name}' commits to it")
 
 
+def replace_table(command, head, lines):
+    """The table in bench/README.md that `scripts/bench COMMAND --write` renews."""
+    path = ROOT / "bench/README.md"
+    begin, end = f"<!-- scripts/bench {command} --write -->", "<!-- end -->"
+    text = path.read_text()
+    if text.count(begin) != 1 or end not in text.split(begin)[1]:
+        sys.exit(f"bench: {path} has no place for the table: {begin} ... {end}")
+    before, rest = text.split(begin)
+    after = rest.split(end, 1)[1]
+    path.write_text("\n".join([before + begin, head, "", *lines, end + after]))
+
+
 class Server:
     """A process that is waited for until it answers, and ended by SIGTERM."""
 

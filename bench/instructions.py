@@ -14,10 +14,10 @@ def options(p):
     p.add_argument("filter", nargs="?", help="only names that match this expression")
 
 
-def count(program, *words):
-    """Instructions of the whole program, called with these words."""
+def count(program, *words, options=()):
+    """Instructions of the whole program, or what valgrind's options collect, with these words."""
     result = subprocess.run(
-        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program),
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *options, str(program),
          *(str(word) for word in words)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     collected = re.search(r"Collected : (\d+)", result.stderr)
     if result.returncode or not collected:

@@ -18,7 +18,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import check, compare, keep, one_run, plot, svg, tables, workloads  # noqa: E402
+from bench import check, compare, echo, keep, one_run, plot, svg, tables, workloads  # noqa: E402
 from bench.common import kind, spread, without_under  # noqa: E402
 
 
@@ -226,6 +226,23 @@ class Readme(unittest.TestCase):
                                              'memcached': 'memcached 1.6.18',
                                              'Go': 'Go go1.19.8'}),
                          'nginx 1.22.1, memcached 1.6.18, Go 1.19.8')
+
+
+class Echo(unittest.TestCase):
+    def test_growth_is_of_neighbouring_runs_and_one_is_none(self):
+        runs = {'256': [{'ns': 200}, {'ns': 300}],
+                '100,000, of which 256 busy': [{'ns': 400}, {'ns': 300}]}
+        self.assertEqual(echo.growth(runs), {'256 to 100,000, of which 256 busy':
+                                             {'median': 0.75, 'min': 0.5, 'max': 1.0}})
+
+    def test_table_has_a_line_for_each_row_and_every_line_as_many_cells(self):
+        found = {'ns': spread([200, 300]), 'per_second': spread([4e6]), 'busy': 0.9,
+                 'per_turn': 128.0}
+        lines = echo.table({'1': found, '32': found | {'instructions': 2270.0}})
+        self.assertEqual(len(lines), 2 + 2)
+        self.assertEqual({line.count('|') for line in lines}, {7})
+        self.assertIn('| – |', lines[2])
+        self.assertIn('| 2,270 |', lines[3])
 
 
 class Keep(unittest.TestCase):
