@@ -108,15 +108,20 @@ def idle_bytes(results):
     return found
 
 
+def chosen(expression):
+    """Rows whose name matches, and those at half of whose rate one of them runs."""
+    names = {row.name for row in ROWS if re.search(expression or '', row.name)}
+    names |= {row.half for row in ROWS if row.name in names}
+    return [row for row in ROWS if row.name in names]
+
+
 def run(args):
     versions = prepare()
     names = [c for c in COLUMNS if c in args.columns.split(',')]
     results, ratios = {}, {}
     print(f'{"":24}{"median":>10} {"least":>10} - {"most":<10}{"p50":>9} {"p99":>9} {"p99.9":>9} us'
           '  busy: server, client; times better is apus')
-    for row in ROWS:
-        if args.filter and not re.search(args.filter, row.name):
-            continue
+    for row in chosen(args.filter):
         rates = {c: int(results.get(row.half, {}).get(c, {}).get('value', {}).get('median', 0) / 2)
                  for c in names}
         if row.half and not all(rates.values()):

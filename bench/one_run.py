@@ -34,16 +34,19 @@ class Watch:
         self.pid = 0
         self.cpu = []  # (when, seconds of CPU until then)
         self.bytes = 0
-        self.is_dead = False  # it was there, and has ended
+        self.died_at = 0.0  # it was there, and then it was not
 
     def sample(self):
         try:
             stat = pathlib.Path(f'/proc/{self.pid}/stat').read_text().rsplit(')', 1)[1].split()
             status = pathlib.Path(f'/proc/{self.pid}/status').read_text()
         except OSError:  # not there yet, or waited for
-            self.is_dead = bool(self.cpu)
+            stat = 'Z'
+            if not self.cpu:
+                return
+        if stat[0] == 'Z':
+            self.died_at = self.died_at or time.monotonic()
             return
-        self.is_dead = stat[0] == 'Z'
         self.cpu.append((time.monotonic(), (int(stat[11]) + int(stat[12])) / TICKS))
         if 'VmHWM:' in status:
             self.bytes = int(status.split('VmHWM:')[1].split()[0]) * 1024
@@ -66,6 +69,14 @@ def children(pid):
         return []
 
 
+def stopped_early(server, client, args):
+    """Has the server ended before the client can have been done? Over memif it ends first."""
+    if not server.died_at or not client.cpu:
+        return False
+    done_at = client.cpu[0][0] + args.warmup + args.seconds - 2 * SAMPLE_SECONDS
+    return server.died_at < min(done_at, client.died_at or done_at)
+
+
 def drive(command, server, client, find, args):
     """Run what ends with the load generator's JSON. Return: that, or what went wrong"""
     process = subprocess.Popen([str(c) for c in command], text=True, stdin=subprocess.DEVNULL,
@@ -76,7 +87,7 @@ def drive(command, server, client, find, args):
         server.sample()
         client.sample()
         time.sleep(SAMPLE_SECONDS)
-        if server.is_dead and client.pid and not client.is_dead:
+        if stopped_early(server, client, args):
             break
     if process.poll() is None:  # the client says what it has, and scripts/pair cleans up
         with contextlib.suppress(ProcessLookupError):
@@ -86,7 +97,7 @@ def drive(command, server, client, find, args):
     except subprocess.TimeoutExpired:
         process.kill()
         out, said = process.communicate()
-    if server.is_dead and not client.is_dead:
+    if stopped_early(server, client, args) or 'the server ended with status' in said:
         return {'trouble': 'the server stopped'}
     if time.monotonic() >= deadline or '{' not in out:
         return {'trouble': (said.strip().splitlines() or ['it did not end in time'])[-1]}

@@ -86,6 +86,21 @@ class Compare(unittest.TestCase):
         self.assertEqual(compare.trouble_of(a_run(0, answers=0)), 'no figure')
         self.assertEqual(compare.trouble_of(a_run(9.5, answers=0)), '')
 
+    def test_server_that_ends_before_the_run_can_be_over_has_stopped(self):
+        args = types.SimpleNamespace(warmup=1, seconds=2)
+        server, client = one_run.Watch(), one_run.Watch()
+        client.cpu = [(100.0, 0.0)]
+        self.assertFalse(one_run.stopped_early(server, client, args))
+        for server.died_at, client.died_at, early in ((101, 0, True), (101, 102, True),
+                                                      (101, 100.5, False), (103.5, 0, False),
+                                                      (103.5, 103.6, False)):
+            self.assertEqual(one_run.stopped_early(server, client, args), early)
+
+    def test_row_at_half_of_a_rate_brings_the_row_of_that_rate(self):
+        self.assertEqual([row.name for row in compare.chosen('^http_half$')],
+                         ['http', 'http_half'])
+        self.assertEqual(compare.chosen(''), list(workloads.ROWS))
+
     def test_idle_bytes_are_the_difference_of_two_rows(self):
         results = {'http': {'apus': compare.column_of([a_run(1, server_bytes=1000)])},
                    'http_idle': {'apus': compare.column_of(
