@@ -178,12 +178,9 @@ static inline bool parse(struct apus_http_request *r)
 	return true;
 }
 
-bool apus_http_parser_feed_plain(struct apus_http_request *r, const char *base, size_t len)
+bool apus_http_parse_fast(struct apus_http_request *r)
 {
 	apus_assert(!r->parsed && !r->status);
-	r->base =
-		(char *)(uintptr_t)base; /* whoever writes there was given it to write by feed() */
-	r->len = len;
 	if (apus_likely(parse(r))) {
 		r->parsed = r->body_at;
 		r->minor = 1;
@@ -197,14 +194,20 @@ bool apus_http_parser_feed_plain(struct apus_http_request *r, const char *base, 
 	r->headers_count = 0;
 	r->has_query = false;
 	r->seen_host = false;
-	r->slow = true;
 	return false;
 }
 
-bool apus_http_parse_fast(struct apus_http_request *r)
+bool apus_http_parser_next_slow(struct apus_http_request *r, const char *base, size_t len)
 {
-	bool slow = r->slow, done = apus_http_parser_feed_plain(r, r->base, r->len);
-
-	r->slow = slow;
-	return done;
+	apus_http_parser_init(r, r->limits);
+	r->base =
+		(char *)(uintptr_t)base; /* whoever writes there was given it to write by feed() */
+	r->len = len;
+	r->slow = !apus_http_parse_fast(r);
+	/* Of what is kept nothing but these bytes decided: what lies behind a head is not looked at. */
+	if (!r->slow && r->body_at >= APUS_HTTP_SAME_LEAST && r->body_at <= sizeof(r->kept)) {
+		memcpy(r->kept, base, r->body_at);
+		r->kept_bytes = (uint16_t)r->body_at;
+	}
+	return !r->slow;
 }

@@ -5,11 +5,15 @@
  *	apus_http_parser_init(&r, &limits);
  *	while ((verdict = apus_http_parser_feed(&r, bytes, len)) == APUS_HTTP_MORE)
  *		...wait for more, and hand in the whole request so far again, wherever it is now
+ *
+ * A connection begins each of its requests with apus_http_parser_next(). Clients say the same again
+ * and again: what is byte for byte the head before it is not parsed a second time.
  */
 #ifndef APUS_NET_HTTP_PARSER_H
 #define APUS_NET_HTTP_PARSER_H
 
 #include "net/http/request.h"
+#include "net/http/scan.h"
 
 #include <llhttp.h>
 
@@ -23,6 +27,8 @@ struct apus_http_span {
 struct apus_http_header {
 	struct apus_http_span name, value;
 };
+
+#define APUS_HTTP_KEPT_BYTES 512 /* longer heads are parsed each time */
 
 enum apus_http_verdict {
 	APUS_HTTP_MORE,     /* all bytes are taken in, the request is not whole yet */
@@ -52,11 +58,13 @@ struct apus_http_request {
 	bool expects_continue; /* the client waits for a 100 before it sends the body */
 	bool has_query;
 	bool seen_host, seen_transfer_encoding;
-	bool in_value; /* the last header's value has begun */
-	bool slow;     /* not for fast.c, or it said so; tests set it after init */
+	bool in_value;       /* the last header's value has begun */
+	bool slow;           /* not for fast.c, or it said so; tests set it after init */
+	uint16_t kept_bytes; /* 0: none. Else all of this is what such bytes in `kept` come to */
 
 	llhttp_t llhttp; /* from here on init writes nothing; begun with the first byte it gets */
 	struct apus_http_header headers[APUS_HTTP_HEADERS_MAX];
+	char kept[APUS_HTTP_KEPT_BYTES];
 };
 
 /** apus_http_limits_complete - fill in the defaults and bring the rest into range */
@@ -74,11 +82,12 @@ void apus_http_parser_init(struct apus_http_request *r, const struct apus_http_l
 enum apus_http_verdict apus_http_parser_feed(struct apus_http_request *r, char *base, size_t len);
 
 /**
- * apus_http_parser_feed_plain - the same for a request's first bytes, which stay as they are
+ * apus_http_parser_next - the first bytes of a connection's next request, which stay as they are
+ * @r: as after init, or as it was left by the request before, however that ended
  *
- * Return: true: COMPLETE; false: apus_http_parser_feed() is to say.
+ * Return: true: COMPLETE; false: apus_http_parser_feed() is to say, and to go on.
  */
-bool apus_http_parser_feed_plain(struct apus_http_request *r, const char *base, size_t len);
+static inline bool apus_http_parser_next(struct apus_http_request *r, const char *base, size_t len);
 
 /**
  * apus_http_parser_squeeze - bytes that decoding left behind the body
@@ -90,6 +99,21 @@ size_t apus_http_parser_squeeze(struct apus_http_request *r, size_t *at);
 
 /** apus_http_request_check - the invariants; for tests and the fuzzer. Return: true if they hold */
 bool apus_http_request_check(const struct apus_http_request *r, size_t len);
+
+/* inline definitions */
+
+bool apus_http_parser_next_slow(struct apus_http_request *r, const char *base, size_t len);
+
+static inline bool apus_http_parser_next(struct apus_http_request *r, const char *base, size_t len)
+{
+	size_t kept = r->kept_bytes;
+
+	if (!kept || kept > len || !apus_http_scan_same(base, r->kept, kept))
+		return apus_http_parser_next_slow(r, base, len);
+	r->base = (char *)(uintptr_t)base;
+	r->len = len;
+	return true;
+}
 
 APUS_END_DECLS
 

@@ -14,6 +14,8 @@
 
 #include "net/http/chars.h"
 
+#include <string.h>
+
 #define APUS_HTTP_SCAN_LEAST 16 /* bytes of the whole text */
 #define APUS_HTTP_SCAN_TEXT  0U /* a class beside those of chars.h: no control character */
 
@@ -73,6 +75,34 @@ static inline unsigned int apus_http_scan_ends(const char *at, unsigned int clas
 }
 
 #endif
+
+#define APUS_HTTP_SAME_LEAST 32
+
+/** apus_http_scan_same - are these the same? @bytes >= APUS_HTTP_SAME_LEAST */
+static inline bool apus_http_scan_same(const char *a, const char *b, size_t bytes)
+{
+	size_t i = 0;
+
+	do {
+		size_t at = i + 32 <= bytes ? i : bytes - 32; /* the last step ends with them */
+#if defined(__AVX2__)
+		__m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(a + at));
+		__m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(b + at));
+
+		if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, y)) != -1)
+			return false;
+#else
+		uint64_t x[4], y[4];
+
+		memcpy(x, a + at, sizeof(x));
+		memcpy(y, b + at, sizeof(y));
+		if ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]))
+			return false;
+#endif
+		i += 32;
+	} while (i < bytes);
+	return true;
+}
 
 /**
  * apus_http_scan - the end of what begins at @at and is made of @class; @end if all of it is

@@ -315,10 +315,9 @@ static inline enum end receive(struct connection *c, struct apus_http_request *r
 
 	if (apus_unlikely(end != KEEP))
 		return end;
-	apus_http_parser_init(r, &c->server->options.limits);
 	/* A plain request is read where it lies. */
-	if (apus_likely(apus_http_parser_feed_plain(r, apus_stream_begin(c->stream),
-						    c->stream->in_bytes)))
+	if (apus_likely(
+		    apus_http_parser_next(r, apus_stream_begin(c->stream), c->stream->in_bytes)))
 		return KEEP;
 	return receive_rest(c, r);
 }
@@ -366,6 +365,7 @@ static enum end serve(struct connection *c)
 	struct apus_http_request r;
 	enum end end;
 
+	apus_http_parser_init(&r, &c->server->options.limits);
 	do {
 		end = receive(c, &r);
 		if (end == KEEP)

@@ -3,8 +3,9 @@
  * tests/fuzz/fuzz_http.c: bytes of a client that means harm.
  *
  * The first byte of the input says how the rest is divided among feeds. Pipelined requests are read
- * to the end, once whole and once divided, one of them without fast.c: both have to come to the same requests, the same bodies
- * and the same refusal, within bounds (buffers are exactly as large as their bytes, for ASan).
+ * to the end, once whole and once divided, one of them without fast.c and without knowing the request
+ * before: both have to come to the same requests, the same bodies and the same refusal, within bounds
+ * (buffers are exactly as large as their bytes, for ASan).
  */
 #include "net/http/parser.h"
 #include "runtime/base/check.h"
@@ -97,8 +98,11 @@ static size_t run(const char *bytes, size_t len, uint32_t division,
 				break;
 			held = cut(held, held_bytes, 0, r.parsed);
 			held_bytes -= r.parsed;
-			apus_http_parser_init(&r, l);
-			r.slow = slow;
+			if (slow || !held_bytes)
+				apus_http_parser_init(&r, l);
+			else
+				(void)apus_http_parser_next(&r, held, held_bytes);
+			r.slow |= slow;
 			continue;
 		}
 		dead = apus_http_parser_squeeze(&r, &at);

@@ -22,7 +22,7 @@ static const char *ask(const char *method_and_path)
 	static char answer[4096];
 	struct apus_http_limits limits = {0};
 	static struct apus_http_response_common common = {.write_ns = APUS_SEC};
-	struct apus_http_request req;
+	static struct apus_http_request req;
 	struct apus_http_response res;
 	struct apus_http_watchdog watchdog;
 	struct apus_tcp *tcp = fake_open();
