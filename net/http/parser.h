@@ -102,6 +102,16 @@ bool apus_http_request_check(const struct apus_http_request *r, size_t len);
 
 /* inline definitions */
 
+/** apus_http_request_path_here - apus_http_request_path() */
+static inline struct apus_http_text apus_http_request_path_here(const struct apus_http_request *r)
+{
+	static const char root[8] = "/"; /* eight bytes from a path's begin may be read */
+
+	if (apus_unlikely(!r->path.len)) /* "http://host": RFC 9110 §4.2.3 */
+		return (struct apus_http_text){.at = root, .len = 1};
+	return (struct apus_http_text){.at = r->base + r->path.at, .len = r->path.len};
+}
+
 bool apus_http_parser_next_slow(struct apus_http_request *r, const char *base, size_t len);
 
 static inline bool apus_http_parser_next(struct apus_http_request *r, const char *base, size_t len)

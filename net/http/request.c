@@ -95,9 +95,7 @@ const char *apus_http_method_name(enum apus_http_method method)
 
 struct apus_http_text apus_http_request_path(const struct apus_http_request *r)
 {
-	if (r->path.len == 0) /* "http://host": RFC 9110 §4.2.3 */
-		return (struct apus_http_text){.at = "/", .len = 1};
-	return text_of(r, r->path);
+	return apus_http_request_path_here(r);
 }
 
 struct apus_http_text apus_http_request_query(const struct apus_http_request *r)

@@ -16,7 +16,7 @@
 #include "net/http/response_internal.h"
 #include "net/socket/stream_internal.h"
 #include "runtime/base/check.h"
-#include "runtime/sched/shard.h"
+#include "runtime/sched/internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -114,8 +114,8 @@ const char *apus_http_reason(int status)
 
 static int fail(struct apus_http_response *res, int error)
 {
-	if (!res->error)
-		res->error = error;
+	if (!res->how.error)
+		res->how.error = error;
 	return error;
 }
 
@@ -215,29 +215,29 @@ static inline char *put_end(char *p, struct apus_http_response *res, int64_t len
 		while (from < digits + DECIMAL_BYTES)
 			*p++ = *from++;
 		p = put_text(p, LITERAL("\r\n"));
-	} else if (!res->old) {
+	} else if (!res->how.old) {
 		res->chunked = true;
 		p = put_text(p, LITERAL("Transfer-Encoding: chunked\r\n"));
 	} else {
-		res->keep_alive = false;
+		res->how.keep_alive = false;
 	}
 	res->counted = length >= 0;
 	res->left = length >= 0 ? (uint64_t)length : 0;
 
 	if (is_closing(res))
-		res->keep_alive = false;
-	if (!res->keep_alive)
+		res->how.keep_alive = false;
+	if (!res->how.keep_alive)
 		p = put_text(p, LITERAL("Connection: close\r\n"));
-	else if (res->old)
+	else if (res->how.old)
 		p = put_text(p, LITERAL("Connection: keep-alive\r\n"));
 	return put_text(p, LITERAL("\r\n"));
 }
 
 static int check_begin(struct apus_http_response *res, int status)
 {
-	if (res->error < 0)
-		return res->error;
-	if (res->state != APUS_HTTP_RESPONSE_NONE)
+	if (res->how.error < 0)
+		return res->how.error;
+	if (res->how.state != APUS_HTTP_RESPONSE_NONE)
 		return fail(res, -EALREADY);
 	if (status < 200 || status > 599)
 		return fail(res, -EINVAL);
@@ -253,7 +253,7 @@ int apus_http_response_begin(struct apus_http_response *res, int status)
 	if (rc < 0)
 		return rc;
 	res->head_bytes = (size_t)(put_begin(res->head, res, status) - res->head);
-	res->state = APUS_HTTP_RESPONSE_HEAD;
+	res->how.state = APUS_HTTP_RESPONSE_HEAD;
 	return 0;
 }
 
@@ -288,9 +288,9 @@ int apus_http_response_header_text(struct apus_http_response *res, const char *n
 {
 	size_t len = strlen(name);
 
-	if (res->error < 0)
-		return res->error;
-	if (res->state != APUS_HTTP_RESPONSE_HEAD)
+	if (res->how.error < 0)
+		return res->how.error;
+	if (res->how.state != APUS_HTTP_RESPONSE_HEAD)
 		return fail(res, -EALREADY);
 	if (len == 0 || !all_chars(name, len, APUS_HTTP_CHAR_TOKEN) || is_framing(name, len) ||
 	    !all_chars(value.at, value.len, APUS_HTTP_CHAR_VALUE))
@@ -320,9 +320,9 @@ int apus_http_response_header(struct apus_http_response *res, const char *name, 
 
 static int end_head(struct apus_http_response *res, int64_t length)
 {
-	if (res->error < 0)
-		return res->error;
-	if (res->state != APUS_HTTP_RESPONSE_HEAD)
+	if (res->how.error < 0)
+		return res->how.error;
+	if (res->how.state != APUS_HTTP_RESPONSE_HEAD)
 		return fail(res, -EALREADY);
 
 	int rc = make_room(res, END_BYTES);
@@ -333,7 +333,7 @@ static int end_head(struct apus_http_response *res, int64_t length)
 	char *p = put_end(res->head + res->head_bytes, res, length);
 
 	apus_stream_commit(res->stream, (size_t)(p - res->head));
-	res->state = APUS_HTTP_RESPONSE_BODY;
+	res->how.state = APUS_HTTP_RESPONSE_BODY;
 	return 0;
 }
 
@@ -341,7 +341,7 @@ static int end_head(struct apus_http_response *res, int64_t length)
 
 static bool is_silent(const struct apus_http_response *res)
 {
-	return res->head_only || res->bodiless;
+	return res->how.head_only || res->bodiless;
 }
 
 /* Into the stream, which sends when it is full. */
@@ -388,7 +388,7 @@ int apus_http_response_body(struct apus_http_response *res, const void *body, si
 
 	if (rc < 0)
 		return rc;
-	res->state = APUS_HTTP_RESPONSE_DONE;
+	res->how.state = APUS_HTTP_RESPONSE_DONE;
 	return len == 0 || is_silent(res) ? 0 : put(res, body, len);
 }
 
@@ -399,9 +399,9 @@ int apus_http_response_stream(struct apus_http_response *res, int64_t length)
 
 int apus_http_response_write(struct apus_http_response *res, const void *buf, size_t len)
 {
-	if (res->error < 0)
-		return res->error;
-	if (res->state != APUS_HTTP_RESPONSE_BODY)
+	if (res->how.error < 0)
+		return res->how.error;
+	if (res->how.state != APUS_HTTP_RESPONSE_BODY)
 		return fail(res, -EALREADY);
 	if (len == 0 || is_silent(res))
 		return 0;
@@ -415,17 +415,17 @@ int apus_http_response_write(struct apus_http_response *res, const void *buf, si
 
 int apus_http_response_end(struct apus_http_response *res)
 {
-	if (res->error < 0)
-		return res->error;
-	if (res->state != APUS_HTTP_RESPONSE_BODY)
+	if (res->how.error < 0)
+		return res->how.error;
+	if (res->how.state != APUS_HTTP_RESPONSE_BODY)
 		return fail(res, -EALREADY);
 	if (!is_silent(res)) {
 		if (res->left > 0)
 			return fail(res, -ENODATA);
 		if (res->chunked && put(res, "0\r\n\r\n", 5) < 0)
-			return res->error;
+			return res->how.error;
 	}
-	res->state = APUS_HTTP_RESPONSE_DONE;
+	res->how.state = APUS_HTTP_RESPONSE_DONE;
 	return 0;
 }
 
@@ -460,7 +460,7 @@ static APUS_NOINLINE int respond_small(struct apus_http_response *res, int statu
 	if (len > 0 && !is_silent(res))
 		p = put_text(p, (struct apus_http_text){.at = body, .len = len});
 	apus_stream_commit(res->stream, (size_t)(p - begin));
-	res->state = APUS_HTTP_RESPONSE_DONE;
+	res->how.state = APUS_HTTP_RESPONSE_DONE;
 	return 0;
 }
 
@@ -472,119 +472,176 @@ static inline struct apus_http_alike *alike_of(const struct apus_http_response *
 	return &res->common->alike[((size_t)status + type_bytes) % APUS_HTTP_ALIKE];
 }
 
+/* The text's end for a body of `len` bytes. */
+static APUS_NOINLINE void set_length(struct apus_http_alike *a, size_t len)
+{
+	char digits[DECIMAL_BYTES];
+	char *from = decimal(len, digits), *p = a->text + a->length_at;
+
+	p = put_text(p, (struct apus_http_text){
+				.at = from,
+				.len = (size_t)(digits + DECIMAL_BYTES - from),
+			});
+	p = put_text(p, LITERAL("\r\n\r\n"));
+	a->bytes = (uint16_t)(p - a->text);
+	a->length = len;
+}
+
 /* What was just answered is likely to be answered again. */
-static void keep_alike(struct apus_http_response *res, struct apus_http_text type)
+static void keep_alike(struct apus_http_response *res, struct apus_http_text type, size_t len)
 {
 	struct apus_http_alike *a = alike_of(res, res->status, type.len);
 	char *p = a->text;
 
 	a->until_ns = 0;
 	if (!type.at || res->bodiless ||
-	    begin_bytes(res) + sizeof(TYPE LENGTH) + 2 + type.len > sizeof(a->text))
+	    begin_bytes(res) + sizeof(TYPE LENGTH "\r\n\r\n\r\n") + DECIMAL_BYTES + type.len >
+		    sizeof(a->text))
 		return;
 	p = put_begin(p, res, res->status);
 	a->type_at = (uint16_t)(p + sizeof(TYPE) - 1 - a->text);
-	a->type_bytes = (uint16_t)type.len;
 	p = put_text(put_type(p, type), LITERAL(LENGTH));
-	a->bytes = (uint16_t)(p - a->text);
+	a->length_at = (uint16_t)(p - a->text);
+	set_length(a, len);
 	a->status = res->status;
+	a->type_bytes = (uint16_t)type.len;
 	a->until_ns = res->common->date.until_ns;
 }
 
-/* A short body, mostly: without a call. */
-static inline char *put_body(char *p, const char *body, size_t len)
+/* gcc's own copies are of 16 bytes at most. */
+typedef char step32 __attribute__((vector_size(32), aligned(1), may_alias));
+
+static inline void put_step(char *p, const char *from)
 {
-	if (len >= 8 && len <= 16) {
+	*(step32 *)p = *(const step32 *)from;
+}
+
+/* A short body, without a call; there is room for 32 bytes in any case, but not to read from. */
+static inline char *put_short(char *p, const char *body, size_t len)
+{
+	if (len >= 32) {
+		for (size_t i = 0; i < len - 32; i += 32)
+			put_step(p + i, body + i);
+		put_step(p + len - 32, body + len - 32); /* the last step ends with it */
+	} else if (len >= 16) {
+		memcpy(p, body, 16);
+		memcpy(p + len - 16, body + len - 16, 16);
+	} else if (len >= 8) {
 		memcpy(p, body, 8);
 		memcpy(p + len - 8, body + len - 8, 8);
 	} else {
-		memcpy(p, body, len);
+		for (size_t i = 0; i < len; i++)
+			p[i] = body[i];
 	}
 	return p + len;
 }
 
-static inline char *put_length(char *p, size_t len)
+/* Of 8 to 16 bytes: are they the same? */
+static inline bool same_short(const char *a, const char *b, size_t len)
 {
-	char digits[DECIMAL_BYTES];
+	uint64_t x[2], y[2];
 
-	if (apus_likely(len < 100)) {
-		*p = (char)('0' + len / 10);
-		p += len >= 10;
-		*p++ = (char)('0' + len % 10);
-		return p;
-	}
-
-	char *from = decimal(len, digits);
-
-	return put_text(p, (struct apus_http_text){
-				   .at = from,
-				   .len = (size_t)(digits + DECIMAL_BYTES - from),
-			   });
+	memcpy(&x[0], a, 8);
+	memcpy(&y[0], b, 8);
+	memcpy(&x[1], a + len - 8, 8);
+	memcpy(&y[1], b + len - 8, 8);
+	return x[0] == y[0] && x[1] == y[1];
 }
 
-/* Return: false if it has to be made from its parts. */
-static inline bool respond_alike(struct apus_http_response *res, int status,
-				 struct apus_http_text type, const void *body, size_t len)
+/* Nothing is answered yet, and nothing is special about whom it is for. */
+static inline bool is_plain(const struct apus_http_response *res)
 {
-	static const char blank_line[4] = "\r\n\r\n";
-	const struct apus_http_alike *a = alike_of(res, status, type.len);
-	size_t most = APUS_HTTP_ALIKE_BYTES + DECIMAL_BYTES + sizeof(blank_line) + len;
-	size_t bytes;
-	char *p, *begin;
-	bool is_queued;
+	static const struct apus_http_response_how plain = {.keep_alive = true};
 
-	if (a->status != status || a->type_bytes != type.len || apus_now() >= a->until_ns ||
-	    !type.at || !apus_http_same_bytes(type.at, a->text + a->type_at, type.len))
-		return false;
-	if (res->state != APUS_HTTP_RESPONSE_NONE || res->error < 0 || !res->keep_alive ||
-	    res->old || res->head_only || is_closing(res) || len > SMALL_BYTES)
-		return false;
-	begin = apus_stream_room_here(res->stream, most, &is_queued);
-	if (!begin)
-		return false;
-
-	/* In steps, beyond its end: there is room for all of it. */
-	static_assert(APUS_HTTP_ALIKE_BYTES % 32 == 0, "whole steps");
-	bytes = a->bytes;
-	for (size_t i = 0; i < bytes; i += 32)
-		memcpy(begin + i, a->text + i, 32);
-	p = put_length(begin + bytes, len);
-	memcpy(p, blank_line, sizeof(blank_line));
-	p = put_body(p + sizeof(blank_line), body, len);
-	apus_stream_filled_here(res->stream, (size_t)(p - begin), is_queued);
-	res->status = (uint16_t)status;
-	res->counted = true;
-	res->left = len;
-	res->state = APUS_HTTP_RESPONSE_DONE;
-	return true;
+	static_assert(sizeof(plain) == sizeof(uint64_t), "compared as a word");
+	return memcmp(&res->how, &plain, sizeof(plain)) == 0 && !is_closing(res);
 }
 
-int apus_http_respond(struct apus_http_response *res, int status, const char *content_type,
-		      const void *body, size_t len)
+/* Where there is room for the whole text and the body. Return: behind them. */
+static inline char *put_alike(char *begin, struct apus_http_response *res,
+			      const struct apus_http_alike *a, const void *body, size_t len)
 {
-	struct apus_http_text type = {
-		.at = content_type,
-		.len = content_type ? strlen(content_type) : 0,
-	};
+	/* More than there is to copy: in few steps, and the room is there. */
+	static_assert(sizeof(a->text) == 7 * 32, "whole steps");
+	for (size_t i = 0; i < 4 * 32; i += 32)
+		put_step(begin + i, a->text + i);
+	for (size_t i = 4 * 32; i < a->bytes; i += 32)
+		put_step(begin + i, a->text + i);
+	res->status = a->status;
+	res->how.state = APUS_HTTP_RESPONSE_DONE;
+	return put_short(begin + a->bytes, body, len);
+}
+
+/* Behind what waits for a drain. */
+static APUS_NOINLINE int respond_behind(struct apus_http_response *res,
+					const struct apus_http_alike *a, const void *body,
+					size_t len)
+{
+	struct apus_http_text type = {.at = a->text + a->type_at, .len = a->type_bytes};
+	char *begin;
+
+	if (apus_stream_pending(res->stream) + sizeof(a->text) + len > APUS_STREAM_BUFFER_BYTES ||
+	    apus_stream_reserve(res->stream, 0, sizeof(a->text) + len, &begin) < 0)
+		return respond_small(res, a->status, type, body, len);
+	apus_stream_commit(res->stream, (size_t)(put_alike(begin, res, a, body, len) - begin));
+	return 0;
+}
+
+static APUS_NOINLINE int respond_alike(struct apus_http_response *res,
+				       const struct apus_http_alike *a, const void *body,
+				       size_t len)
+{
+	char *begin = apus_stream_room_here(res->stream, sizeof(a->text) + len);
+
+	if (apus_unlikely(!begin))
+		return respond_behind(res, a, body, len);
+	return apus_stream_filled_here(res->stream,
+				       (size_t)(put_alike(begin, res, a, body, len) - begin));
+}
+
+/* Of another length, a type that is long or short, and all that is not alike; the next may be. */
+static APUS_NOINLINE int respond_any(struct apus_http_response *res, int status,
+				     struct apus_http_text type, const void *body, size_t len)
+{
+	struct apus_http_alike *a = alike_of(res, status, type.len);
 	int rc;
 
-	if (apus_likely(respond_alike(res, status, type, body, len)))
-		return 0;
+	if (a->status == status && a->type_bytes == type.len && type.at && len <= SMALL_BYTES &&
+	    is_plain(res) && apus_now() < a->until_ns &&
+	    memcmp(type.at, a->text + a->type_at, type.len) == 0) {
+		if (a->length != len)
+			set_length(a, len);
+		return respond_alike(res, a, body, len);
+	}
 	rc = respond_small(res, status, type, body, len);
 	if (rc == 0)
-		keep_alike(res, type);
+		keep_alike(res, type, len);
 	return rc;
+}
+
+int apus_http_respond_text(struct apus_http_response *res, int status, struct apus_http_text type,
+			   const void *body, size_t len)
+{
+	const struct apus_http_alike *a = alike_of(res, status, type.len);
+	const struct apus_shard *s = apus_shard_current;
+
+	if (apus_likely(a->status == status && a->type_bytes == type.len && a->length == len &&
+			len <= SMALL_BYTES && type.len - 8 <= 8 && is_plain(res) && s->now_known &&
+			s->now_ns < a->until_ns &&
+			same_short(type.at, a->text + a->type_at, type.len)))
+		return respond_alike(res, a, body, len);
+	return respond_any(res, status, type, body, len);
 }
 
 /* -------------------------------------------------------------------------------------- whole */
 
 int apus_http_response_flush(struct apus_http_response *res)
 {
-	if (res->error < 0)
-		return res->error;
+	if (res->how.error < 0)
+		return res->how.error;
 	if (apus_stream_pending(res->stream) == 0)
 		return 0;
-	if (res->state == APUS_HTTP_RESPONSE_HEAD) /* it is being made in that buffer */
+	if (res->how.state == APUS_HTTP_RESPONSE_HEAD) /* it is being made in that buffer */
 		return 0;
 	apus_http_watchdog_begin(res->watchdog, write_deadline(res));
 
@@ -595,32 +652,21 @@ int apus_http_response_flush(struct apus_http_response *res)
 
 void apus_http_response_close(struct apus_http_response *res)
 {
-	res->keep_alive = false;
+	res->how.keep_alive = false;
 }
 
 bool apus_http_response_begun(const struct apus_http_response *res)
 {
-	return res->state != APUS_HTTP_RESPONSE_NONE;
-}
-
-void apus_http_response_init(struct apus_http_response *res, struct apus_stream *stream,
-			     struct apus_http_watchdog *watchdog,
-			     struct apus_http_response_common *common)
-{
-	*res = (struct apus_http_response){
-		.stream = stream,
-		.watchdog = watchdog,
-		.common = common,
-	};
+	return res->how.state != APUS_HTTP_RESPONSE_NONE;
 }
 
 bool apus_http_response_discard(struct apus_http_response *res)
 {
-	if (res->state >= APUS_HTTP_RESPONSE_BODY)
+	if (res->how.state >= APUS_HTTP_RESPONSE_BODY)
 		return false;
-	res->state = APUS_HTTP_RESPONSE_NONE;
+	res->how.state = APUS_HTTP_RESPONSE_NONE;
 	res->head_bytes = 0;
 	res->head_room = 0;
-	res->error = 0;
+	res->how.error = 0;
 	return true;
 }

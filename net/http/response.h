@@ -15,6 +15,8 @@
 
 #include "net/http/request.h"
 
+#include <string.h>
+
 APUS_BEGIN_DECLS
 
 /**
@@ -26,8 +28,13 @@ APUS_BEGIN_DECLS
  * Return:  0; -EINVAL (@content_type cannot stand in a header), -EALREADY (answered), -ENOMEM;
  *          -ETIMEDOUT (the client does not read); as apus_stream_write().
  */
-APUS_MUST_CHECK int apus_http_respond(struct apus_http_response *res, int status,
-				      const char *content_type, const void *body, size_t len);
+APUS_MUST_CHECK static inline int apus_http_respond(struct apus_http_response *res, int status,
+						    const char *content_type, const void *body,
+						    size_t len);
+/** apus_http_respond_text - as apus_http_respond(), with a type that is not terminated; at is NULL for none */
+APUS_MUST_CHECK int apus_http_respond_text(struct apus_http_response *res, int status,
+					   struct apus_http_text type, const void *body,
+					   size_t len);
 
 /** apus_http_response_begin - the status line, 200 <= @status <= 599. Context: task, suspends. Return: 0; as apus_http_respond() */
 APUS_MUST_CHECK int apus_http_response_begin(struct apus_http_response *res, int status);
@@ -75,6 +82,19 @@ bool apus_http_response_begun(const struct apus_http_response *res);
 
 /** apus_http_reason - "Not Found"; "" for what has no name */
 const char *apus_http_reason(int status);
+
+/* inline definitions */
+
+/* So that the length of a type that is written here is not counted each time. */
+static inline int apus_http_respond(struct apus_http_response *res, int status,
+				    const char *content_type, const void *body, size_t len)
+{
+	struct apus_http_text type;
+
+	type.at = content_type;
+	type.len = content_type ? strlen(content_type) : 0;
+	return apus_http_respond_text(res, status, type, body, len);
+}
 
 APUS_END_DECLS
 

@@ -13,6 +13,7 @@
 #include "net/http/router.h"
 
 #include "net/http/chars.h"
+#include "net/http/parser.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ struct route {
 };
 
 struct entry {
+	uint64_t word; /* of its key */
 	uint32_t hash;
 	uint32_t len;
 	bool prefix;
@@ -55,29 +57,59 @@ static uint64_t hash_word(uint64_t hash, uint64_t word)
 	return hash ^ hash >> 32;
 }
 
-/* Of a whole path; its last word ends with it, and may begin in the word before. */
-static uint32_t hash_exact(const char *path, size_t len)
-{
-	uint64_t hash = len, word = 0;
+/* A path: its hash, and its last 8 bytes, or all it has. */
+struct key {
+	uint64_t word;
+	uint32_t hash;
+};
 
-	if (len < 8) {
-		for (size_t i = 0; i < len; i++)
-			word = word << 8 | (uint8_t)path[i];
-		return (uint32_t)hash_word(hash, word);
+/* Of a whole path. At least 8 bytes from its begin may be read: a request goes on behind it. */
+static inline struct key key_of(const char *path, size_t len)
+{
+	uint64_t hash = len, word;
+
+	if (len < sizeof(word)) {
+		memcpy(&word, path, sizeof(word));
+		word &= (UINT64_C(1) << 8 * len) - 1;
+	} else {
+		for (size_t i = 0; i < len - sizeof(word); i += sizeof(word)) {
+			memcpy(&word, path + i, sizeof(word));
+			hash = hash_word(hash, word);
+		}
+		memcpy(&word, path + len - sizeof(word), sizeof(word));
 	}
-	for (size_t i = 0; i < len - 8; i += 8) {
-		memcpy(&word, path + i, 8);
-		hash = hash_word(hash, word);
-	}
-	memcpy(&word, path + len - 8, 8);
-	return (uint32_t)hash_word(hash, word);
+	return (struct key){.word = word, .hash = (uint32_t)hash_word(hash, word)};
+}
+
+/* Of one of ours, of which no more may be read. */
+static struct key key_of_ours(const char *path, size_t len)
+{
+	char padded[8] = {0};
+
+	if (len >= sizeof(padded))
+		return key_of(path, len);
+	memcpy(padded, path, len);
+	return key_of(padded, len);
+}
+
+/* Is it that entry, of the same key? */
+static inline bool has_path(const struct entry *e, struct key key, const char *path, size_t len)
+{
+	return e->hash == key.hash && e->len == len && e->word == key.word && !e->prefix &&
+	       (len <= sizeof(key.word) || apus_http_same_bytes(e->path, path, len));
+}
+
+/* Where the search for an entry begins. */
+static inline uint32_t first_slot(uint32_t hash)
+{
+	return hash ^ hash >> 15;
 }
 
 /* The slot where the entry is, or the empty one where it belongs. */
 static inline struct entry **find(const struct apus_http_router *r, uint32_t hash, const char *path,
 				  size_t len, bool prefix)
 {
-	uint32_t i = hash ^ hash >> 15;
+	uint32_t i = first_slot(hash);
 
 	for (;; i++) {
 		struct entry **slot = &r->slots[i & (r->slots_count - 1)];
@@ -90,8 +122,8 @@ static inline struct entry **find(const struct apus_http_router *r, uint32_t has
 }
 
 /* The longest prefix that answers `path`, or NULL. */
-static APUS_NOINLINE const struct entry *match_prefix(const struct apus_http_router *r,
-						      struct apus_http_text path)
+static const struct entry *match_prefix(const struct apus_http_router *r,
+					struct apus_http_text path)
 {
 	size_t most = apus_min(path.len, (size_t)r->prefix_max);
 	const struct entry *best = NULL;
@@ -109,11 +141,10 @@ static APUS_NOINLINE const struct entry *match_prefix(const struct apus_http_rou
 }
 
 /* The entry that answers `path`, or NULL. */
-static inline const struct entry *match(const struct apus_http_router *r,
-					struct apus_http_text path)
+static const struct entry *match(const struct apus_http_router *r, struct apus_http_text path)
 {
 	const struct entry *exact =
-		*find(r, hash_exact(path.at, path.len), path.at, path.len, false);
+		*find(r, key_of(path.at, path.len).hash, path.at, path.len, false);
 
 	return exact || !r->prefix_max ? exact : match_prefix(r, path);
 }
@@ -142,7 +173,8 @@ static int add(struct apus_http_router *r, enum apus_http_method method, const c
 	       bool prefix, struct route route)
 {
 	size_t len = strlen(path);
-	uint32_t hash = prefix ? HASH_FIRST : hash_exact(path, len);
+	struct key key = key_of_ours(path, len);
+	uint32_t hash = prefix ? HASH_FIRST : key.hash;
 
 	if (method >= APUS_HTTP_METHODS || len > UINT16_MAX || !route.fn)
 		return -EINVAL;
@@ -158,6 +190,7 @@ static int add(struct apus_http_router *r, enum apus_http_method method, const c
 
 		if (!e)
 			return -ENOMEM;
+		e->word = key.word;
 		e->hash = hash;
 		e->len = (uint32_t)len;
 		e->prefix = prefix;
@@ -229,8 +262,9 @@ static int64_t answer_allow(const struct entry *e, struct apus_http_response *re
 	return rc < 0 ? rc : apus_http_response_body(res, text, len);
 }
 
-int64_t apus_http_router_handle(struct apus_http_request *req, struct apus_http_response *res,
-				void *arg)
+/* Any path and method. */
+static APUS_NOINLINE int64_t handle_any(struct apus_http_request *req,
+					struct apus_http_response *res, void *arg)
 {
 	static const char not_found[] = "404 Not Found\n";
 	const struct apus_http_router *r = arg;
@@ -247,6 +281,23 @@ int64_t apus_http_router_handle(struct apus_http_request *req, struct apus_http_
 	if (route->fn)
 		return route->fn(req, res, route->arg);
 	return answer_allow(e, res, method == APUS_HTTP_OPTIONS ? 204 : 405);
+}
+
+int64_t apus_http_router_handle(struct apus_http_request *req, struct apus_http_response *res,
+				void *arg)
+{
+	const struct apus_http_router *r = arg;
+	struct apus_http_text path = apus_http_request_path_here(req);
+	struct key key = key_of(path.at, path.len);
+	const struct entry *e = r->slots[first_slot(key.hash) & (r->slots_count - 1)];
+
+	if (apus_likely(e && has_path(e, key, path.at, path.len))) {
+		const struct route *route = &e->routes[req->method];
+
+		if (apus_likely(route->fn != NULL))
+			return route->fn(req, res, route->arg);
+	}
+	return handle_any(req, res, arg);
 }
 
 int apus_http_router_create(struct apus_http_router **out)

@@ -274,7 +274,7 @@ static enum end receive_first(struct connection *c)
 	if (apus_server_idle(c->base) < 0)
 		return LINGER;
 
-	int64_t rc = wait_idle(c, apus_now() + c->server->options.park_ns);
+	int64_t rc = wait_idle(c, apus_shard_now(apus_shard_current) + c->server->options.park_ns);
 
 	if (apus_likely(rc > 0))
 		return KEEP;
@@ -325,9 +325,9 @@ static inline enum end receive(struct connection *c, struct apus_http_request *r
 /* The handler is done, with `rc`. Return: false if the answer cannot be saved. */
 static bool settle(struct connection *c, struct apus_http_response *res, int64_t rc)
 {
-	if (rc >= 0 && res->state == APUS_HTTP_RESPONSE_DONE)
+	if (rc >= 0 && res->how.state == APUS_HTTP_RESPONSE_DONE)
 		return true;
-	if (rc == -ETIMEDOUT && res->error == -ETIMEDOUT)
+	if (rc == -ETIMEDOUT && res->how.error == -ETIMEDOUT)
 		count(c, COUNT_TIMEOUTS_WRITE);
 	else
 		count(c, COUNT_HANDLER_ERRORS);
@@ -337,39 +337,42 @@ static bool settle(struct connection *c, struct apus_http_response *res, int64_t
 }
 
 /* Call the handler. Return: KEEP or LINGER with the answer in the stream. */
-static enum end answer(struct connection *c, struct apus_http_request *r)
+static enum end answer(struct connection *c, struct apus_http_request *r,
+		       struct apus_http_response *res)
 {
 	struct apus_http_server *s = c->server;
-	struct apus_http_response res;
 
 	count(c, COUNT_REQUESTS);
 	c->served++;
-	apus_http_response_init(&res, c->stream, &c->watchdog, &s->common);
-	res.head_only = r->method == APUS_HTTP_HEAD;
-	res.old = r->minor == 0;
-	res.keep_alive = r->keep_alive;
-	res.closing = &c->base->is_asked;
+	apus_http_response_again(res, (struct apus_http_response_how){
+					      .head_only = r->method == APUS_HTTP_HEAD,
+					      .old = r->minor == 0,
+					      .keep_alive = r->keep_alive,
+				      });
 
-	int64_t rc = s->options.handler(r, &res, s->options.arg);
+	int64_t rc = s->options.handler(r, res, s->options.arg);
 
-	if (!settle(c, &res, rc))
+	if (!settle(c, res, rc))
 		return ABORT;
-	count(c, COUNT_RESPONSES_2XX + res.status / 100 - 2);
+	count(c, COUNT_RESPONSES_2XX + res->status / 100 - 2);
 	apus_stream_consume_here(c->stream, r->parsed);
 	charge(c, 0);
-	return res.keep_alive ? KEEP : LINGER;
+	return res->how.keep_alive ? KEEP : LINGER;
 }
 
 static enum end serve(struct connection *c)
 {
 	struct apus_http_request r;
+	struct apus_http_response res;
 	enum end end;
 
 	apus_http_parser_init(&r, &c->server->options.limits);
+	apus_http_response_init(&res, c->stream, &c->watchdog, &c->server->common);
+	res.closing = &c->base->is_asked;
 	do {
 		end = receive(c, &r);
 		if (end == KEEP)
-			end = answer(c, &r);
+			end = answer(c, &r, &res);
 		if (end == KEEP && apus_checkpoint() < 0)
 			end = LINGER;
 	} while (end == KEEP);

@@ -10,7 +10,7 @@
 #define APUS_NET_HTTP_WATCHDOG_H
 
 #include "runtime/base/check.h"
-#include "runtime/sched/task.h"
+#include "runtime/sched/internal.h"
 #include "runtime/sched/timer.h"
 
 APUS_BEGIN_DECLS
@@ -42,7 +42,7 @@ static inline void apus_http_watchdog_begin(struct apus_http_watchdog *w, int64_
 {
 	apus_assert(w->deadline_ns == APUS_NEVER && !w->fired);
 	w->deadline_ns = deadline_ns;
-	w->cancelling = apus_task_cancelling(w->task);
+	w->cancelling = w->task->cancelling;
 	if (apus_unlikely(!apus_timer_armed(&w->timer) || w->timer.deadline_ns > deadline_ns))
 		apus_timer_arm(&w->timer, deadline_ns);
 }

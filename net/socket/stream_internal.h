@@ -86,38 +86,23 @@ static inline void apus_stream_consume_here(struct apus_stream *s, size_t bytes)
 }
 
 /**
- * apus_stream_room_here - room for a message that is made in place, of at most @bytes
- * @is_queued: for apus_stream_filled_here(), which comes next
+ * apus_stream_room_here - room in the connection's queue for a message of at most @bytes, made in place
  *
- * With nothing written before it, that is in the connection's queue: it leaves at the end of the
- * turn, without a drain, which has nothing to do then; else behind what waits for one.
- *
- * Context: task; never suspends. Return: NULL if it cannot be had at once; apus_stream_reserve() is
- * the way.
+ * It is made at once, told by apus_stream_filled_here(), and leaves at the end of the turn, without a
+ * drain, which has nothing to do then. Context: task; never suspends. Return: NULL: something waits
+ * before it, or the queue is full; apus_stream_reserve() is the way.
  */
-static inline char *apus_stream_room_here(struct apus_stream *s, size_t bytes, bool *is_queued)
+static inline char *apus_stream_room_here(struct apus_stream *s, size_t bytes)
 {
-	char *room = NULL;
-
-	if (apus_unlikely(s->writing || s->out_error))
+	if (apus_unlikely(s->out_bytes || s->writing || s->out_error))
 		return NULL;
-	if (apus_likely(!s->out_bytes))
-		room = apus_tcp_room(s->tcp, bytes);
-	*is_queued = room != NULL;
-	if (apus_unlikely(!room) &&
-	    (s->out_bytes + bytes > APUS_STREAM_BUFFER_BYTES ||
-	     apus_stream_reserve(s, 0, bytes, &room) < 0)) /* does not send: there is room */
-		return NULL;
-	return room;
+	return apus_tcp_room(s->tcp, bytes);
 }
 
-/** apus_stream_filled_here - the first @bytes of that room, > 0, are written */
-static inline void apus_stream_filled_here(struct apus_stream *s, size_t bytes, bool is_queued)
+/** apus_stream_filled_here - the first @bytes of that room, > 0, are written. Return: 0 */
+static inline int apus_stream_filled_here(struct apus_stream *s, size_t bytes)
 {
-	if (apus_likely(is_queued))
-		apus_tcp_filled(s->tcp, bytes);
-	else
-		apus_stream_commit(s, bytes);
+	return apus_tcp_filled(s->tcp, bytes);
 }
 
 #endif

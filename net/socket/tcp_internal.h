@@ -26,7 +26,7 @@ APUS_MUST_CHECK int64_t apus_tcp_view_soon(struct apus_tcp *c, char **out);
  * apus_tcp_write() is the way.
  */
 char *apus_tcp_room(struct apus_tcp *c, size_t bytes);
-/** apus_tcp_filled - the first @bytes of that room are written, as if by apus_tcp_write(). Context: task */
-void apus_tcp_filled(struct apus_tcp *c, size_t bytes);
+/** apus_tcp_filled - the first @bytes of that room are written, as if by apus_tcp_write(). Context: task. Return: 0 */
+int apus_tcp_filled(struct apus_tcp *c, size_t bytes);
 
 #endif

@@ -18,6 +18,8 @@ struct question {
 	const char *type;
 	size_t bytes;
 	bool head_only, old, keep_alive;
+	bool has_room;   /* in the connection's queue */
+	bool is_pending; /* something is written before it */
 };
 
 static struct apus_http_response_common remembers, fresh;
@@ -45,17 +47,21 @@ static const char *answer(struct apus_http_response_common *common, const struct
 	struct apus_tcp *tcp = fake_open();
 	struct apus_stream *stream;
 
-	memset(body, 'b', sizeof(body));
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = (char)(i * 7 + i / 256);
+	tcp->has_room = q->has_room;
 	ok(apus_stream_open(tcp, 0, &stream));
+	if (q->is_pending)
+		assert_int_equal(apus_stream_write(stream, "before", 6), 6);
 	apus_http_watchdog_init(&watchdog, apus_task_self());
 	apus_http_response_init(&res, stream, &watchdog, common);
-	res.head_only = q->head_only;
-	res.old = q->old;
-	res.keep_alive = q->keep_alive;
+	res.how.head_only = q->head_only;
+	res.how.old = q->old;
+	res.how.keep_alive = q->keep_alive;
 	res.closing = &is_closing;
 	ok(apus_http_respond(&res, q->status, q->type, body, q->bytes));
 	assert_int_equal(res.status, q->status);
-	assert_int_equal(res.state, APUS_HTTP_RESPONSE_DONE);
+	assert_int_equal(res.how.state, APUS_HTTP_RESPONSE_DONE);
 	ok(apus_stream_close(stream));
 	apus_http_watchdog_fini(&watchdog);
 	*bytes = tcp->out_bytes;
@@ -71,7 +77,11 @@ static void check(const struct question *q)
 
 	begin(&fresh);
 
-	const char *b = answer(&fresh, q, &theirs);
+	struct question plain = *q;
+
+	plain.has_room = false;
+
+	const char *b = answer(&fresh, &plain, &theirs);
 
 	if (ours != theirs || memcmp(a, b, ours))
 		fail_msg("%d %s %zu: %.*s, not %.*s", q->status, q->type ? q->type : "-", q->bytes,
@@ -90,7 +100,8 @@ static int64_t alike(void *arg)
 					    "application/json",
 					    "application/octet-stream; charset=utf-8"};
 	static const int statuses[] = {200, 201, 204, 304, 404, 500, 599};
-	static const size_t sizes[] = {0, 1, 7, 8, 9, 10, 14, 16, 17, 99, 100, 2048, 2049, 8500};
+	static const size_t sizes[] = {0,  1,  7,  8,  9,  10, 14,  15,  16,   17,   31,
+				       32, 33, 63, 64, 65, 99, 100, 300, 2048, 2049, 8500};
 	struct apus_random *random = apus_shard_random(apus_shard_self());
 
 	begin(&remembers);
@@ -102,6 +113,8 @@ static int64_t alike(void *arg)
 			.head_only = apus_random_below(random, 8) == 0,
 			.old = apus_random_below(random, 8) == 0,
 			.keep_alive = apus_random_below(random, 8) != 0,
+			.has_room = apus_random_below(random, 2),
+			.is_pending = apus_random_below(random, 4) == 0,
 		};
 
 		check(&q);

@@ -37,7 +37,7 @@ static const char *ask(const char *method_and_path)
 	ok(apus_stream_open(tcp, 0, &stream));
 	apus_http_watchdog_init(&watchdog, apus_task_self());
 	apus_http_response_init(&res, stream, &watchdog, &common);
-	res.keep_alive = true;
+	res.how.keep_alive = true;
 	ok(apus_http_router_handle(&req, &res, router));
 	ok(apus_stream_close(stream));
 	apus_http_watchdog_fini(&watchdog);
