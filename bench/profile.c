@@ -21,6 +21,7 @@
 #include "net/link/eal.h"
 #include "net/link/ethdev.h"
 #include "net/socket/server.h"
+#include "net/socket/udp.h"
 #include "net/stack.h"
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
@@ -37,6 +38,7 @@
 # define CALLGRIND_TOGGLE_COLLECT
 #endif
 
+#define SERVER_IP       "10.7.0.1"
 #define MBUFS           4096
 #define RING_BITS       "11" /* as scripts/pair */
 #define CONNECTIONS     64
@@ -53,6 +55,7 @@ struct workload {
 	const char *request;
 	uint32_t depth;
 	bool is_new; /* a connection for each request */
+	bool is_udp;
 	uint16_t port;
 };
 
@@ -85,6 +88,21 @@ static int64_t serve_echo(void *arg)
 	apus_must(apus_server_open(&options, &s) == 0);
 	(void)!apus_server_wait(s);
 	return apus_server_stop(s, APUS_SEC);
+}
+
+/* As apps/echo. */
+static int64_t serve_datagrams(void *arg)
+{
+	struct apus_endpoint from;
+	struct apus_udp *u;
+	char buf[2048];
+	int64_t n;
+
+	apus_must(apus_udp_open((struct apus_endpoint){.port = 7}, NULL, &u) == 0);
+	while ((n = apus_udp_recv(u, buf, sizeof(buf), &from)) >= 0)
+		apus_must(apus_udp_send(u, buf, (size_t)n, &from) == n);
+	apus_udp_close(u);
+	return n;
 }
 
 static int64_t hello(struct apus_http_request *req, struct apus_http_response *res, void *arg)
@@ -139,6 +157,12 @@ static int64_t serve_kv(void *arg)
 
 static const struct workload workloads[] = {
 	{.name = "echo", .serve = serve_echo, .request = ECHO, .depth = 1, .port = 7},
+	{.name = "udp-echo",
+	 .serve = serve_datagrams,
+	 .request = ECHO,
+	 .depth = 1,
+	 .is_udp = true,
+	 .port = 7},
 	{.name = "http", .serve = serve_http, .request = GET, .depth = 1, .port = 80},
 	{.name = "http-pipelined", .serve = serve_http, .request = GET, .depth = 16, .port = 80},
 	{.name = "http-connect",
@@ -182,7 +206,7 @@ static int connect_to_server(struct apus_tcp **out)
 {
 	struct apus_endpoint to = {.port = job.w->port};
 
-	apus_must(!apus_addr_parse("10.7.0.1", &to.addr));
+	apus_must(!apus_addr_parse(SERVER_IP, &to.addr));
 	return apus_tcp_connect(to, out);
 }
 
@@ -218,8 +242,27 @@ static int64_t converse(void *arg)
 	return 0;
 }
 
-/* How long is an answer? All connections begin after that. */
-static int64_t begin(void *arg)
+/* The same by datagrams; none is lost here. */
+static int64_t exchange(void *arg)
+{
+	struct apus_endpoint any = {0}, to = {.port = job.w->port};
+	char buf[2048];
+	struct apus_udp *u;
+
+	apus_must(!apus_addr_parse(SERVER_IP, &to.addr));
+	apus_must(!apus_udp_open(any, &to, &u));
+	while (job.left) {
+		job.left--;
+		apus_must(apus_udp_send(u, job.requests, job.request_bytes, NULL) > 0);
+		apus_must(apus_udp_recv(u, buf, sizeof(buf), NULL) > 0);
+	}
+	apus_udp_close(u);
+	job.alive--;
+	return 0;
+}
+
+/* How long is an answer? */
+static void ask_first(void)
 {
 	static char buf[ANSWER_BYTES];
 	struct apus_tcp *c;
@@ -236,8 +279,23 @@ static int64_t begin(void *arg)
 	apus_must(n > 0);
 	job.answer_bytes = (size_t)n;
 	apus_tcp_close(c);
+}
+
+/* All connections begin after one has had an answer, so the neighbour is known. */
+static int64_t begin(void *arg)
+{
+	uint64_t left = job.left;
+
+	if (job.w->is_udp) {
+		job.left = 1;
+		job.alive++;
+		exchange(NULL);
+		job.left = left;
+	} else {
+		ask_first();
+	}
 	for (uint32_t i = 0; i < *(uint32_t *)arg; i++) {
-		apus_must(!apus_spawn_detached(NULL, converse, NULL, 0));
+		apus_must(!apus_spawn_detached(NULL, job.w->is_udp ? exchange : converse, NULL, 0));
 		job.alive++;
 	}
 	job.alive--;
@@ -343,7 +401,7 @@ static void prepare(const struct workload *w, uint64_t requests)
 
 static void profile(const struct workload *w, uint64_t requests, uint32_t connections)
 {
-	struct end server = {.device = "net_memif0", .ip = "10.7.0.1"};
+	struct end server = {.device = "net_memif0", .ip = SERVER_IP};
 	struct end client = {.device = "net_memif1", .ip = "10.7.0.2"};
 	char folder[] = "/tmp/apus-profile-XXXXXX", path[64], device[192], peer[256];
 	char why[APUS_EAL_WHY_BYTES];

@@ -27,6 +27,7 @@ COLUMNS = {
     "http, 16 in a row": ("http-pipelined", 64),
     "http, connection each": ("http-connect", 64),
     "echo 64 B": ("echo", 64),
+    "udp echo 64 B": ("udp-echo", 64),
     "kv get": ("kv-get", 64),
 }
 # Requests of the shorter run, and of the longer.
