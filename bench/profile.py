@@ -36,7 +36,8 @@ SHORT, LONG = 2048, 6144
 # In the order of the road. A line of source is "path:function"; the first that fits has it.
 ROOMS = (
     ("link rx", r"^net/link/.*(_rx|:apus_link_rx|:apus_steer_.*rx)"),
-    ("eth and ip in", r"^net/ip/(eth|ipv4|gro|addr|arp)\.[ch]:.*(stack_poll|rx_|_input|_gro_)"
+    ("eth and ip in", r"^net/ip/(eth|ipv4|gro|addr|arp|udp)\.[ch]:"
+                      r".*(stack_poll|rx_|_input|_gro_|udp_pop)"
                       r"|^net/stack\.c:(stack_poll|rx_)"),
     ("tcp in", r"^net/tcp/(fast|input|ack|rcvq|ooo|demux|drs|segment|rtt|rack|mchain|challenge"
                r"|timestamp|listen|listener|cookie|isn|timewait|recovery_news|seq|tcb|rate"

@@ -204,8 +204,8 @@ static inline bool apus_ipv4_checksum_good(const struct rte_mbuf *m, uint32_t by
 }
 
 /*
- * The packet that nearly all are: TCP, no options, no fragment, no padding, from one host to us.
- * Nothing passes here that apus_ipv4_input_any() would not let pass.
+ * The packet that nearly all are: no options, no fragment, no padding, from one host to us. Nothing
+ * passes here that apus_ipv4_input_any() would not let pass.
  */
 static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct rte_mbuf *m)
 {
@@ -219,19 +219,24 @@ static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct r
 	return h->version_ihl == RTE_IPV4_VHL_DEF &&
 	       rte_be_to_cpu_16(h->total_length) == m->pkt_len &&
 	       !(h->fragment_offset & RTE_BE16(APUS_IPV4_FRAGMENT_FIELDS)) &&
-	       h->next_proto_id == IPPROTO_TCP && apus_ipv4_has(ip, h->dst_addr) &&
-	       first - 1 < 0xdf && first != IN_LOOPBACKNET && !apus_ipv4_has(ip, src) &&
-	       src != ip->broadcast && apus_ipv4_checksum_good(m, sizeof(*h)) &&
-	       !apus_eth_is_group(m);
+	       apus_ipv4_has(ip, h->dst_addr) && first - 1 < 0xdf && first != IN_LOOPBACKNET &&
+	       !apus_ipv4_has(ip, src) && src != ip->broadcast &&
+	       apus_ipv4_checksum_good(m, sizeof(*h)) && !apus_eth_is_group(m);
 }
 
 static inline enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m)
 {
 	ip->counters[APUS_IPV4_RX_PACKETS]++;
-	if (apus_unlikely(!apus_ipv4_is_plain(ip, m)))
-		return apus_ipv4_input_any(ip, m);
-	m->l3_len = sizeof(struct rte_ipv4_hdr);
-	return APUS_IPV4_TCP;
+	if (apus_likely(apus_ipv4_is_plain(ip, m))) {
+		m->l3_len = sizeof(struct rte_ipv4_hdr);
+		switch (apus_ipv4_header(m)->next_proto_id) {
+		case IPPROTO_TCP:
+			return APUS_IPV4_TCP;
+		case IPPROTO_UDP:
+			return APUS_IPV4_UDP;
+		}
+	}
+	return apus_ipv4_input_any(ip, m);
 }
 
 APUS_END_DECLS

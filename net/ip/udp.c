@@ -9,8 +9,8 @@
  * Where a queue ends: 256 datagrams per socket, and half the pool for all sockets together, so that
  * readers who do not read cannot starve those who do of receive buffers.
  *
- * Entry points: apus_udp_input(), apus_udp_icmp_error() up; apus_udp_attach(), apus_udp_output()
- * for net/socket/udp.c.
+ * Entry points: apus_udp_input(), apus_udp_icmp_error() up; apus_udp_attach(), apus_udp_pop() for
+ * net/socket/udp.c. The way down is udp_output.c.
  */
 #include "net/ip/udp.h"
 #include "net/ip/mbuf.h"
@@ -28,8 +28,7 @@
 static_assert(1u << (64 - HASH_SHIFT) == APUS_UDP_BUCKETS, "the hash's top bits are the bucket");
 static_assert((APUS_UDP_QUEUE_MAX & (APUS_UDP_QUEUE_MAX - 1)) == 0, "positions wrap");
 
-#define PORTS         (APUS_UDP_PORT_LAST - APUS_UDP_PORT_FIRST + 1)
-#define HEADERS_BYTES (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
+#define PORTS (APUS_UDP_PORT_LAST - APUS_UDP_PORT_FIRST + 1)
 
 static const char *const counter_names[] = {APUS_UDP_COUNTERS(APUS_COUNTER_NAME)};
 
@@ -86,16 +85,20 @@ static struct apus_udp *find_connected(const struct apus_udp_layer *layer,
 	return NULL;
 }
 
-/* The socket of a datagram from @remote to @local: the one with that peer goes first. */
+/* The socket of a datagram: the one with that peer goes first. */
 static struct apus_udp *find_socket(const struct apus_udp_layer *layer,
-				    const struct apus_endpoint *local,
-				    const struct apus_endpoint *remote)
+				    const struct rte_ipv4_hdr *ip, const struct rte_udp_hdr *h)
 {
+	struct apus_endpoint local = {apus_addr_v4(ip->dst_addr), rte_be_to_cpu_16(h->dst_port)};
 	struct apus_udp *u = NULL;
 
-	if (layer->connected_count)
-		u = find_connected(layer, local, remote);
-	return u ? u : find_bound(layer, local);
+	if (layer->connected_count) {
+		struct apus_endpoint remote = {apus_addr_v4(ip->src_addr),
+					       rte_be_to_cpu_16(h->src_port)};
+
+		u = find_connected(layer, &local, &remote);
+	}
+	return u ? u : find_bound(layer, &local);
 }
 
 /* --- up ------------------------------------------------------------------------------------- */
@@ -119,8 +122,25 @@ static bool checksum_good(struct apus_udp_layer *layer, const struct rte_mbuf *m
 	return apus_sum_fold(apus_sum_add(apus_mbuf_sum(m, m->l3_len, bytes), sum)) == UINT16_MAX;
 }
 
-/* Return: what is wrong with it; APUS_UDP_COUNTER_COUNT if nothing, and it is cut to its length */
-static enum apus_udp_counter check(struct apus_udp_layer *layer, struct rte_mbuf *m)
+/*
+ * What nearly all are: one piece, with a checksum, and nothing behind it. No datagram passes here that
+ * check() would not let pass.
+ */
+static bool is_plain(const struct rte_mbuf *m)
+{
+	const struct rte_udp_hdr *h =
+		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
+	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
+	uint32_t bytes = m->pkt_len - m->l3_len;
+
+	if (m->data_len != m->pkt_len || bytes < sizeof(*h) ||
+	    h->dgram_len != rte_cpu_to_be_16((uint16_t)bytes) || !h->dgram_cksum || !h->dst_port)
+		return false;
+	return apus_mbuf_checksum_good(m, ip, IPPROTO_UDP);
+}
+
+/* Return: what is wrong with it; APUS_UDP_COUNTER_COUNT if nothing */
+static APUS_NOINLINE enum apus_udp_counter check(struct apus_udp_layer *layer, struct rte_mbuf *m)
 {
 	if (apus_unlikely(!apus_mbuf_pull(m, m->l3_len + sizeof(struct rte_udp_hdr))))
 		return APUS_UDP_DROP_SHORT;
@@ -173,7 +193,8 @@ static void enqueue(struct apus_udp *u, struct rte_mbuf *m)
 
 void apus_udp_input(struct apus_udp_layer *layer, struct rte_mbuf *m, int64_t now_ns)
 {
-	enum apus_udp_counter wrong = check(layer, m);
+	enum apus_udp_counter wrong =
+		apus_likely(is_plain(m)) ? APUS_UDP_COUNTER_COUNT : check(layer, m);
 
 	if (apus_unlikely(wrong != APUS_UDP_COUNTER_COUNT)) {
 		drop(layer, m, wrong);
@@ -183,9 +204,7 @@ void apus_udp_input(struct apus_udp_layer *layer, struct rte_mbuf *m, int64_t no
 	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
 	const struct rte_udp_hdr *h =
 		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
-	struct apus_endpoint local = {apus_addr_v4(ip->dst_addr), rte_be_to_cpu_16(h->dst_port)};
-	struct apus_endpoint remote = {apus_addr_v4(ip->src_addr), rte_be_to_cpu_16(h->src_port)};
-	struct apus_udp *u = find_socket(layer, &local, &remote);
+	struct apus_udp *u = find_socket(layer, ip, h);
 
 	if (apus_likely(u)) {
 		enqueue(u, m);
@@ -342,91 +361,6 @@ void apus_udp_put_user(struct apus_udp *u)
 		apus_slab_put(&u->layer->sockets, u);
 }
 
-/* --- down ----------------------------------------------------------------------------------- */
-
-/* A packet with room for the UDP header, then @buf; several segments if it needs them. */
-static struct rte_mbuf *build(struct apus_udp_layer *layer, const char *buf, size_t len)
-{
-	struct rte_mbuf *m = apus_ipv4_mbuf(layer->ip), *seg = m;
-
-	if (!m)
-		goto err_no_mbuf;
-	m->data_len = sizeof(struct rte_udp_hdr);
-	for (size_t done = 0;;) {
-		size_t part = apus_min(len - done, (size_t)rte_pktmbuf_tailroom(seg));
-
-		memcpy(rte_pktmbuf_mtod_offset(seg, char *, seg->data_len), buf + done, part);
-		seg->data_len += (uint16_t)part;
-		done += part;
-		if (done == len)
-			break;
-		seg->next = apus_ipv4_mbuf(layer->ip);
-		if (!seg->next)
-			goto err_no_mbuf;
-		seg = seg->next;
-		m->nb_segs++;
-	}
-	m->pkt_len = (uint32_t)(len + sizeof(struct rte_udp_hdr));
-	return m;
-
-err_no_mbuf:
-	layer->counters[APUS_UDP_NO_MBUF]++;
-	rte_pktmbuf_free(m);
-	return NULL;
-}
-
-/* RFC 768: over a pseudo header, the header and the data; a sum of 0 is sent as all ones. */
-static void put_checksum(const struct apus_udp_layer *layer, struct rte_mbuf *m,
-			 const struct apus_udp *u, const struct apus_endpoint *to,
-			 struct apus_addr src)
-{
-	struct rte_udp_hdr *h = rte_pktmbuf_mtod(m, struct rte_udp_hdr *);
-	uint64_t sum = apus_sum_pseudo(apus_addr_to_v4(src), apus_addr_to_v4(to->addr), IPPROTO_UDP,
-				       m->pkt_len);
-
-	*h = (struct rte_udp_hdr){
-		.src_port = rte_cpu_to_be_16(u->local.port),
-		.dst_port = rte_cpu_to_be_16(to->port),
-		.dgram_len = rte_cpu_to_be_16((uint16_t)m->pkt_len),
-	};
-	if (layer->ip->link->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
-		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-		h->dgram_cksum = apus_sum_fold(sum);
-		return;
-	}
-	h->dgram_cksum =
-		(uint16_t)~apus_sum_fold(apus_sum_add(apus_mbuf_sum(m, 0, m->pkt_len), sum));
-	if (!h->dgram_cksum)
-		h->dgram_cksum = 0xffff;
-}
-
-int apus_udp_output(struct apus_udp *u, const void *buf, size_t len, const struct apus_endpoint *to,
-		    int64_t now_ns)
-{
-	struct apus_udp_layer *layer = u->layer;
-	struct apus_addr src;
-
-	if (len > apus_ipv4_mtu(layer->ip) - HEADERS_BYTES) {
-		layer->counters[APUS_UDP_TX_DROP_TOO_BIG]++;
-		return -EMSGSIZE;
-	}
-
-	int rc = apus_ipv4_source(layer->ip, to->addr, &src);
-
-	if (rc)
-		return rc;
-
-	struct rte_mbuf *m = build(layer, buf, len);
-
-	if (!m)
-		return -ENOBUFS;
-	put_checksum(layer, m, u, to, src);
-	rc = apus_ipv4_output(layer->ip, m, src, to->addr, IPPROTO_UDP, 0, now_ns);
-	if (!rc)
-		layer->counters[APUS_UDP_TX_DATAGRAMS]++;
-	return rc;
-}
-
 /* --- beginning and end ---------------------------------------------------------------------- */
 
 int apus_udp_layer_init(struct apus_udp_layer *layer, struct apus_shard *shard,
@@ -434,9 +368,13 @@ int apus_udp_layer_init(struct apus_udp_layer *layer, struct apus_shard *shard,
 {
 	struct apus_heap *heap = apus_shard_heap(shard);
 	struct apus_list *heads = apus_heap_alloc(heap, 2 * APUS_UDP_BUCKETS * sizeof(*heads));
+	struct apus_udp_way *ways = apus_heap_zalloc(heap, APUS_UDP_WAYS * sizeof(*ways));
 
-	if (!heads)
+	if (!heads || !ways) {
+		apus_heap_free(heap, heads);
+		apus_heap_free(heap, ways);
 		return -ENOMEM;
+	}
 	for (size_t i = 0; i < 2 * APUS_UDP_BUCKETS; i++)
 		apus_list_init(&heads[i]);
 	*layer = (struct apus_udp_layer){
@@ -445,6 +383,7 @@ int apus_udp_layer_init(struct apus_udp_layer *layer, struct apus_shard *shard,
 		.shard = shard,
 		.bound = heads,
 		.connected = heads + APUS_UDP_BUCKETS,
+		.ways = ways,
 		.queued_max = ip->link->pool->size / 2,
 		.hash_key = apus_random_u64(apus_shard_random(shard)) | 1,
 	};
@@ -458,5 +397,6 @@ void apus_udp_layer_fini(struct apus_udp_layer *layer)
 {
 	apus_slab_fini(&layer->sockets);
 	apus_heap_free(apus_shard_heap(layer->shard), layer->bound);
+	apus_heap_free(apus_shard_heap(layer->shard), layer->ways);
 	apus_metrics_unregister(&layer->metrics);
 }

@@ -9,6 +9,7 @@
 #define APUS_NET_IP_UDP_H
 
 #include "net/ip/addr.h"
+#include "net/ip/flow.h"
 #include "net/ip/icmp.h"
 #include "net/ip/ipv4.h"
 #include "runtime/sync/waitq.h"
@@ -18,6 +19,7 @@ APUS_BEGIN_DECLS
 #define APUS_UDP_SOCKETS_MAX 16384 /* per stack */
 #define APUS_UDP_QUEUE_MAX   256   /* datagrams per socket; a power of two */
 #define APUS_UDP_BUCKETS     1024
+#define APUS_UDP_WAYS        256 /* destinations whose headers are kept; a power of two */
 /* Ephemeral ports (RFC 6056 §3.2); Linux's range. */
 #define APUS_UDP_PORT_FIRST 32768
 #define APUS_UDP_PORT_LAST  60999
@@ -47,6 +49,13 @@ enum apus_udp_counter {
 	APUS_UDP_COUNTER_COUNT,
 };
 
+/* Where datagrams to one address go, and what they begin with; written by udp_output.c alone. */
+struct apus_udp_way {
+	struct apus_ipv4_flow flow;
+	uint32_t src, dst; /* network order; dst 0: none yet */
+	uint8_t header[APUS_IPV4_FLOW_BYTES_MAX];
+};
+
 struct apus_udp_layer {
 	struct apus_ipv4 *ip; /* the rooms below */
 	struct apus_icmp *icmp;
@@ -54,6 +63,8 @@ struct apus_udp_layer {
 	struct apus_slab sockets;    /* struct apus_udp */
 	struct apus_list *bound;     /* APUS_UDP_BUCKETS heads of sockets without a peer */
 	struct apus_list *connected; /* as many, of sockets with one */
+	struct apus_udp_way
+		*ways; /* APUS_UDP_WAYS, by destination: a new one takes the place of an old one */
 	uint32_t connected_count;
 	uint32_t queued;     /* datagrams in all queues */
 	uint32_t queued_max; /* half of the pool */

@@ -7,6 +7,7 @@
  * by the waker: a cancelled reader has taken nothing, and passes the wake on.
  */
 #include "net/socket/udp.h"
+#include "net/ip/mbuf.h"
 #include "net/ip/udp.h"
 #include "net/socket/kernel_internal.h"
 #include "net/stack_internal.h"
@@ -58,10 +59,15 @@ static int64_t take(struct rte_mbuf *m, void *buf, size_t len, struct apus_endpo
 	if (from)
 		*from = (struct apus_endpoint){apus_addr_v4(ip->src_addr),
 					       rte_be_to_cpu_16(h->src_port)};
+	if (apus_likely(m->nb_segs == 1)) {
+		memcpy(buf, rte_pktmbuf_mtod_offset(m, const void *, at), bytes);
+		apus_mbuf_put(m);
+		return bytes;
+	}
 	if (bytes) {
 		const void *data = rte_pktmbuf_read(m, at, bytes, buf);
 
-		if (data != buf) /* one segment: nothing was copied yet */
+		if (data != buf) /* it lies in one segment: nothing was copied yet */
 			memcpy(buf, data, bytes);
 	}
 	rte_pktmbuf_free(m);

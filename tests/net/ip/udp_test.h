@@ -50,7 +50,7 @@ static inline struct apus_udp *open_to(uint16_t port, uint32_t remote, uint16_t 
 	return u;
 }
 
-static APUS_NOINLINE void receive(uint16_t port, const void *data, size_t bytes)
+static APUS_NOINLINE APUS_UNUSED void receive(uint16_t port, const void *data, size_t bytes)
 {
 	struct frame f;
 
