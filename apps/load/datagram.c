@@ -20,16 +20,17 @@
 struct flow {
 	struct apus_udp *u;
 	uint32_t index;
-	uint64_t next, oldest; /* numbers: of the next one to be sent, of the oldest that is out */
 	uint32_t out;
-	int64_t since_ns[]; /* by number modulo depth; 0: it is back, or lost */
+	uint64_t next, oldest; /* numbers: of the next one to be sent, of the oldest that is out */
+	uint64_t mask;         /* a power of two, not below the depth, less one */
+	int64_t since_ns[];    /* by number; 0: it is back, or lost */
 };
 
 static _Thread_local char payload[DATAGRAM_MAX];
 
 static int64_t *since_of(struct flow *f, uint64_t number)
 {
-	return &f->since_ns[number % load_options.depth];
+	return &f->since_ns[number & f->mask];
 }
 
 /* The oldest ones that are back make room. */
@@ -94,23 +95,36 @@ static void give_up_late(struct flow *f)
 	move_on(f);
 }
 
-static int64_t receive(struct flow *f, char *buf)
+/* When to stop waiting: the oldest is late, or the next one is due. It never moves back. */
+static int64_t wait_until_ns(const struct flow *f)
 {
 	bool has_room = f->next - f->oldest < load_options.depth;
-	int64_t late_ns = f->out ? *since_of(f, f->oldest) + load_options.timeout_ns : APUS_NEVER;
-	int64_t until_ns = has_room ? apus_min(late_ns, load_next_ns(f->next, f->index)) : late_ns;
+	int64_t late_ns =
+		f->out ? f->since_ns[f->oldest & f->mask] + load_options.timeout_ns : APUS_NEVER;
+
+	return has_room ? apus_min(late_ns, load_next_ns(f->next, f->index)) : late_ns;
+}
+
+/* Sends and receives for as long as one time limit holds, which so costs a datagram nothing. */
+static int64_t exchange(struct flow *f, char *buf)
+{
+	int64_t until_ns = wait_until_ns(f);
 	struct apus_timeout limit;
 	int64_t n;
 
 	apus_timeout_begin(&limit, until_ns == APUS_NEVER ? APUS_NEVER : until_ns - apus_now());
-	n = apus_timeout_end(&limit, apus_udp_recv(f->u, buf, DATAGRAM_MAX, NULL));
-	if (n == -ETIMEDOUT) {
-		give_up_late(f);
-		return 0;
-	}
-	if (n >= 0)
-		take(f, buf, n);
-	return apus_min(n, INT64_C(0));
+	do {
+		n = apus_udp_recv(f->u, buf, DATAGRAM_MAX, NULL);
+		if (n >= 0) {
+			take(f, buf, n);
+			n = send_due(f);
+		}
+	} while (!n);
+	n = apus_timeout_end(&limit, n);
+	if (n != -ETIMEDOUT)
+		return n;
+	give_up_late(f);
+	return send_due(f);
 }
 
 /* One datagram there and back, until @until_ns. Return: 0, -ETIMEDOUT, -ECANCELED, -errno. */
@@ -156,27 +170,38 @@ static int64_t live_once(struct flow *f, char *buf)
 	if (rc)
 		return load_failed(rc, true);
 	load_stats.open++;
-	memset(f->since_ns, 0, load_options.depth * sizeof(f->since_ns[0]));
+	memset(f->since_ns, 0, (f->mask + 1) * sizeof(f->since_ns[0]));
 	f->oldest = f->next;
 	f->out = 0;
-	while (!rc) {
-		rc = send_due(f);
-		if (!rc)
-			rc = receive(f, buf);
-	}
+	rc = send_due(f);
+	while (!rc)
+		rc = exchange(f, buf);
 	apus_udp_close(f->u);
 	load_stats.open--;
 	return rc == -ECANCELED ? rc : load_failed(rc, false);
 }
 
+/* A power of two, so that a number's place is found without a division. */
+static size_t room_for(uint32_t depth)
+{
+	size_t room = 1;
+
+	while (room < depth)
+		room *= 2;
+	return room;
+}
+
 int64_t load_run_datagram(void *arg)
 {
-	struct flow *f = calloc(1, sizeof(*f) + load_options.depth * sizeof(f->since_ns[0]));
+	size_t room = room_for(load_options.depth);
+	struct flow *f = calloc(1, sizeof(*f) + room * sizeof(f->since_ns[0]));
 	char *buf = malloc(DATAGRAM_MAX);
 	int64_t rc = f && buf ? 0 : -ENOMEM;
 
-	if (!rc)
+	if (!rc) {
 		f->index = (uint32_t)(uintptr_t)arg;
+		f->mask = room - 1;
+	}
 	while (!rc)
 		rc = live_once(f, buf);
 	free(buf);
