@@ -95,7 +95,7 @@ static void give_up_late(struct flow *f)
 	move_on(f);
 }
 
-/* When to stop waiting: the oldest is late, or the next one is due. It never moves back. */
+/* When to stop waiting: the oldest is late, or the next one is due. */
 static int64_t wait_until_ns(const struct flow *f)
 {
 	bool has_room = f->next - f->oldest < load_options.depth;
@@ -105,7 +105,10 @@ static int64_t wait_until_ns(const struct flow *f)
 	return has_room ? apus_min(late_ns, load_next_ns(f->next, f->index)) : late_ns;
 }
 
-/* Sends and receives for as long as one time limit holds, which so costs a datagram nothing. */
+/*
+ * Sends and receives for as long as one time limit will do: that of the oldest that is out. In a closed
+ * loop it costs a datagram nothing, as those of later ones come later.
+ */
 static int64_t exchange(struct flow *f, char *buf)
 {
 	int64_t until_ns = wait_until_ns(f);
@@ -119,7 +122,7 @@ static int64_t exchange(struct flow *f, char *buf)
 			take(f, buf, n);
 			n = send_due(f);
 		}
-	} while (!n);
+	} while (!n && wait_until_ns(f) >= until_ns);
 	n = apus_timeout_end(&limit, n);
 	if (n != -ETIMEDOUT)
 		return n;

@@ -29,11 +29,13 @@ struct connection {
 	struct apus_tcp *c;
 	struct load_stream stream;
 	uint32_t index;
-	uint32_t first, out; /* in the ring: the oldest request, and how many */
-	uint32_t asked;      /* requests on this connection */
-	uint64_t next;       /* number of the next request in the schedule */
-	int64_t sent_ns;     /* the last one */
-	int64_t since_ns[];  /* ring: when each request that is out was to be sent */
+	uint32_t first, out;                  /* in the ring: the oldest request, and how many */
+	uint32_t asked;                       /* requests on this connection */
+	uint64_t next;                        /* number of the next request in the schedule */
+	int64_t sent_ns;                      /* the last one */
+	struct iovec pieces[LOAD_PIECES_MAX]; /* of the request that is being written */
+	int left;                             /* of them */
+	int64_t since_ns[]; /* ring: when each request that is out was to be sent */
 };
 
 int64_t load_next_ns(uint64_t k, uint32_t i)
@@ -90,25 +92,51 @@ static bool has_room(const struct connection *k)
 	       !(load_options.reconnect && k->asked == load_options.depth);
 }
 
+/* Of what is to be written @bytes are. */
+static void written(struct connection *k, size_t bytes)
+{
+	struct iovec *piece = k->pieces;
+
+	while (k->left && bytes >= piece->iov_len) {
+		bytes -= piece->iov_len;
+		piece++;
+		k->left--;
+	}
+	for (int i = 0; i < k->left; i++)
+		k->pieces[i] = piece[i];
+	if (k->left)
+		k->pieces[0] = (struct iovec){(char *)k->pieces[0].iov_base + bytes,
+					      k->pieces[0].iov_len - bytes};
+}
+
+/* The request, or what is left of it after a time limit came in between. */
+static int64_t write_request(struct connection *k)
+{
+	size_t queued;
+	int64_t rc = apus_tcp_writev(k->c, k->pieces, (size_t)k->left, &queued);
+
+	load_stats.bytes_out += queued;
+	if (apus_likely(rc >= 0)) {
+		k->left = 0;
+		return 0;
+	}
+	written(k, queued);
+	return rc;
+}
+
 static int64_t ask(struct connection *k, int64_t since_ns)
 {
-	struct iovec pieces[LOAD_PIECES_MAX];
-	int n = load_options.workload->protocol->request(&k->stream, pieces);
-	int64_t rc = apus_tcp_writev(k->c, pieces, (size_t)n, NULL);
-
-	if (rc < 0)
-		return rc;
+	k->left = load_options.workload->protocol->request(&k->stream, k->pieces);
 	k->since_ns[(k->first + k->out++) % load_options.depth] = since_ns;
 	k->next++;
 	k->asked++;
 	load_stats.requests++;
-	load_stats.bytes_out += (uint64_t)rc;
-	return 0;
+	return write_request(k);
 }
 
 static int64_t ask_all(struct connection *k)
 {
-	int64_t rc = 0;
+	int64_t rc = k->left ? write_request(k) : 0;
 
 	while (!rc && has_room(k)) {
 		int64_t since_ns = load_next_ns(k->next, k->index);
@@ -155,29 +183,26 @@ static int64_t take(struct connection *k, const char *bytes, size_t len)
 	return 0;
 }
 
-/* When to stop waiting for bytes: the answer is late, or the next request due. */
-static int64_t wait_until_ns(const struct connection *k, bool *for_next)
+/* When the answers that are out are late. */
+static int64_t late_ns(const struct connection *k)
 {
-	int64_t late_ns = k->out ? k->sent_ns + load_options.timeout_ns : APUS_NEVER;
+	return k->out ? k->sent_ns + load_options.timeout_ns : APUS_NEVER;
+}
+
+/* When to stop waiting: the answers are late, or the next request is due. */
+static int64_t wait_until_ns(const struct connection *k)
+{
 	int64_t next_ns = has_room(k) ? load_next_ns(k->next, k->index) : APUS_NEVER;
 
-	*for_next = next_ns < late_ns;
-	return *for_next ? next_ns : late_ns;
+	return apus_min(late_ns(k), next_ns);
 }
 
 static int64_t receive(struct connection *k)
 {
 	struct iovec views[VIEWS];
-	struct apus_timeout limit;
-	bool for_next;
-	int64_t until_ns = wait_until_ns(k, &for_next);
 	size_t bytes = 0;
-	int64_t n, rc = 0;
+	int64_t n = apus_tcp_peek(k->c, views, VIEWS), rc = 0;
 
-	apus_timeout_begin(&limit, until_ns == APUS_NEVER ? APUS_NEVER : until_ns - apus_now());
-	n = apus_timeout_end(&limit, apus_tcp_peek(k->c, views, VIEWS));
-	if (n == -ETIMEDOUT && for_next && apus_timeout_expired(&limit))
-		return 0;
 	if (n == 0)
 		return -ENODATA;
 	for (int64_t i = 0; !rc && i < n; i++) {
@@ -195,6 +220,28 @@ static bool is_over(const struct connection *k)
 	return load_options.reconnect && !k->out && k->asked == load_options.depth;
 }
 
+/*
+ * Answers, and the requests that there is room for then, for as long as one time limit will do: that of
+ * the requests that are out now. Those of later ones come later, so in a closed loop it costs a request
+ * nothing.
+ */
+static int64_t exchange_within_limit(struct connection *k)
+{
+	int64_t until_ns = wait_until_ns(k), rc;
+	struct apus_timeout limit;
+
+	apus_timeout_begin(&limit, until_ns == APUS_NEVER ? APUS_NEVER : until_ns - apus_now());
+	do {
+		rc = receive(k);
+		if (!rc)
+			rc = ask_all(k);
+	} while (!rc && !is_over(k) && wait_until_ns(k) >= until_ns);
+	rc = apus_timeout_end(&limit, rc);
+	if (rc == -ETIMEDOUT && apus_timeout_expired(&limit) && apus_now() < late_ns(k))
+		return 0;
+	return rc;
+}
+
 /* Until an error, or all that this connection was for. */
 static int64_t exchange(struct connection *k)
 {
@@ -203,7 +250,7 @@ static int64_t exchange(struct connection *k)
 	while (!rc && !is_over(k)) {
 		rc = ask_all(k);
 		if (!rc)
-			rc = receive(k);
+			rc = exchange_within_limit(k);
 	}
 	return rc;
 }
@@ -226,6 +273,7 @@ static int64_t live_once(struct connection *k)
 	if (rc)
 		return rc == -ECANCELED ? rc : load_failed(rc, true);
 	k->first = k->out = k->asked = 0;
+	k->left = 0;
 	rc = protocol->begin(&k->stream);
 	if (!rc && load_options.reconnect)
 		rc = ask(k, since_ns);

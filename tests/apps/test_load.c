@@ -4,6 +4,7 @@
  * time of one. The server is a task in a simulated world that answers when it is told to.
  */
 #include "apps/load/load.h"
+#include "net/socket/udp.h"
 #include "tests/net/sim/sim_test.h"
 
 #include <string.h>
@@ -166,6 +167,15 @@ static void schedule_is_even_and_does_not_drift(void **state)
 
 static struct sim_pair pair;
 static int64_t stall_at_ns, stall_ns; /* the server does not answer for a while */
+static bool datagrams;                /* UDP, not TCP */
+
+/* In the time that is to be silent it waits for its end. Return: 0, -ECANCELED */
+static int stall(void)
+{
+	int64_t into_ns = apus_now() - stall_at_ns;
+
+	return stall_ns && into_ns >= 0 && into_ns < stall_ns ? apus_sleep(stall_ns - into_ns) : 0;
+}
 
 static int64_t answer_one(void *arg)
 {
@@ -174,10 +184,7 @@ static int64_t answer_one(void *arg)
 	int64_t n;
 
 	while ((n = apus_tcp_read(c, buf, sizeof(buf))) > 0) {
-		int64_t into_ns = apus_now() - stall_at_ns;
-
-		if (stall_ns && into_ns >= 0 && into_ns < stall_ns &&
-		    apus_sleep(stall_ns - into_ns))
+		if (stall())
 			break;
 		if (apus_tcp_write(c, buf, (size_t)n) < 0)
 			break;
@@ -197,6 +204,21 @@ static int64_t answer_all(void *arg)
 		assert_int_equal(apus_spawn_detached(NULL, answer_one, c, 0), 0);
 	apus_tcp_listener_close(l);
 	return rc;
+}
+
+static int64_t answer_datagrams(void *arg)
+{
+	struct apus_endpoint from;
+	struct apus_udp *u;
+	char buf[2048];
+	int64_t n;
+
+	assert_int_equal(apus_udp_open((struct apus_endpoint){.port = PORT}, NULL, &u), 0);
+	while ((n = apus_udp_recv(u, buf, sizeof(buf), &from)) >= 0)
+		if (stall() || apus_udp_send(u, buf, (size_t)n, &from) < 0)
+			break;
+	apus_udp_close(u);
+	return 0;
 }
 
 static void open_world(void)
@@ -220,17 +242,20 @@ static void open_world(void)
 		.since_ns = apus_sim_now(pair.world),
 	};
 	stall_ns = 0;
+	datagrams = false;
 }
 
 /* Lets @connections do their work for @ns. */
 static void run_for(uint32_t connections, int64_t ns)
 {
 	struct apus_sim_task *tasks[16];
-	struct apus_sim_task *server = apus_sim_spawn(pair.server, "server", answer_all, NULL);
+	struct apus_sim_task *server = apus_sim_spawn(
+		pair.server, "server", datagrams ? answer_datagrams : answer_all, NULL);
 
 	load_run.active = load_options.connections = connections;
 	for (uint32_t i = 0; i < connections; i++)
-		tasks[i] = apus_sim_spawn(pair.client, "connection", load_run_stream,
+		tasks[i] = apus_sim_spawn(pair.client, "connection",
+					  datagrams ? load_run_datagram : load_run_stream,
 					  (void *)(uintptr_t)i);
 	assert_int_equal(apus_sim_advance(pair.world, ns), 0);
 	for (uint32_t i = 0; i < connections; i++)
@@ -303,6 +328,63 @@ static void open_loop_counts_the_wait_of_requests_that_could_not_leave(void **st
 			RTT_NS + RTT_NS / 16);
 }
 
+/* More is due than fits into the queues, so requests stop half-way, and go on when there is room. */
+static void request_that_was_interrupted_goes_on_where_it_was(void **state)
+{
+	open_world();
+	prepare(&load_echo, 65536);
+	load_options.rate = 50;
+	load_options.depth = 64;
+	stall_at_ns = apus_sim_now(pair.world) + APUS_SEC;
+	stall_ns = APUS_SEC;
+	run_for(1, 6 * APUS_SEC);
+	assert_int_equal(errors_but(LOAD_ERROR_COUNT), 0);
+	assert_in_range(load_stats.latency.count, 285, 300);
+	assert_true(load_stats.latency.max > 900 * APUS_MS);
+}
+
+static void datagrams_are_asked_for_once_per_round_trip(void **state)
+{
+	open_world();
+	datagrams = true;
+	load_options.depth = 3; /* no power of two */
+	load_run.since_ns += RTT_NS * 5;
+	run_for(2, 2 * APUS_SEC); /* as many as wait for the neighbour's address */
+	assert_in_range(load_stats.latency.count, 2 * 3 * 93, 2 * 3 * 95);
+	assert_int_equal(load_stats.latency.max, RTT_NS);
+	assert_int_equal(errors_but(LOAD_ERROR_COUNT), 0);
+}
+
+static void datagrams_that_could_not_leave_count_their_wait(void **state)
+{
+	open_world();
+	datagrams = true;
+	load_options.rate = 20;
+	load_run.since_ns += APUS_SEC;
+	stall_at_ns = apus_sim_now(pair.world) + 5 * APUS_SEC;
+	stall_ns = APUS_SEC;
+	run_for(1, 11 * APUS_SEC);
+	assert_in_range(load_stats.latency.count, 195, 201);
+	assert_in_range(load_stats.latency.max, APUS_SEC - 50 * APUS_MS, APUS_SEC + 2 * RTT_NS);
+	assert_int_equal(errors_but(LOAD_ERROR_COUNT), 0);
+}
+
+/* Two are lost each 200 ms, and the rest of the run has its answers. */
+static void late_datagrams_are_lost_and_make_room(void **state)
+{
+	open_world();
+	datagrams = true;
+	load_options.timeout_ns = 200 * APUS_MS;
+	load_options.depth = 2;
+	stall_at_ns = apus_sim_now(pair.world) + APUS_SEC;
+	stall_ns = 900 * APUS_MS;
+	run_for(1, 3 * APUS_SEC);
+	assert_in_range(load_stats.errors[LOAD_TIMEOUT], 8, 10);
+	assert_int_equal(errors_but(LOAD_TIMEOUT), 0);
+	assert_true(load_stats.latency.max < 200 * APUS_MS);
+	assert_in_range(load_stats.latency.count, 2 * 95, 2 * 106);
+}
+
 static void late_answer_is_an_error_and_no_latency(void **state)
 {
 	open_world();
@@ -351,6 +433,10 @@ int main(void)
 		cmocka_unit_test(depth_asks_so_often_per_round_trip),
 		cmocka_unit_test(open_loop_keeps_its_rate),
 		cmocka_unit_test(open_loop_counts_the_wait_of_requests_that_could_not_leave),
+		cmocka_unit_test(request_that_was_interrupted_goes_on_where_it_was),
+		cmocka_unit_test(datagrams_are_asked_for_once_per_round_trip),
+		cmocka_unit_test(datagrams_that_could_not_leave_count_their_wait),
+		cmocka_unit_test(late_datagrams_are_lost_and_make_room),
 		cmocka_unit_test(late_answer_is_an_error_and_no_latency),
 		cmocka_unit_test(refused_connections_are_counted_and_tried_again),
 		cmocka_unit_test(new_connections_count_their_opening),
