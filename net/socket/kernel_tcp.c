@@ -388,12 +388,24 @@ static uint32_t make_room(struct connection *k, uint32_t want)
 	return apus_min(want, k->out_size - k->out_bytes);
 }
 
+/* Behind the peer's end no receive is out that would tell of a reset: ask. */
+static void look_for_reset(struct connection *k)
+{
+	socklen_t bytes = sizeof(int);
+	int error = 0;
+
+	if (k->at_end && k->fd >= 0 && !getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &error, &bytes) &&
+	    error)
+		fail(k, -error);
+}
+
 int64_t apus_kernel_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n)
 {
 	struct connection *k = of(c);
 	size_t want = 0, queued = 0;
 	uint32_t room;
 
+	look_for_reset(k);
 	if (c->error)
 		return c->error;
 	if (k->is_shut || k->fd < 0)

@@ -1,46 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/net/socket/test_udp.c: the contract of net/socket/udp.h, between two simulated hosts.
+ * tests/net/socket/test_udp.c: the contract of net/socket/udp.h, on either network.
  */
-#include "tests/net/sim/sim_test.h"
+#include "tests/net/socket/network_test.h"
 
 #define PORT        7
 #define QUEUE_MAX   256  /* of a socket, as its header says */
 #define PAYLOAD_MAX 1472 /* MTU 1500 less IPv4 and UDP headers */
 
-static struct sim_pair pair;
 static struct apus_udp *shared;
 static char big[4096];
 
-static int setup(void **state)
-{
-	shared = NULL;
-	sim_pair_open(&pair, 1, &(struct apus_sim_link_options){.wire.delay_ns = APUS_MS});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	return apus_sim_world_close(pair.world);
-}
-
-static void run(apus_task_fn server, apus_task_fn client)
-{
-	struct apus_sim_task *s =
-		server ? apus_sim_spawn(pair.server, "server", server, NULL) : NULL;
-	struct apus_sim_task *c =
-		client ? apus_sim_spawn(pair.client, "client", client, NULL) : NULL;
-
-	assert_int_equal(apus_sim_run(pair.world, 60 * APUS_SEC), 0);
-	if (server)
-		assert_int_equal(apus_sim_task_result(s), 0);
-	if (client)
-		assert_int_equal(apus_sim_task_result(c), 0);
-}
-
 static int open_to(uint16_t port, struct apus_udp **out)
 {
-	struct apus_endpoint to = sim_endpoint(SERVER_IP, port);
+	struct apus_endpoint to = network_server(port);
 
 	return apus_udp_open(sim_any(0), &to, out);
 }
@@ -51,19 +24,19 @@ static int64_t bind_client(void *arg)
 {
 	struct apus_udp *a, *b;
 
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &a), 0);
-	sim_check_equal(apus_udp_local(a).port, PORT);
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &b), -EADDRINUSE);
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &a), 0);
+	sim_check_equal(apus_udp_local(a).port, network_port(PORT));
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &b), -EADDRINUSE);
 	sim_check_equal(apus_udp_open(sim_endpoint("10.9.9.9", 0), NULL, &b), -EADDRNOTAVAIL);
 	apus_udp_close(a);
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &b), 0); /* free again */
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &b), 0); /* free again */
 	apus_udp_close(b);
 	return 0;
 }
 
 static void port_is_taken_once_and_free_after_close(void **state)
 {
-	run(NULL, bind_client);
+	network_run(NULL, bind_client);
 }
 
 static int64_t ephemeral_client(void *arg)
@@ -83,7 +56,7 @@ static int64_t ephemeral_client(void *arg)
 
 static void port_zero_chooses_a_free_one_each_time(void **state)
 {
-	run(NULL, ephemeral_client);
+	network_run(NULL, ephemeral_client);
 }
 
 /* --- Datagrams ----------------------------------------------------------------------------- */
@@ -94,10 +67,10 @@ static int64_t boundaries_server(void *arg)
 	struct apus_udp *u;
 	char buf[PAYLOAD_MAX];
 
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &u), 0);
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &u), 0);
 	sim_check_equal(apus_udp_recv(u, buf, sizeof(buf), &from), 3);
 	sim_check_equal(memcmp(buf, "abc", 3), 0);
-	sim_check(apus_addr_equal(from.addr, apus_sim_host_addr(pair.client)));
+	sim_check(apus_addr_equal(from.addr, network_client_addr()));
 	sim_check_equal(apus_udp_recv(u, buf, sizeof(buf), NULL), 0); /* empty ones count too */
 	sim_check_equal(apus_udp_recv(u, buf, sizeof(buf), NULL), PAYLOAD_MAX);
 	sim_check_equal(buf[PAYLOAD_MAX - 1], 'z');
@@ -117,7 +90,8 @@ static int64_t boundaries_client(void *arg)
 	sim_check_equal(open_to(PORT, &u), 0);
 	sim_check_equal(apus_udp_send(u, "abc", 3, NULL), 3);
 	sim_check_equal(apus_udp_send(u, "", 0, NULL), 0);
-	sim_check_equal(apus_udp_send(u, big, PAYLOAD_MAX + 1, NULL), -EMSGSIZE);
+	if (!on_kernel) /* whose loopback has a larger MTU, and fragments */
+		sim_check_equal(apus_udp_send(u, big, PAYLOAD_MAX + 1, NULL), -EMSGSIZE);
 	sim_check_equal(apus_udp_send(u, big, PAYLOAD_MAX, NULL), PAYLOAD_MAX);
 	sim_check_equal(apus_udp_send(u, "long", 4, NULL), 4);
 	sim_check_equal(apus_udp_send(u, "last", 4, NULL), 4);
@@ -127,7 +101,7 @@ static int64_t boundaries_client(void *arg)
 
 static void datagrams_keep_their_boundaries(void **state)
 {
-	run(boundaries_server, boundaries_client);
+	network_run(boundaries_server, boundaries_client);
 }
 
 static int64_t destination_client(void *arg)
@@ -144,7 +118,7 @@ static int64_t destination_client(void *arg)
 
 static void unconnected_socket_needs_a_destination_with_a_route(void **state)
 {
-	run(NULL, destination_client);
+	network_run(NULL, destination_client);
 }
 
 static int64_t refused_client(void *arg)
@@ -161,7 +135,7 @@ static int64_t refused_client(void *arg)
 
 static void closed_port_is_reported_to_a_connected_socket(void **state)
 {
-	run(NULL, refused_client);
+	network_run(NULL, refused_client);
 }
 
 static int64_t stranger_server(void *arg)
@@ -170,8 +144,8 @@ static int64_t stranger_server(void *arg)
 	struct apus_udp *u, *v;
 	char byte;
 
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &u), 0);
-	sim_check_equal(apus_udp_open(sim_any(PORT + 1), NULL, &v), 0);
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &u), 0);
+	sim_check_equal(apus_udp_open(network_any(PORT + 1), NULL, &v), 0);
 	sim_check_equal(apus_udp_recv(u, &byte, 1, &client), 1);
 	other = client;
 	sim_check_equal(apus_udp_send(v, "stranger", 8, &other), 8); /* right port, wrong sender */
@@ -196,7 +170,7 @@ static int64_t stranger_client(void *arg)
 
 static void connected_socket_sees_its_peer_only(void **state)
 {
-	run(stranger_server, stranger_client);
+	network_run(stranger_server, stranger_client);
 }
 
 static int64_t flood_server(void *arg)
@@ -206,8 +180,8 @@ static int64_t flood_server(void *arg)
 	char byte;
 	int64_t n, got = 0;
 
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &u), 0);
-	sim_check_equal(apus_sleep(APUS_SEC), 0);
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &u), 0);
+	sim_check_equal(network_pause(APUS_SEC), 0);
 	do {
 		apus_timeout_begin(&limit, APUS_SEC);
 		n = apus_udp_recv(u, &byte, 1, NULL);
@@ -226,7 +200,7 @@ static int64_t flood_client(void *arg)
 
 	sim_check_equal(open_to(PORT, &u), 0);
 	sim_check_equal(apus_udp_send(u, "x", 1, NULL), 1);
-	sim_check_equal(apus_sleep(100 * APUS_MS), 0); /* ARP's queue is smaller */
+	sim_check_equal(network_pause(100 * APUS_MS), 0); /* ARP's queue is smaller */
 	for (int i = 0; i < QUEUE_MAX + 99; i++)
 		sim_check_equal(apus_udp_send(u, "x", 1, NULL), 1);
 	apus_udp_close(u);
@@ -235,7 +209,7 @@ static int64_t flood_client(void *arg)
 
 static void full_queue_drops_and_counts(void **state)
 {
-	run(flood_server, flood_client);
+	network_run(flood_server, flood_client);
 	assert_int_equal(apus_sim_host_counter(pair.server, "udp", "drop_queue_full"), 100);
 }
 
@@ -252,9 +226,9 @@ static int64_t close_client(void *arg)
 {
 	struct apus_task *t;
 
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &shared), 0);
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &shared), 0);
 	t = apus_spawn(wait_shared, NULL);
-	sim_check_equal(apus_sleep(APUS_SEC), 0);
+	sim_check_equal(network_pause(APUS_SEC), 0);
 	apus_udp_close(shared);
 	sim_check_equal(apus_await(t), -EPIPE);
 	return 0;
@@ -262,7 +236,7 @@ static int64_t close_client(void *arg)
 
 static void close_wakes_the_task_that_waits(void **state)
 {
-	run(NULL, close_client);
+	network_run(NULL, close_client);
 }
 
 static int64_t cancel_server(void *arg)
@@ -270,9 +244,9 @@ static int64_t cancel_server(void *arg)
 	struct apus_task *t;
 	char buf[8];
 
-	sim_check_equal(apus_udp_open(sim_any(PORT), NULL, &shared), 0);
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &shared), 0);
 	t = apus_spawn(wait_shared, NULL);
-	sim_check_equal(apus_sleep(500 * APUS_MS), 0);
+	sim_check_equal(network_pause(500 * APUS_MS), 0);
 	apus_task_cancel(t);
 	sim_check_equal(apus_await(t), -ECANCELED);
 	sim_check_equal(apus_udp_recv(shared, buf, sizeof(buf), NULL), 4); /* it took nothing */
@@ -285,7 +259,7 @@ static int64_t cancel_client(void *arg)
 	struct apus_udp *u;
 
 	sim_check_equal(open_to(PORT, &u), 0);
-	sim_check_equal(apus_sleep(APUS_SEC), 0);
+	sim_check_equal(network_pause(APUS_SEC), 0);
 	sim_check_equal(apus_udp_send(u, "late", 4, NULL), 4);
 	apus_udp_close(u);
 	return 0;
@@ -293,25 +267,24 @@ static int64_t cancel_client(void *arg)
 
 static void cancelled_recv_has_taken_nothing(void **state)
 {
-	run(cancel_server, cancel_client);
+	network_run(cancel_server, cancel_client);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
+int main(int argc, char **argv)
 {
-	static const struct CMUnitTest tests[] = {
-		TEST(port_is_taken_once_and_free_after_close),
-		TEST(port_zero_chooses_a_free_one_each_time),
-		TEST(datagrams_keep_their_boundaries),
-		TEST(unconnected_socket_needs_a_destination_with_a_route),
-		TEST(closed_port_is_reported_to_a_connected_socket),
-		TEST(connected_socket_sees_its_peer_only),
-		TEST(full_queue_drops_and_counts),
-		TEST(close_wakes_the_task_that_waits),
-		TEST(cancelled_recv_has_taken_nothing),
+	static const struct CMUnitTest both[] = {
+		NETWORK_TEST(port_is_taken_once_and_free_after_close),
+		NETWORK_TEST(port_zero_chooses_a_free_one_each_time),
+		NETWORK_TEST(datagrams_keep_their_boundaries),
+		NETWORK_TEST(closed_port_is_reported_to_a_connected_socket),
+		NETWORK_TEST(connected_socket_sees_its_peer_only),
+		NETWORK_TEST(close_wakes_the_task_that_waits),
+		NETWORK_TEST(cancelled_recv_has_taken_nothing),
+	};
+	static const struct CMUnitTest own[] = {
+		NETWORK_TEST(unconnected_socket_needs_a_destination_with_a_route),
+		NETWORK_TEST(full_queue_drops_and_counts),
 	};
 
-	apus_test_eal();
-	return cmocka_run_group_tests_name("net/socket udp", tests, NULL, NULL);
+	NETWORK_MAIN("net/socket udp", argc, argv, both, own);
 }
