@@ -113,7 +113,7 @@ static void leave(struct apus_server *s)
 	apus_waitq_wake_one(&s->room, 0);
 }
 
-static bool park(struct apus_server_connection *c);
+static APUS_NOINLINE bool park(struct apus_server_connection *c);
 
 static int64_t run_connection(void *arg)
 {
@@ -127,7 +127,7 @@ static int64_t run_connection(void *arg)
 	int64_t rc = s->options.handler(c->tcp, s->options.arg);
 
 	c->is_idle = false;
-	if (c->parked && park(c))
+	if (apus_unlikely(c->parked != NULL) && park(c))
 		return 0;
 	if (apus_unlikely(rc < 0 && rc != -ECANCELED))
 		blame(c, rc);
@@ -272,7 +272,7 @@ int apus_server_park(struct apus_server_connection *c, int64_t deadline_ns, uint
 }
 
 /* The handler has returned. Return: false if meanwhile the connection is to end. */
-static bool park(struct apus_server_connection *c)
+static APUS_NOINLINE bool park(struct apus_server_connection *c)
 {
 	struct apus_server *s = c->server;
 	struct apus_server_parked *p = c->parked;

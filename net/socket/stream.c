@@ -528,7 +528,7 @@ void apus_stream_commit(struct apus_stream *s, size_t bytes)
 
 /* ----------------------------------------------------------------------------- open and close */
 
-static void stream_free(struct apus_stream *s)
+static APUS_INLINE void stream_free(struct apus_stream *s)
 {
 	struct apus_stream_pool *pool = s->pool;
 
