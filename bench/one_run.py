@@ -28,7 +28,7 @@ TICKS = os.sysconf('SC_CLK_TCK')
 
 
 class Watch:
-    """What a process took: CPU over the last seconds, and the most memory."""
+    """What a process takes: CPU over the last seconds, and memory at the end."""
 
     def __init__(self):
         self.pid = 0
@@ -48,8 +48,8 @@ class Watch:
             self.died_at = self.died_at or time.monotonic()
             return
         self.cpu.append((time.monotonic(), (int(stat[11]) + int(stat[12])) / TICKS))
-        if 'VmHWM:' in status:
-            self.bytes = int(status.split('VmHWM:')[1].split()[0]) * 1024
+        if 'VmRSS:' in status:
+            self.bytes = int(status.split('VmRSS:')[1].split()[0]) * 1024
 
     def busy(self, seconds):
         """Share of a core, over the last seconds that were seen."""
@@ -106,8 +106,8 @@ def drive(command, server, client, find, args):
 
 def load_options(row, args):
     rate = ['--rate', str(args.rate)] if args.rate else []
-    return [*row.load, *rate, '--seconds', str(args.seconds), '--warmup', str(args.warmup),
-            '--quiet', '--json', '-']
+    return [*row.load, *rate, '--seconds', str(args.seconds),
+            '--warmup', str(args.warmup + row.settle), '--quiet', '--json', '-']
 
 
 def over_pair(row, args):

@@ -29,6 +29,7 @@ class Row:
     port: int
     unit: str = 'requests/s'  # or 'connections/s', 'Gb/s'; 'p50 µs', 'p99 µs': less is better
     half: str = ''  # a row: run at half of what the same server reached there
+    settle: int = 0  # seconds of warm-up beside those asked for, until memory is given back
 
     @property
     def less_is_better(self):
@@ -49,7 +50,7 @@ ROWS = (
     Row('http_half', 'HTTP at half of its own rate, 64 connections',
         ('http', '--connections', '64'), HTTPD, 'nginx', 80, 'p99 µs', half='http'),
     Row('http_idle', f'HTTP, 64 connections of {IDLE:,}, the others idle',
-        ('http', '--connections', str(IDLE), '--active', '64'), HTTPD, 'nginx', 80),
+        ('http', '--connections', str(IDLE), '--active', '64'), HTTPD, 'nginx', 80, settle=6),
     Row('kv', 'key-value, 90 % get, 100 B, 64 connections', ('memcached', '--connections', '64'),
         'kv', 'memcached', 11211),
     Row('send', 'bulk to the server, 1 connection', ('send',), '../bench/bulk_server', 'epoll', 9,
