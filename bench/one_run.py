@@ -7,6 +7,7 @@ network namespace of its own: whatever happens, nothing is left behind. Prints o
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -33,7 +34,7 @@ class Watch:
     def __init__(self):
         self.pid = 0
         self.cpu = []  # (when, seconds of CPU until then)
-        self.bytes = 0
+        self.memory = []  # (when, bytes)
         self.died_at = 0.0  # it was there, and then it was not
 
     def sample(self):
@@ -48,14 +49,23 @@ class Watch:
             self.died_at = self.died_at or time.monotonic()
             return
         self.cpu.append((time.monotonic(), (int(stat[11]) + int(stat[12])) / TICKS))
-        if 'VmRSS:' in status:
-            self.bytes = int(status.split('VmRSS:')[1].split()[0]) * 1024
+        if 'RssAnon:' in status:
+            self.memory.append((time.monotonic(),
+                                int(status.split('RssAnon:')[1].split()[0]) * 1024))
 
-    def busy(self, seconds):
-        """Share of a core, over the last seconds that were seen."""
-        if not self.cpu:
+    def last_at_work(self):
+        """When it last used its CPU: a client that is done waits for its server to stop."""
+        return max((b[0] for a, b in itertools.pairwise(self.cpu) if b[1] > a[1]), default=0)
+
+    def bytes(self, until):
+        return max((m for m in self.memory if m[0] <= until), default=(0, 0))[1]
+
+    def busy(self, seconds, until):
+        """Share of a core, over the last seconds before."""
+        seen = [s for s in self.cpu if s[0] <= until]
+        if not seen:
             return 0.0
-        end, used = self.cpu[-1]
+        end, used = seen[-1]
         begin, before = next(s for s in self.cpu if s[0] >= end - seconds)
         return round((used - before) / (end - begin), 3) if end > begin else 0.0
 
@@ -195,8 +205,9 @@ def main():
         result |= {'value': round(value(row, found), 3), 'latency_ns': found['latency_ns'],
                    'answers': found['answers'], 'open': found['open'],
                    'errors': {name: n for name, n in found['errors'].items() if n}}
-    result |= {'server_busy': server.busy(args.seconds), 'client_busy': client.busy(args.seconds),
-               'server_bytes': server.bytes}
+    end = client.last_at_work()
+    result |= {'server_busy': server.busy(args.seconds, end),
+               'client_busy': client.busy(args.seconds, end), 'server_bytes': server.bytes(end)}
     print(json.dumps(result))
 
 

@@ -31,7 +31,8 @@ static const int64_t spin_min_ns = 12500;
 static const int64_t spin_first_ns = 5 * APUS_US; /* with one pause between two looks */
 static const int64_t trim_every_ns = APUS_SEC;
 static const size_t trim_idle = 256; /* stacks at a time: bounds the time of one idle moment */
-static const size_t trim_busy = 8;   /* ... of a busy one: about 10 µs */
+static const size_t trim_awake = 1;  /* ... of one that may end any moment: 1 to 2 µs */
+static const size_t trim_busy = 8;   /* ... while there is something to do: about 10 µs */
 enum {
 	PAUSES = 8, /* between two looks after that: some 300 to 1000 cycles */
 	BELL = APUS_SHARD_COUNTER_COUNT,
@@ -266,6 +267,8 @@ void apus_shard_idle(struct apus_shard *s)
 	int64_t now_ns = apus_clock_read(s->clock);
 	int64_t quiet_ns = now_ns - s->busy_at_ns;
 
+	if (now_ns - s->trimmed_at_ns >= trim_every_ns)
+		(void)trim_stacks(s, now_ns, trim_awake);
 	if (s->spin || quiet_ns < apus_min(spin_first_ns, s->spin_ns))
 		pause_cpu();
 	else if (quiet_ns < s->spin_ns || tell_pollers(s, APUS_IDLE_ASK) <= now_ns)

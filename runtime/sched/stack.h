@@ -14,7 +14,7 @@
 
 #include "runtime/base/list.h"
 
-#define APUS_STACKS_KEPT 1024 /* trimmed ones of a pool that keep a page: 4 MiB */
+#define APUS_STACKS_KEPT 256 /* trimmed ones of a pool that keep a page: 1 MiB */
 
 /* First member of the object at the top of its stack. */
 struct apus_stack {
