@@ -25,35 +25,41 @@
 /* ---- is it plain? ---- */
 
 /* Nothing is lost, sacked, sent again or told twice: all that was sent is in the network. */
-static bool flight_is_plain(const struct apus_recovery *r)
+static inline bool flight_is_plain(const struct apus_recovery *r)
 {
 	const struct apus_flight *f = &r->flight;
 
-	return r->state == APUS_RECOVERY_OPEN && !r->is_paced &&
-	       !(f->sacked_bytes | f->lost_bytes | f->again_bytes | f->emulated_bytes);
+	static_assert(APUS_RECOVERY_OPEN == 0, "taken together with counts");
+	return !(r->is_paced | r->state | f->sacked_bytes | f->lost_bytes | f->again_bytes |
+		 f->emulated_bytes);
 }
 
-static bool is_plain(const struct apus_tcp *c)
+static inline bool is_plain(const struct apus_tcp *c)
 {
 	const struct apus_tcp_layer *layer = c->layer;
 
 	return (c->state == APUS_TCP_ESTABLISHED || c->state == APUS_TCP_CLOSE_WAIT) &&
-	       !(c->want & ~(APUS_TCP_WANT_ACK_NOW | APUS_TCP_WANT_ACK_SOON)) && c->recovery &&
-	       c->snd.wnd && !c->is_persisting && !c->is_path_small && !c->is_corked &&
-	       !c->snd.ecn.is_on && !c->rcvq.ooo && !c->rcv.duplicates && !apus_tcp_traces(c) &&
+	       !(c->want & ~(APUS_TCP_WANT_ACK_NOW | APUS_TCP_WANT_ACK_SOON)) &&
+	       !(c->is_persisting | c->is_path_small | c->is_corked) &&
+	       !(c->snd.ecn.is_on | c->rcv.duplicates) && c->snd.wnd && c->recovery &&
+	       !c->rcvq.ooo && !apus_tcp_traces(c) &&
 	       c->rcv.nxt - c->rcv.acked <= 2U * c->rcv.mss && !c->cc.type->pacing_rate &&
-	       !layer->options.pacing && !layer->options.no_fast && flight_is_plain(c->recovery);
+	       !(layer->options.pacing | layer->options.no_fast) && flight_is_plain(c->recovery);
 }
 
 /* May all of @text bytes that wait leave as one segment? @flight: bytes in the network. */
-static bool text_may_go(const struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+static inline bool text_may_go(const struct apus_tcp *c, uint32_t text, uint32_t flight,
+			       int64_t now_ns)
 {
 	const struct apus_flight *f = &c->recovery->flight;
-	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick, mss = c->cc.mss;
+	uint32_t mss = c->cc.mss, queued = c->sndq.bytes;
 
-	return text <= mss && c->sndq.bytes <= apus_min(c->snd.wnd, c->cc.cwnd_bytes) &&
-	       (c->is_nodelay || text == mss || !flight) && apus_flight_count(f) <= f->mask &&
-	       (flight || silent < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS));
+	if (text > mss || queued > c->snd.wnd || queued > c->cc.cwnd_bytes ||
+	    apus_flight_count(f) > f->mask)
+		return false;
+	if (flight) /* Nagle */
+		return c->is_nodelay || text == mss;
+	return apus_tcp_tick(now_ns) - c->sent_tick < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS);
 }
 
 /* Is an ACK due that no text carries? (output.c's output_ack()) */
@@ -107,8 +113,8 @@ static struct apus_tcp_frame *frame_of(struct apus_tcp *c)
  * An mbuf with the @text bytes at SND.NXT and room for headers in front. NULL: no memory. *sum: of
  * the bytes, unless the device makes it.
  */
-static struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_frame *frame,
-				  uint32_t text, uint32_t flight, uint64_t *sum)
+static inline struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_frame *frame,
+					 uint32_t text, uint32_t flight, uint64_t *sum)
 {
 	struct rte_mbuf *m = apus_mbuf_get(c->layer->link->pool);
 
@@ -142,8 +148,9 @@ static struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_fram
 	return m;
 }
 
-/* Return: it left; else nothing has changed. */
-static bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+/* The segment, or with no @text the ACK. Return: it left; else nothing has changed. */
+static APUS_INLINE bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t flight,
+				     int64_t now_ns)
 {
 	struct apus_tcp_frame *frame = frame_of(c);
 	uint64_t sum = 0;
@@ -152,6 +159,13 @@ static bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t flight, int
 	if (apus_unlikely(!m))
 		return false;
 
+	m->data_off = (uint16_t)(m->data_off - frame->bytes);
+	m->data_len = (uint16_t)(m->data_len + frame->bytes);
+	m->pkt_len += frame->bytes;
+	m->ol_flags |= frame->ol_flags;
+	m->tx_offload = frame->tx_offload;
+
+	uint8_t *header = rte_pktmbuf_mtod(m, uint8_t *);
 	struct apus_tcp_fields fields = {
 		.seq = c->snd.nxt,
 		.ack = c->rcv.nxt,
@@ -161,37 +175,30 @@ static bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t flight, int
 		.ts_ecr = c->rcv.ts_recent,
 	};
 
-	m->data_off = (uint16_t)(m->data_off - frame->bytes);
-	m->data_len = (uint16_t)(m->data_len + frame->bytes);
-	m->pkt_len += frame->bytes;
-	m->ol_flags |= frame->ol_flags;
-	m->tx_offload = frame->tx_offload;
-
-	uint8_t *header = rte_pktmbuf_mtod(m, uint8_t *);
-
 	apus_tcp_template_fill(&frame->template, header + frame->flow.bytes, &fields, text, sum);
 	c->layer->counters[APUS_TCP_COUNT_SEGMENTS_OUT]++;
 	if (c->tally)
 		c->tally->segs_out++;
 	apus_ipv4_flow_output(&frame->flow, c->layer->ip, m,
 			      (struct rte_ipv4_hdr *)(header + frame->flow.l2_bytes), now_ns);
-
-	/* RCV.NXT has been said. */
-	c->want = 0;
-	c->rcv.acked = c->rcv.nxt;
-	c->ack_at_ns = APUS_NEVER;
 	return true;
 }
 
 /* ---- all of it ---- */
 
-/* New text, all that waits. Return: it left; else nothing has changed. */
-static bool send_text(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+/* The @text bytes that waited have left, or an ACK has. */
+static inline void note_sent(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
 {
 	uint32_t seq = c->snd.nxt, tick = apus_tcp_tick(now_ns);
 
-	if (!send_segment(c, text, flight, now_ns))
-		return false;
+	/* RCV.NXT has been said. */
+	c->want = 0;
+	c->rcv.acked = c->rcv.nxt;
+	c->ack_at_ns = APUS_NEVER;
+	if (!text) {
+		c->rcv.quick = (uint8_t)(c->rcv.quick - !!c->rcv.quick);
+		return;
+	}
 	if (!flight)
 		c->progress_tick = tick;
 	c->sent_tick = tick;
@@ -199,45 +206,40 @@ static bool send_text(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_
 	c->layer->counters[APUS_TCP_COUNT_BYTES_OUT] += text;
 	c->snd.nxt = seq + text;
 	apus_recovery_sent_plain(c->recovery, seq, seq + text, now_ns);
-	return true;
 }
 
-static bool send_ack(struct apus_tcp *c, int64_t now_ns)
+/* rexmit_at_ns, when all is sent. @flight: bytes in the network. */
+static inline void watch(struct apus_tcp *c, uint32_t flight, int64_t now_ns)
 {
-	if (!send_segment(c, 0, 0, now_ns))
-		return false;
-	if (c->rcv.quick)
-		c->rcv.quick--;
-	return true;
+	if (apus_likely(flight)) {
+		apus_cc_sent(&c->cc, c->snd.una, c->snd.nxt, false);
+		apus_rate_limited(&c->recovery->rate, flight);
+		apus_tcp_watch_flight(c, now_ns);
+		return;
+	}
+	c->rexmit_at_ns = APUS_NEVER;
+	/* A writer who found no mbuf waits, and no ACK will come that wakes him. */
+	if (!apus_waitq_empty(&c->writers))
+		c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
 }
 
 bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
 {
-	if (!is_plain(c))
+	if (apus_unlikely(!is_plain(c)))
 		return false;
 
 	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
 
-	if (text) {
-		if (!text_may_go(c, text, flight, now_ns) || !send_text(c, text, flight, now_ns))
+	if (text && !text_may_go(c, text, flight, now_ns))
+		return false;
+	if (text || owes_ack(c)) {
+		if (apus_unlikely(!send_segment(c, text, flight, now_ns)))
 			return false;
-		flight += text;
-	} else if (owes_ack(c)) {
-		if (!send_ack(c, now_ns))
-			return false;
+		note_sent(c, text, flight, now_ns);
 	} else if (c->want && c->ack_at_ns == APUS_NEVER) {
 		c->ack_at_ns = now_ns + APUS_TCP_DELAYED_ACK_NS;
 	}
-	if (flight) {
-		apus_cc_sent(&c->cc, c->snd.una, c->snd.nxt, false);
-		apus_rate_limited(&c->recovery->rate, flight);
-		apus_tcp_watch_flight(c, now_ns);
-	} else {
-		c->rexmit_at_ns = APUS_NEVER;
-		/* A writer who found no mbuf waits, and no ACK will come that wakes him. */
-		if (!apus_waitq_empty(&c->writers))
-			c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
-	}
+	watch(c, flight + text, now_ns);
 	apus_tcp_arm(c);
 	return true;
 }

@@ -7,21 +7,21 @@
 
 #include "net/tcp/tcb.h"
 
-/** apus_tcp_buffer_edge - the right edge that the buffer allows now */
-static inline uint32_t apus_tcp_buffer_edge(const struct apus_tcp *c)
+/** apus_tcp_buffer_room - the window that the buffer allows now: bytes behind RCV.NXT */
+static inline uint32_t apus_tcp_buffer_room(const struct apus_tcp *c)
 {
 	uint32_t limit = apus_tcp_memory_receive_limit(&c->layer->memory, c->rcv_buffer);
 	uint32_t room = limit - apus_min(c->rcvq.bytes, limit);
 
-	return c->rcv.nxt + apus_min(room, (uint32_t)UINT16_MAX << c->rcv.wscale);
+	return apus_min(room, (uint32_t)UINT16_MAX << c->rcv.wscale);
 }
 
 /** apus_tcp_window_grow - the edge that could be offered now is so much further than what was offered */
 static inline uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
 {
-	uint32_t edge = apus_tcp_buffer_edge(c);
+	int32_t more = (int32_t)(apus_tcp_buffer_room(c) - (c->rcv.adv - c->rcv.nxt));
 
-	return apus_seq_gt(edge, c->rcv.adv) ? edge - c->rcv.adv : 0;
+	return more > 0 ? (uint32_t)more : 0;
 }
 
 /**
@@ -33,21 +33,20 @@ static inline uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
  */
 static inline uint16_t apus_tcp_choose_window(struct apus_tcp *c)
 {
-	uint32_t unit = 1U << c->rcv.wscale, nxt = c->rcv.nxt, adv = c->rcv.adv;
+	uint32_t scale = c->rcv.wscale, rest = (1U << scale) - 1; /* less than a unit */
 	uint32_t least = apus_min(c->rcv_buffer / 2, (uint32_t)c->cc.mss);
-	uint32_t edge = apus_tcp_buffer_edge(c), limit = edge + unit - 1;
+	uint32_t room = apus_tcp_buffer_room(c), wnd = c->rcv.adv - c->rcv.nxt;
 
 	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
-	if (apus_seq_geq(edge, adv + least) && !c->rcv.duplicates)
-		adv = edge;
+	if ((int32_t)(room - wnd) >= (int32_t)least && !c->rcv.duplicates)
+		wnd = room;
 
-	uint32_t wnd = adv - nxt;
-	uint32_t field = (wnd + unit - 1) >> c->rcv.wscale;
+	uint32_t field = (wnd + rest) >> scale;
 
-	if (apus_seq_gt(nxt + (field << c->rcv.wscale), limit))
-		field = wnd >> c->rcv.wscale;
+	if (field << scale > room + rest)
+		field = wnd >> scale;
 	field = apus_min(field, (uint32_t)UINT16_MAX);
-	c->rcv.adv = apus_seq_max(adv, nxt + (field << c->rcv.wscale));
+	c->rcv.adv = c->rcv.nxt + apus_max(wnd, field << scale);
 	return (uint16_t)field;
 }
 
