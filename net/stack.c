@@ -39,7 +39,7 @@ enum door {
 	DOOR_UNKNOWN,
 };
 
-static APUS_INLINE enum door rx_parse(struct apus_stack *s, struct rte_mbuf *m)
+static APUS_NOINLINE enum door rx_parse(struct apus_stack *s, struct rte_mbuf *m)
 {
 	switch (apus_eth_input(&s->eth, m)) {
 	case APUS_ETH_ARP:
@@ -146,24 +146,56 @@ static void rx_tcp(struct apus_stack *s, struct rte_mbuf *m, struct apus_tcp *c,
 		apus_tcp_input(&s->tcp, m, now_ns);
 }
 
-/* Which connection each TCP segment is for, if it may take the short way; NULL for the others. */
-static void rx_find(struct apus_stack *s, struct rte_mbuf **frames, const enum door *doors,
-		    struct apus_tcp **found, uint16_t count)
+/*
+ * Is the frame, as it came, such that its connection is to be looked for at once? All is asked of it
+ * that Ethernet and IPv4 would ask of the plainest frame, but for the addresses: they are right if a
+ * connection has them, and if none has, the frame goes the long way.
+ */
+static APUS_INLINE bool rx_key(const struct apus_stack *s, const struct rte_mbuf *m,
+			       struct apus_tcp_fast_key *key)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
+
+	return m->data_len >= sizeof(*eth) + sizeof(*ip) + sizeof(struct rte_tcp_hdr) &&
+	       apus_eth_is_plain(&s->eth, m) &&
+	       ip->next_proto_id == IPPROTO_TCP &&
+	       apus_ipv4_is_plain_shape(m, ip, m->pkt_len - (uint32_t)sizeof(*eth)) &&
+	       apus_tcp_fast_key(&s->tcp, ip, key);
+}
+
+/* Whose it is; it is TCP then, and both headers are taken off. NULL: nothing is done. */
+static APUS_INLINE struct apus_tcp *rx_find(struct apus_stack *s, struct rte_mbuf *m,
+					    const struct apus_tcp_fast_key *key)
+{
+	struct apus_tcp *c = apus_tcp_fast_find(&s->tcp, key);
+
+	if (apus_likely(c)) {
+		apus_eth_take_plain(&s->eth, m);
+		apus_ipv4_take_plain(&s->ipv4, m);
+	}
+	return c;
+}
+
+/* Where each frame goes, and which connection it is for, if it may take the short way. */
+static APUS_INLINE void rx_look(struct apus_stack *s, struct rte_mbuf **frames, enum door *doors,
+				struct apus_tcp **found, uint16_t count)
 {
 	struct apus_tcp_fast_key keys[APUS_LINK_BURST_MAX];
 	uint32_t keyed = 0; /* a bit for each */
 
 	static_assert(APUS_LINK_BURST_MAX <= 32, "bits of keyed");
 	for (uint16_t i = 0; i < count; i++) {
-		if (doors[i] != DOOR_TCP || !apus_tcp_fast_key(&s->tcp, frames[i], &keys[i]))
+		if (!rx_key(s, frames[i], &keys[i]))
 			continue;
 		keyed |= UINT32_C(1) << i;
 		apus_tcp_demux_prefetch(&s->tcp.demux, keys[i].hash);
 	}
 	for (uint16_t i = 0; i < count; i++) {
-		found[i] = keyed >> i & 1 ? apus_tcp_fast_find(&s->tcp, &keys[i]) : NULL;
+		found[i] = keyed >> i & 1 ? rx_find(s, frames[i], &keys[i]) : NULL;
 		if (found[i])
 			apus_tcp_fast_prefetch(found[i]);
+		doors[i] = found[i] ? DOOR_TCP : rx_parse(s, frames[i]);
 	}
 }
 
@@ -171,14 +203,14 @@ static void rx_find(struct apus_stack *s, struct rte_mbuf **frames, const enum d
  * In the order in which they came; TCP segments that follow each other go up as one. Where the next
  * is known to be another connection's, no run is begun.
  */
-static void rx_act_burst(struct apus_stack *s, struct rte_mbuf **frames, const enum door *doors,
-			 uint16_t count, int64_t now_ns)
+static APUS_INLINE void rx_act_burst(struct apus_stack *s, struct rte_mbuf **frames,
+				     const enum door *doors, struct apus_tcp **found,
+				     uint16_t count, int64_t now_ns)
 {
-	struct apus_tcp *found[APUS_LINK_BURST_MAX + 1], *owner = NULL;
 	bool joins = !s->tcp.options.no_gro;
+	struct apus_tcp *owner = NULL;
 	struct apus_gro gro;
 
-	rx_find(s, frames, doors, found, count);
 	found[count] = NULL;
 	apus_gro_init(&gro);
 	for (uint16_t i = 0; i < count; i++) {
@@ -204,20 +236,18 @@ static void rx_act_burst(struct apus_stack *s, struct rte_mbuf **frames, const e
 static void rx_single(struct apus_stack *s, struct rte_mbuf *m, int64_t now_ns)
 {
 	struct apus_tcp_fast_key key;
-	enum door door = rx_parse(s, m);
+	struct apus_tcp *c = rx_key(s, m, &key) ? rx_find(s, m, &key) : NULL;
 
-	if (door == DOOR_TCP)
-		rx_tcp(s, m,
-		       apus_tcp_fast_key(&s->tcp, m, &key) ? apus_tcp_fast_find(&s->tcp, &key)
-							   : NULL,
-		       now_ns);
+	if (apus_likely(c))
+		rx_tcp(s, m, c, now_ns);
 	else
-		rx_act(s, m, door, now_ns);
+		rx_act(s, m, rx_parse(s, m), now_ns);
 }
 
 static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t count, int64_t now_ns)
 {
 	enum door doors[APUS_LINK_BURST_MAX];
+	struct apus_tcp *found[APUS_LINK_BURST_MAX + 1];
 
 	if (count == 1) {
 		rx_single(s, frames[0], now_ns);
@@ -225,9 +255,8 @@ static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t co
 	}
 	for (uint16_t i = 0; i < count; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void *));
-	for (uint16_t i = 0; i < count; i++)
-		doors[i] = rx_parse(s, frames[i]);
-	rx_act_burst(s, frames, doors, count, now_ns);
+	rx_look(s, frames, doors, found, count);
+	rx_act_burst(s, frames, doors, found, count, now_ns);
 }
 
 /* --- the shard's hook ----------------------------------------------------------------------- */

@@ -28,6 +28,23 @@ struct apus_ipv4_flow {
 	bool sums_in_device; /* the device makes the checksum of the IPv4 header */
 };
 
+#define APUS_IPV4_TTL 64
+
+/** apus_ipv4_write_header - of a packet of ours, addresses in network order; length and checksum are 0. Context: any */
+static inline void apus_ipv4_write_header(struct rte_ipv4_hdr *h, uint32_t src, uint32_t dst,
+					  uint8_t proto, uint8_t tos)
+{
+	*h = (struct rte_ipv4_hdr){
+		.version_ihl = RTE_IPV4_VHL_DEF,
+		.type_of_service = tos,
+		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG),
+		.time_to_live = APUS_IPV4_TTL,
+		.next_proto_id = proto,
+		.src_addr = src,
+		.dst_addr = dst,
+	};
+}
+
 /** apus_ipv4_flow_init - stale from the beginning. Context: any */
 static inline void apus_ipv4_flow_init(struct apus_ipv4_flow *flow, struct apus_ipv4 *ip)
 {

@@ -16,6 +16,7 @@
  * Fragments are dropped by name until reassembly has its room. Groups are not joined.
  */
 #include "net/ip/ipv4.h"
+#include "net/ip/flow.h"
 #include "net/ip/mbuf.h"
 #include "runtime/base/check.h"
 
@@ -182,7 +183,7 @@ static enum apus_ipv4_counter check(struct apus_ipv4 *ip, struct rte_mbuf *m)
 
 	if (apus_unlikely(wrong != FINE))
 		return wrong;
-	if (apus_unlikely(!apus_ipv4_checksum_good(m, m->l3_len)))
+	if (apus_unlikely(!apus_ipv4_checksum_good(m, apus_ipv4_header(m), m->l3_len)))
 		return APUS_IPV4_DROP_CHECKSUM;
 
 	const struct rte_ipv4_hdr *h = apus_ipv4_header(m);

@@ -165,23 +165,6 @@ static inline uint16_t apus_ipv4_path_mtu(struct apus_ipv4 *ip, struct apus_addr
 	return known ? (uint16_t)apus_min(known, ip->mtu) : ip->mtu;
 }
 
-#define APUS_IPV4_TTL 64
-
-/** apus_ipv4_write_header - of a packet of ours, addresses in network order; length and checksum are 0. Context: any */
-static inline void apus_ipv4_write_header(struct rte_ipv4_hdr *h, uint32_t src, uint32_t dst,
-					  uint8_t proto, uint8_t tos)
-{
-	*h = (struct rte_ipv4_hdr){
-		.version_ihl = RTE_IPV4_VHL_DEF,
-		.type_of_service = tos,
-		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG),
-		.time_to_live = APUS_IPV4_TTL,
-		.next_proto_id = proto,
-		.src_addr = src,
-		.dst_addr = dst,
-	};
-}
-
 /* The header of a packet that apus_ipv4_input() let through. */
 static inline const struct rte_ipv4_hdr *apus_ipv4_header(const struct rte_mbuf *m)
 {
@@ -192,15 +175,25 @@ static inline const struct rte_ipv4_hdr *apus_ipv4_header(const struct rte_mbuf 
 
 #define APUS_IPV4_FRAGMENT_FIELDS (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)
 
-/* RFC 1122 §3.2.1.2: verified over all @bytes of the header, by the device or by us. */
-static inline bool apus_ipv4_checksum_good(const struct rte_mbuf *m, uint32_t bytes)
+/* RFC 1122 §3.2.1.2: verified over all @bytes of the header @h of @m, by the device or by us. */
+static inline bool apus_ipv4_checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *h,
+					   uint32_t bytes)
 {
 	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
 
 	if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD || told == RTE_MBUF_F_RX_IP_CKSUM_NONE)
 		return true;
 	/* Not known; or bad, which drivers say of what they do not understand, too. */
-	return apus_sum_fold(apus_sum(apus_ipv4_header(m), bytes)) == UINT16_MAX;
+	return apus_sum_fold(apus_sum(h, bytes)) == UINT16_MAX;
+}
+
+/** apus_ipv4_is_plain_shape - the header @h of @m, whose packet has @bytes: no options, no fragment, no padding, nothing broken. Of the addresses it says nothing. Context: any */
+static inline bool apus_ipv4_is_plain_shape(const struct rte_mbuf *m, const struct rte_ipv4_hdr *h,
+					    uint32_t bytes)
+{
+	return h->version_ihl == RTE_IPV4_VHL_DEF && rte_be_to_cpu_16(h->total_length) == bytes &&
+	       !(h->fragment_offset & RTE_BE16(APUS_IPV4_FRAGMENT_FIELDS)) &&
+	       apus_ipv4_checksum_good(m, h, sizeof(*h));
 }
 
 /*
@@ -216,26 +209,29 @@ static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct r
 		return false;
 	src = h->src_addr;
 	first = *(const uint8_t *)&h->src_addr;
-	return h->version_ihl == RTE_IPV4_VHL_DEF &&
-	       rte_be_to_cpu_16(h->total_length) == m->pkt_len &&
-	       !(h->fragment_offset & RTE_BE16(APUS_IPV4_FRAGMENT_FIELDS)) &&
-	       apus_ipv4_has(ip, h->dst_addr) && first - 1 < 0xdf && first != IN_LOOPBACKNET &&
-	       !apus_ipv4_has(ip, src) && src != ip->broadcast &&
-	       apus_ipv4_checksum_good(m, sizeof(*h)) && !apus_eth_is_group(m);
+	return apus_ipv4_is_plain_shape(m, h, m->pkt_len) && apus_ipv4_has(ip, h->dst_addr) &&
+	       first - 1 < 0xdf && first != IN_LOOPBACKNET && !apus_ipv4_has(ip, src) &&
+	       src != ip->broadcast && !apus_eth_is_group(m);
+}
+
+/** apus_ipv4_take_plain - apus_ipv4_input(), of a packet that is known to be plain. Context: any */
+static inline void apus_ipv4_take_plain(struct apus_ipv4 *ip, struct rte_mbuf *m)
+{
+	ip->counters[APUS_IPV4_RX_PACKETS]++;
+	m->l3_len = sizeof(struct rte_ipv4_hdr);
 }
 
 static inline enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m)
 {
-	ip->counters[APUS_IPV4_RX_PACKETS]++;
 	if (apus_likely(apus_ipv4_is_plain(ip, m))) {
-		m->l3_len = sizeof(struct rte_ipv4_hdr);
-		switch (apus_ipv4_header(m)->next_proto_id) {
-		case IPPROTO_TCP:
-			return APUS_IPV4_TCP;
-		case IPPROTO_UDP:
-			return APUS_IPV4_UDP;
+		uint8_t protocol = apus_ipv4_header(m)->next_proto_id;
+
+		if (apus_likely(protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)) {
+			apus_ipv4_take_plain(ip, m);
+			return protocol == IPPROTO_TCP ? APUS_IPV4_TCP : APUS_IPV4_UDP;
 		}
 	}
+	ip->counters[APUS_IPV4_RX_PACKETS]++;
 	return apus_ipv4_input_any(ip, m);
 }
 

@@ -22,18 +22,16 @@ struct apus_tcp_fast_key {
 
 /**
  * apus_tcp_fast_key - the first step of apus_tcp_fast_find(), which touches the packet only
- * @m: as for apus_tcp_input(); borrowed
+ * @ip: of a whole packet without options; the header of TCP lies behind it
  *
  * Return: false: apus_tcp_input() is the way.
  */
-static inline bool apus_tcp_fast_key(const struct apus_tcp_layer *layer, const struct rte_mbuf *m,
-				     struct apus_tcp_fast_key *key)
+static inline bool apus_tcp_fast_key(const struct apus_tcp_layer *layer,
+				     const struct rte_ipv4_hdr *ip, struct apus_tcp_fast_key *key)
 {
-	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
 	const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
 
-	if (!APUS_TCP_FAST || layer->options.no_fast ||
-	    apus_unlikely(m->l3_len != sizeof(*ip) || m->data_len < sizeof(*ip) + sizeof(*tcp)))
+	if (!APUS_TCP_FAST || layer->options.no_fast)
 		return false;
 	key->local = ip->dst_addr;
 	key->remote = ip->src_addr;
