@@ -67,6 +67,24 @@ static inline int64_t apus_rate_since_ns(int64_t now_ns, uint32_t units)
 	return (int64_t)span << APUS_RATE_UNIT_SHIFT;
 }
 
+/* @bytes arrived. */
+static inline void apus_rate_count(struct apus_rate *rate, uint32_t bytes, int64_t now_ns)
+{
+	rate->delivered_bytes += bytes;
+	rate->delivered_ns = now_ns;
+	if (rate->app_limited_end && rate->delivered_bytes > rate->app_limited_end)
+		rate->app_limited_end = 0;
+}
+
+/** apus_rate_counted - apus_rate_delivered(), of a sample that nobody wants: app-limited, it tells nothing of the path */
+static inline void apus_rate_counted(struct apus_rate *rate,
+				     const struct apus_flight_record *newest, uint32_t bytes,
+				     int64_t now_ns)
+{
+	apus_rate_count(rate, bytes, now_ns);
+	rate->first_sent_ns = newest->sent_ns;
+}
+
 /*
  * A sample shorter than the least round-trip time is none: it came from an ACK of something else
  * than the last sending, or from ACKs that were held back and came together.
@@ -79,10 +97,7 @@ apus_rate_delivered_here(struct apus_rate *rate, const struct apus_flight_record
 
 	if (!bytes)
 		return sample;
-	rate->delivered_bytes += bytes;
-	rate->delivered_ns = now_ns;
-	if (rate->app_limited_end && rate->delivered_bytes > rate->app_limited_end)
-		rate->app_limited_end = 0;
+	apus_rate_count(rate, bytes, now_ns);
 	if (!newest)
 		return sample;
 

@@ -8,15 +8,19 @@
 
 #include "net/tcp/recovery_step.h"
 
-APUS_NOINLINE void apus_recovery_tell_lone(const struct apus_recovery *r, struct apus_cc *cc,
-					   struct apus_rate_sample rate, uint32_t nxt,
-					   int64_t rtt_ns, int64_t srtt_ns)
+APUS_NOINLINE void apus_recovery_tell_lone(struct apus_recovery *r, struct apus_cc *cc,
+					   uint32_t nxt, int64_t rtt_ns, int64_t srtt_ns)
 {
 	const struct apus_flight_record *record = apus_flight_at(&r->flight, r->flight.head - 1);
+	int64_t now_ns = r->rto_from_ns, min_rtt_ns = apus_min_rtt_ns(&r->rack.min_rtt);
 	uint32_t bytes = r->step_bytes;
+	struct apus_rate_sample rate =
+		apus_rate_delivered_here(&r->rate, record, bytes, min_rtt_ns, now_ns);
 
+	if (apus_cc_rests(cc))
+		return;
 	apus_cc_acked(cc, &(struct apus_cc_sample){
-				  .now_ns = r->rto_from_ns,
+				  .now_ns = now_ns,
 				  .una = record->end,
 				  .nxt = nxt,
 				  .acked_bytes = bytes,
@@ -27,7 +31,7 @@ APUS_NOINLINE void apus_recovery_tell_lone(const struct apus_recovery *r, struct
 				  .prior_delivered_bytes = rate.prior_delivered_bytes,
 				  .rtt_ns = rtt_ns,
 				  .srtt_ns = srtt_ns,
-				  .min_rtt_ns = apus_min_rtt_ns(&r->rack.min_rtt),
+				  .min_rtt_ns = min_rtt_ns,
 				  .is_app_limited = rate.is_app_limited,
 			  });
 }

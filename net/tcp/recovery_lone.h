@@ -19,17 +19,17 @@ static inline bool apus_recovery_is_lone(const struct apus_recovery *r, uint32_t
 	const struct apus_flight *f = &r->flight;
 	const struct apus_flight_record *record = apus_flight_at(f, f->head);
 
+	static_assert(APUS_RECOVERY_OPEN == 0, "taken together with flags");
 	return apus_flight_count(f) == 1 && record->end == una &&
-	       !(record->marks & (uint8_t)~APUS_FLIGHT_APP_LIMITED) &&
-	       r->state == APUS_RECOVERY_OPEN && !r->has_probe && !r->has_recover &&
-	       !f->has_sacked_end && !r->rack.has_dsack &&
+	       !((record->marks & (uint8_t)~APUS_FLIGHT_APP_LIMITED) | r->state |
+		 f->has_sacked_end | r->rack.has_dsack) &&
+	       !(r->has_probe | r->has_recover) &&
 	       (uint64_t)(now_ns - record->sent_ns) <= APUS_RTT_RTO_MAX_NS;
 }
 
-/* What is left of it for an algorithm that looks at every ACK: the rest is in @r by then. */
-void apus_recovery_tell_lone(const struct apus_recovery *r, struct apus_cc *cc,
-			     struct apus_rate_sample rate, uint32_t nxt, int64_t rtt_ns,
-			     int64_t srtt_ns);
+/* What is left of it where every ACK is looked at: the delivery rate, and congestion control. */
+void apus_recovery_tell_lone(struct apus_recovery *r, struct apus_cc *cc, uint32_t nxt,
+			     int64_t rtt_ns, int64_t srtt_ns);
 
 /**
  * apus_recovery_take_lone - apus_recovery_acked(), of such an ACK; it has no events
@@ -59,13 +59,11 @@ static inline void apus_recovery_take_lone(struct apus_recovery *r, struct apus_
 	r->step_bytes = bytes;
 	r->duplicates = 0;
 
-	int64_t min_rtt_ns = apus_min_rtt_ns(&r->rack.min_rtt);
-	struct apus_rate_sample rate =
-		apus_rate_delivered_here(&r->rate, record, bytes, min_rtt_ns, now_ns);
-
-	apus_flight_pop_lone(&r->flight);
-	if (apus_unlikely(!apus_cc_rests(cc)))
-		apus_recovery_tell_lone(r, cc, rate, nxt, rtt_ns, apus_rtt_srtt_ns(rtt));
+	apus_flight_pop_lone(&r->flight); /* the record stays as it is until the next append */
+	if (apus_likely(apus_cc_rests(cc) && record->marks))
+		apus_rate_counted(&r->rate, record, bytes, now_ns);
+	else
+		apus_recovery_tell_lone(r, cc, nxt, rtt_ns, apus_rtt_srtt_ns(rtt));
 }
 
 #endif
