@@ -158,8 +158,7 @@ static APUS_INLINE bool rx_key(const struct apus_stack *s, const struct rte_mbuf
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
 
 	return m->data_len >= sizeof(*eth) + sizeof(*ip) + sizeof(struct rte_tcp_hdr) &&
-	       apus_eth_is_plain(&s->eth, m) &&
-	       ip->next_proto_id == IPPROTO_TCP &&
+	       apus_eth_is_plain(&s->eth, m) && ip->next_proto_id == IPPROTO_TCP &&
 	       apus_ipv4_is_plain_shape(m, ip, m->pkt_len - (uint32_t)sizeof(*eth)) &&
 	       apus_tcp_fast_key(&s->tcp, ip, key);
 }

@@ -194,8 +194,12 @@ struct wanted {
 
 static APUS_INLINE int64_t take(struct apus_tcp *c, const struct wanted *w)
 {
+	size_t bytes;
+
 	if (c->is_released)
 		return -EPIPE;
+	if (w->buf && (bytes = apus_tcp_call_take(c, w->buf, w->n)))
+		return (int64_t)bytes;
 	if (apus_unlikely(c->is_kernel))
 		return w->views ? apus_kernel_call_peek(c, w->views, (int)w->n)
 				: apus_kernel_call_receive(c, w->buf, w->n);
@@ -213,9 +217,11 @@ static APUS_INLINE int64_t receive(struct apus_tcp *c, struct wanted w, const ch
 	apus_tcp_hold(c);
 	rc = apus_checkpoint();
 	while (!rc) {
-		rc = take(c, &w);
-		if (rc != -EAGAIN)
-			break;
+		if (!apus_tcp_call_is_dry(c)) {
+			rc = take(c, &w);
+			if (rc != -EAGAIN)
+				break;
+		}
 		rc = apus_waitq_wait(&c->readers, what);
 	}
 	c->is_reading = false;

@@ -90,6 +90,12 @@ APUS_MUST_CHECK static inline size_t apus_tcp_call_view(struct apus_tcp *c, char
 	*out = rte_pktmbuf_mtod(m, char *);
 	return m->data_len;
 }
+/** apus_tcp_call_is_dry - would RECEIVE say -EAGAIN, and that of our own network? */
+static inline bool apus_tcp_call_is_dry(const struct apus_tcp *c)
+{
+	return !c->rcvq.head && c->state == APUS_TCP_ESTABLISHED &&
+	       !(c->is_released | c->is_kernel) && !c->error;
+}
 /** apus_tcp_call_drop - apus_tcp_call_consume() of all that is there, in one piece, which lets the window stay. Return: else nothing is done */
 APUS_MUST_CHECK static inline bool apus_tcp_call_drop(struct apus_tcp *c, size_t bytes)
 {
@@ -104,6 +110,17 @@ APUS_MUST_CHECK static inline bool apus_tcp_call_drop(struct apus_tcp *c, size_t
 	c->is_lent = false;
 	apus_mbuf_put(m);
 	return true;
+}
+/** apus_tcp_call_take - RECEIVE, of all that is there, in one piece, which lets the window stay. Return: bytes; 0: nothing is done, and @buf may be scribbled on */
+APUS_MUST_CHECK static inline size_t apus_tcp_call_take(struct apus_tcp *c, void *buf, size_t len)
+{
+	const struct rte_mbuf *m = c->rcvq.head;
+	size_t bytes = m ? m->data_len : 0;
+
+	if (!bytes || bytes > len)
+		return 0;
+	memcpy(buf, rte_pktmbuf_mtod(m, const void *), bytes);
+	return apus_tcp_call_drop(c, bytes) ? bytes : 0;
 }
 
 /** apus_tcp_call_urgent - bytes to be read up to the end of the peer's urgent text (RFC 9293 §3.8.5, MUST-33); 0: none is pending */
