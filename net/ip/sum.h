@@ -45,20 +45,41 @@ static inline uint64_t apus_sum_load(const uint8_t *at)
 }
 
 #if defined(__x86_64__) && !APUS_ASAN && !APUS_TSAN
+struct apus_sum_32 {
+	uint64_t words[4];
+} __attribute__((packed));
+struct apus_sum_64 {
+	uint64_t words[8];
+} __attribute__((packed));
+
 /* Adds 32 bytes. The carry goes from word to word in its flag, which C cannot say. */
 static inline uint64_t apus_sum_add_32(uint64_t sum, const uint8_t *at)
 {
-	const struct apus_sum_block {
-		uint64_t words[4];
-	} __attribute__((packed)) *block = (const struct apus_sum_block *)at;
-
 	__asm__("addq (%1), %0\n\t"
 		"adcq 8(%1), %0\n\t"
 		"adcq 16(%1), %0\n\t"
 		"adcq 24(%1), %0\n\t"
 		"adcq $0, %0"
 		: "+r"(sum)
-		: "r"(at), "m"(*block)
+		: "r"(at), "m"(*(const struct apus_sum_32 *)at)
+		: "cc");
+	return sum;
+}
+
+/* The same for 64. */
+static inline uint64_t apus_sum_add_64(uint64_t sum, const uint8_t *at)
+{
+	__asm__("addq (%1), %0\n\t"
+		"adcq 8(%1), %0\n\t"
+		"adcq 16(%1), %0\n\t"
+		"adcq 24(%1), %0\n\t"
+		"adcq 32(%1), %0\n\t"
+		"adcq 40(%1), %0\n\t"
+		"adcq 48(%1), %0\n\t"
+		"adcq 56(%1), %0\n\t"
+		"adcq $0, %0"
+		: "+r"(sum)
+		: "r"(at), "m"(*(const struct apus_sum_64 *)at)
 		: "cc");
 	return sum;
 }
@@ -68,6 +89,11 @@ static inline uint64_t apus_sum_add_32(uint64_t sum, const uint8_t *at)
 	for (int i = 0; i < 4; i++)
 		sum = apus_sum_add(sum, apus_sum_load(at + 8 * i));
 	return sum;
+}
+
+static inline uint64_t apus_sum_add_64(uint64_t sum, const uint8_t *at)
+{
+	return apus_sum_add_32(apus_sum_add_32(sum, at), at + 32);
 }
 #endif
 
@@ -97,6 +123,22 @@ static inline uint64_t apus_sum_tail(uint64_t sum, const uint8_t *at, size_t byt
 	return sum;
 }
 
+/* The same, where at least 8 bytes lie before it that may be read: the last word is cut out of those. */
+static inline uint64_t apus_sum_tail_behind(uint64_t sum, const uint8_t *at, size_t bytes)
+{
+	if (bytes & 16) {
+		sum = apus_sum_add(sum, apus_sum_load(at));
+		sum = apus_sum_add(sum, apus_sum_load(at + 8));
+		at += 16;
+	}
+	if (bytes & 8) {
+		sum = apus_sum_add(sum, apus_sum_load(at));
+		at += 8;
+	}
+	bytes &= 7;
+	return bytes ? apus_sum_add(sum, apus_sum_load(at + bytes - 8) >> (-8 * bytes & 63)) : sum;
+}
+
 /** apus_sum_long - apus_sum() of a lot, with less per byte. Not inline: in the way of the short ones */
 APUS_MUST_CHECK uint64_t apus_sum_long(const void *data, size_t bytes);
 
@@ -108,31 +150,54 @@ APUS_MUST_CHECK uint64_t apus_sum_long(const void *data, size_t bytes);
  */
 APUS_MUST_CHECK static inline uint64_t apus_sum(const void *data, size_t bytes)
 {
-	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)31);
+	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)63);
 	uint64_t sum = 0;
 
 	if (bytes >= APUS_SUM_LONG_BYTES)
 		return apus_sum_long(data, bytes);
-	for (; at != end; at += 32)
+	if (bytes < 32)
+		return apus_sum_tail(sum, at, bytes);
+	for (; at != end; at += 64)
+		sum = apus_sum_add_64(sum, at);
+	if (bytes & 32) {
 		sum = apus_sum_add_32(sum, at);
-	return bytes & 31 ? apus_sum_tail(sum, at, bytes & 31) : sum;
+		at += 32;
+	}
+	return bytes & 31 ? apus_sum_tail_behind(sum, at, bytes & 31) : sum;
+}
+
+/* A step of a copy: the compiler's own are of 16 bytes at most. */
+typedef uint8_t apus_sum_step __attribute__((vector_size(32), aligned(1), may_alias));
+
+static inline void apus_sum_put_32(uint8_t *to, const uint8_t *from)
+{
+	*(apus_sum_step *)to = *(const apus_sum_step *)from;
 }
 
 /** apus_sum_copy - copy @bytes from @data to @to, which do not overlap. Return: apus_sum() of them. For short ones: memcpy() is better at many */
 APUS_MUST_CHECK static inline uint64_t apus_sum_copy(void *to, const void *data, size_t bytes)
 {
-	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)31);
+	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)63);
 	uint8_t *put = (uint8_t *)to;
 	uint64_t sum = 0;
 
-	for (; at != end; at += 32, put += 32) {
-		memcpy(put, at, 32);
-		sum = apus_sum_add_32(sum, at);
+	if (bytes < 32) {
+		memcpy(to, data, bytes);
+		return apus_sum_tail(sum, at, bytes);
 	}
-	if (!(bytes & 31))
-		return sum;
-	memcpy(put, at, bytes & 31);
-	return apus_sum_tail(sum, at, bytes & 31);
+	/* The last step ends with the bytes, wherever that is; so what is left needs no copy of its own. */
+	apus_sum_put_32(put + bytes - 32, at + bytes - 32);
+	for (; at != end; at += 64, put += 64) {
+		apus_sum_put_32(put, at);
+		apus_sum_put_32(put + 32, at + 32);
+		sum = apus_sum_add_64(sum, at);
+	}
+	if (bytes & 32) {
+		apus_sum_put_32(put, at);
+		sum = apus_sum_add_32(sum, at);
+		at += 32;
+	}
+	return bytes & 31 ? apus_sum_tail_behind(sum, at, bytes & 31) : sum;
 }
 
 /**
