@@ -42,10 +42,11 @@ static void move_on(struct flow *f)
 
 static int64_t send_due(struct flow *f)
 {
-	int64_t since_ns;
+	int64_t now_ns = apus_now(), since_ns;
 
 	while (f->next - f->oldest < load_options.depth &&
-	       (since_ns = load_next_ns(f->next, f->index)) <= apus_now()) {
+	       (since_ns = load_options.rate ? load_next_ns(f->next, f->index) : now_ns) <=
+		       now_ns) {
 		uint64_t number = f->next;
 		int64_t n;
 

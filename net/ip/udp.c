@@ -40,46 +40,43 @@ static struct apus_list *bound_bucket(const struct apus_udp_layer *layer, uint16
 }
 
 static struct apus_list *connected_bucket(const struct apus_udp_layer *layer, uint16_t port,
-					  const struct apus_endpoint *remote)
+					  uint32_t remote, uint16_t remote_port)
 {
-	uint64_t h = (remote->addr.u64[0] ^ remote->addr.u64[1]) * layer->hash_key;
+	uint64_t key = (uint64_t)remote << 32 | (uint32_t)port << 16 | remote_port;
 
-	h = (h >> 32) ^ ((uint32_t)port << 16 | remote->port);
-	return &layer->connected[(h * layer->hash_key) >> HASH_SHIFT];
+	return &layer->connected[(key * layer->hash_key) >> HASH_SHIFT];
 }
 
-/* "Any" takes part in every address. */
-static bool addr_overlaps(struct apus_addr a, struct apus_addr b)
+/* In network order. 0 is "any" and takes part in every address. */
+static bool addr_overlaps(uint32_t a, uint32_t b)
 {
-	return apus_addr_is_any(a) || apus_addr_is_any(b) || apus_addr_equal(a, b);
+	return a == b || !a || !b;
 }
 
-static struct apus_udp *find_bound(const struct apus_udp_layer *layer,
-				   const struct apus_endpoint *local)
+static struct apus_udp *find_bound(const struct apus_udp_layer *layer, uint32_t addr, uint16_t port)
 {
-	struct apus_list *head = bound_bucket(layer, local->port), *it;
+	struct apus_list *head = bound_bucket(layer, port), *it;
 
 	apus_list_for_each(it, head) {
 		struct apus_udp *u = apus_list_entry(it, struct apus_udp, link);
 
-		if (u->local.port == local->port && addr_overlaps(u->local.addr, local->addr))
+		if (u->local.port == port && addr_overlaps(apus_addr_to_v4(u->local.addr), addr))
 			return u;
 	}
 	return NULL;
 }
 
-static struct apus_udp *find_connected(const struct apus_udp_layer *layer,
-				       const struct apus_endpoint *local,
-				       const struct apus_endpoint *remote)
+static struct apus_udp *find_connected(const struct apus_udp_layer *layer, uint32_t addr,
+				       uint16_t port, uint32_t remote, uint16_t remote_port)
 {
-	struct apus_list *head = connected_bucket(layer, local->port, remote), *it;
+	struct apus_list *head = connected_bucket(layer, port, remote, remote_port), *it;
 
 	apus_list_for_each(it, head) {
 		struct apus_udp *u = apus_list_entry(it, struct apus_udp, link);
 
-		if (u->local.port == local->port && u->remote.port == remote->port &&
-		    apus_addr_equal(u->remote.addr, remote->addr) &&
-		    addr_overlaps(u->local.addr, local->addr))
+		if (u->local.port == port && u->remote.port == remote_port &&
+		    apus_addr_to_v4(u->remote.addr) == remote &&
+		    addr_overlaps(apus_addr_to_v4(u->local.addr), addr))
 			return u;
 	}
 	return NULL;
@@ -89,16 +86,13 @@ static struct apus_udp *find_connected(const struct apus_udp_layer *layer,
 static struct apus_udp *find_socket(const struct apus_udp_layer *layer,
 				    const struct rte_ipv4_hdr *ip, const struct rte_udp_hdr *h)
 {
-	struct apus_endpoint local = {apus_addr_v4(ip->dst_addr), rte_be_to_cpu_16(h->dst_port)};
+	uint16_t port = rte_be_to_cpu_16(h->dst_port);
 	struct apus_udp *u = NULL;
 
-	if (layer->connected_count) {
-		struct apus_endpoint remote = {apus_addr_v4(ip->src_addr),
-					       rte_be_to_cpu_16(h->src_port)};
-
-		u = find_connected(layer, &local, &remote);
-	}
-	return u ? u : find_bound(layer, &local);
+	if (layer->connected_count)
+		u = find_connected(layer, ip->dst_addr, port, ip->src_addr,
+				   rte_be_to_cpu_16(h->src_port));
+	return u ? u : find_bound(layer, ip->dst_addr, port);
 }
 
 /* --- up ------------------------------------------------------------------------------------- */
@@ -217,9 +211,8 @@ void apus_udp_input(struct apus_udp_layer *layer, struct rte_mbuf *m, int64_t no
 void apus_udp_icmp_error(struct apus_udp_layer *layer, const struct apus_icmp_error *error,
 			 int64_t now_ns)
 {
-	struct apus_endpoint local = {error->local, error->local_port};
-	struct apus_endpoint remote = {error->remote, error->remote_port};
-	struct apus_udp *u = find_connected(layer, &local, &remote);
+	struct apus_udp *u = find_connected(layer, apus_addr_to_v4(error->local), error->local_port,
+					    apus_addr_to_v4(error->remote), error->remote_port);
 
 	if (!u) {
 		layer->counters[APUS_UDP_ICMP_NO_SOCKET]++;
@@ -242,8 +235,11 @@ void apus_udp_icmp_error(struct apus_udp_layer *layer, const struct apus_icmp_er
 static bool is_taken(const struct apus_udp_layer *layer, const struct apus_endpoint *local,
 		     const struct apus_endpoint *remote)
 {
-	return remote ? find_connected(layer, local, remote) != NULL
-		      : find_bound(layer, local) != NULL;
+	uint32_t addr = apus_addr_to_v4(local->addr);
+
+	return remote ? find_connected(layer, addr, local->port, apus_addr_to_v4(remote->addr),
+				       remote->port) != NULL
+		      : find_bound(layer, addr, local->port) != NULL;
 }
 
 /* Do datagrams of the peer come to this shard by themselves? Without a peer the claim brings them. */
@@ -275,7 +271,7 @@ static uint16_t choose_port(struct apus_udp_layer *layer, struct apus_addr addr,
 			addr, (uint16_t)(APUS_UDP_PORT_FIRST + (start + i) % PORTS)};
 
 		/* A peer's port that a socket without a peer listens on would be stolen from it. */
-		if (is_taken(layer, &local, remote) || find_bound(layer, &local) ||
+		if (is_taken(layer, &local, remote) || is_taken(layer, &local, NULL) ||
 		    !is_home(link, &local, remote))
 			continue;
 		if (apus_steer_udp_claim(link, local.port))
@@ -323,19 +319,12 @@ int apus_udp_attach(struct apus_udp_layer *layer, struct apus_endpoint local,
 	u->head = u->tail = 0;
 	apus_waitq_init(&u->readers);
 	layer->connected_count += !!remote;
-	apus_list_push_back(remote ? connected_bucket(layer, local.port, remote)
+	apus_list_push_back(remote ? connected_bucket(layer, local.port,
+						      apus_addr_to_v4(remote->addr), remote->port)
 				   : bound_bucket(layer, local.port),
 			    &u->link);
 	*out = u;
 	return 0;
-}
-
-struct rte_mbuf *apus_udp_pop(struct apus_udp *u)
-{
-	if (u->head == u->tail)
-		return NULL;
-	u->layer->queued--;
-	return u->queue[u->head++ % APUS_UDP_QUEUE_MAX];
 }
 
 void apus_udp_detach(struct apus_udp *u)

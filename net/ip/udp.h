@@ -120,7 +120,7 @@ void apus_udp_detach(struct apus_udp *u);
 void apus_udp_put_user(struct apus_udp *u);
 
 /** apus_udp_pop - the oldest datagram, data at the IPv4 header; NULL if there is none. Gives it */
-struct rte_mbuf *apus_udp_pop(struct apus_udp *u);
+APUS_MUST_CHECK static inline struct rte_mbuf *apus_udp_pop(struct apus_udp *u);
 
 /**
  * apus_udp_output - send @len bytes as one datagram
@@ -129,6 +129,16 @@ struct rte_mbuf *apus_udp_pop(struct apus_udp *u);
  */
 APUS_MUST_CHECK int apus_udp_output(struct apus_udp *u, const void *buf, size_t len,
 				    const struct apus_endpoint *to, int64_t now_ns);
+
+/* inline definitions */
+
+static inline struct rte_mbuf *apus_udp_pop(struct apus_udp *u)
+{
+	if (u->head == u->tail)
+		return NULL;
+	u->layer->queued--;
+	return u->queue[u->head++ % APUS_UDP_QUEUE_MAX];
+}
 
 APUS_END_DECLS
 

@@ -100,7 +100,9 @@ static int64_t wait_datagram(struct apus_udp *u, struct rte_mbuf **out)
 	return rc < 0 ? rc : -EPIPE;
 }
 
-int64_t apus_udp_recv(struct apus_udp *u, void *buf, size_t len, struct apus_endpoint *from)
+/* There may be no datagram yet, or the task has run for long enough. */
+static APUS_NOINLINE int64_t recv_slow(struct apus_udp *u, void *buf, size_t len,
+				       struct apus_endpoint *from)
 {
 	struct rte_mbuf *m;
 
@@ -112,6 +114,14 @@ int64_t apus_udp_recv(struct apus_udp *u, void *buf, size_t len, struct apus_end
 
 	apus_udp_put_user(u);
 	return rc ? rc : take(m, buf, len, from);
+}
+
+int64_t apus_udp_recv(struct apus_udp *u, void *buf, size_t len, struct apus_endpoint *from)
+{
+	if (apus_unlikely(is_kernel(u) || u->head == u->tail || !apus_checkpoint_is_free() ||
+			  apus_checkpoint()))
+		return recv_slow(u, buf, len, from);
+	return take(apus_udp_pop(u), buf, len, from);
 }
 
 int64_t apus_udp_send(struct apus_udp *u, const void *buf, size_t len,
