@@ -47,7 +47,7 @@ def say_share(row):
     """Each run stands beside its own two ceilings. Keep: the spread of the shares."""
     ceilings = [c for r in row["runs"] for c in r["ceilings_per_second"]]
     row["ceiling_share"] = spread([r["ceiling_share"] for r in row["runs"]])
-    share = " ".join(f"{name} {row['ceiling_share'][name]:.1%}" for name in ("median", "min", "max"))
+    share = ", ".join(f"{name} {value:.1%}" for name, value in row["ceiling_share"].items())
     print(f"  of {min(ceilings):,} to {max(ceilings):,} packets/s of testpmd: {share}", flush=True)
 
 
