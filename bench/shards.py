@@ -7,14 +7,16 @@ the machine's doing, and what two shards lose against these is ours. Where other
 and so from some runs and not from others, the best run of each kind is what they were kept out of.
 
 With --instructions: callgrind's count for a request, of one shard and of two by turns in a thread.
+--write renews the table in bench/README.md, with what was counted last.
 """
 
+import json
 import os
 import re
 import statistics
 import subprocess
 
-from bench.common import build, output, save
+from bench.common import OUT, build, machine, output, replace_table, save
 from bench.instructions import count
 
 
@@ -25,6 +27,7 @@ def options(p):
     p.add_argument("--fifo", action="store_true",
                    help="under SCHED_FIFO, for a machine that others use, too")
     p.add_argument("--instructions", action="store_true", help="count instead")
+    p.add_argument("--write", action="store_true", help="renew the table in bench/README.md")
 
 
 def at_once(commands):
@@ -65,6 +68,27 @@ def row(name, rounds):
     return found
 
 
+def said(spread_of):
+    return (f"**{spread_of['median']:.2f}** ({spread_of['min']:.2f}–{spread_of['max']:.2f})")
+
+
+def table(found, counted):
+    """Times, and what was counted of the same, if it was."""
+    lines = ["| | one, M/s | two, M/s | two to one | two processes to one | of the best | "
+             "instructions of one | of two |", "|---|---:|---:|---:|---:|---:|---:|---:|"]
+    for name, row in found.items():
+        counts = [f"{counted[name][how]:,.0f}" if name in counted else "–" for how in ("1x", "2x")]
+        lines.append(f"| {name} | {row['one']:.2f} | {row['two']:.2f} | {said(row['ratio'])} | "
+                     f"{said(row['control'])} | {row['best']['ratio']:.2f} | "
+                     + " | ".join(counts) + " |")
+    return lines
+
+
+def counted_last():
+    path = OUT / "shards-instructions.json"
+    return json.loads(path.read_text())["results"] if path.exists() else {}
+
+
 def times(args, program, names):
     cpus = [str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2]]
     if len(cpus) < 2:
@@ -75,7 +99,11 @@ def times(args, program, names):
     found = {name: row(name, [round_of([*fifo, program, name], cpus, count // args.part)
                               for _ in range(args.repeat)])
              for name, count in names.items()}
-    save("shards", found)
+    if args.write:
+        replace_table("shards", f"Requests of all shards, at {machine()['commit']}; median "
+                      f"(least–most) of {args.repeat} rounds:", table(found, counted_last()))
+    save("shards", found, ratios={f"{name}, two to one": row["ratio"]
+                                  for name, row in found.items()})
 
 
 def instructions(args, program, names):

@@ -18,7 +18,8 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import check, compare, echo, keep, one_run, plot, svg, tables, workloads  # noqa: E402
+from bench import check, compare, echo, keep, one_run, plot, shards, svg  # noqa: E402
+from bench import tables, workloads  # noqa: E402
 from bench.common import kind, spread, without_under  # noqa: E402
 
 
@@ -258,6 +259,19 @@ class Echo(unittest.TestCase):
         self.assertEqual({line.count('|') for line in lines}, {7})
         self.assertIn('| – |', lines[2])
         self.assertIn('| 2,270 |', lines[3])
+
+
+class Shards(unittest.TestCase):
+    def test_row_has_ratios_of_rounds_and_of_the_best_and_every_line_as_many_cells(self):
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = shards.row('kv/local', [(2.0, 4.0, 4.2), (2.5, 4.5, 4.0)])
+        self.assertEqual(found['ratio'], {'median': 1.9, 'min': 1.8, 'max': 2.0})
+        self.assertEqual(found['best'], {'ratio': 1.8, 'control': 4.2 / 2.5})
+        lines = shards.table({'kv/local': found, 'http': found},
+                             {'http': {'1x': 4145.0, '2x': 4142.0}})
+        self.assertEqual({line.count('|') for line in lines}, {9})
+        self.assertTrue(lines[2].endswith('| – | – |'))
+        self.assertTrue(lines[3].endswith('| 4,145 | 4,142 |'))
 
 
 class Keep(unittest.TestCase):
