@@ -78,29 +78,33 @@ static inline unsigned int apus_http_scan_ends(const char *at, unsigned int clas
 
 #define APUS_HTTP_SAME_LEAST 32
 
-/** apus_http_scan_same - are these the same? @bytes >= APUS_HTTP_SAME_LEAST */
+/* Of 32 bytes. */
+static inline bool apus_http_scan_same_32(const char *a, const char *b)
+{
+#if defined(__AVX2__)
+	__m256i x = _mm256_loadu_si256((const __m256i *)(const void *)a);
+	__m256i y = _mm256_loadu_si256((const __m256i *)(const void *)b);
+
+	return _mm256_movemask_epi8(_mm256_cmpeq_epi8(x, y)) == -1;
+#else
+	uint64_t x[4], y[4];
+
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]));
+#endif
+}
+
+/** apus_http_scan_same - are these the same? @bytes >= APUS_HTTP_SAME_LEAST. The last are looked at first: the begin is alike mostly */
 static inline bool apus_http_scan_same(const char *a, const char *b, size_t bytes)
 {
-	size_t i = 0;
+	size_t last = bytes - 32;
 
-	do {
-		size_t at = i + 32 <= bytes ? i : bytes - 32; /* the last step ends with them */
-#if defined(__AVX2__)
-		__m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(a + at));
-		__m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(b + at));
-
-		if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, y)) != -1)
+	if (!apus_http_scan_same_32(a + last, b + last))
+		return false;
+	for (size_t i = 0; i < last; i += 32)
+		if (!apus_http_scan_same_32(a + i, b + i))
 			return false;
-#else
-		uint64_t x[4], y[4];
-
-		memcpy(x, a + at, sizeof(x));
-		memcpy(y, b + at, sizeof(y));
-		if ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]))
-			return false;
-#endif
-		i += 32;
-	} while (i < bytes);
 	return true;
 }
 

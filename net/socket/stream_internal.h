@@ -57,18 +57,18 @@ APUS_MUST_CHECK int64_t apus_stream_view_any(struct apus_stream *s, size_t have,
  */
 APUS_MUST_CHECK static inline int64_t apus_stream_wait_here(struct apus_stream *s)
 {
-	int64_t n;
+	struct apus_tcp_view view;
 
 	if (apus_unlikely(s->in || s->reading || s->ended))
 		return 0;
 	s->reading = true;
-	n = apus_tcp_view_soon(s->tcp, &s->in);
+	view = apus_tcp_view_soon(s->tcp);
 	s->reading = false;
-	if (apus_likely(n > 0)) {
-		n = apus_min(n, (int64_t)s->limit);
-		s->in_bytes = s->lent = (size_t)n;
-	}
-	return n;
+	if (apus_unlikely(view.bytes <= 0))
+		return view.bytes;
+	s->in = view.at;
+	s->in_bytes = s->lent = apus_min((size_t)view.bytes, s->limit);
+	return (int64_t)s->in_bytes;
 }
 
 /** apus_stream_consume_here - as apus_stream_consume() */

@@ -10,14 +10,14 @@
 
 #include "net/socket/tcp.h"
 
-/**
- * apus_tcp_view_soon - as apus_tcp_peek(), of what comes in one piece, which it waits for
- * @out: where it begins; valid until apus_tcp_consume()
- *
- * Context: task, suspends. Return: bytes; 0: nothing is lent, apus_tcp_peek() is to say why;
- * -ECANCELED.
- */
-APUS_MUST_CHECK int64_t apus_tcp_view_soon(struct apus_tcp *c, char **out);
+/* Text that is lent. */
+struct apus_tcp_view {
+	char *at;      /* valid until apus_tcp_consume() */
+	int64_t bytes; /* 0: nothing is lent, apus_tcp_peek() is to say why; -ECANCELED */
+};
+
+/** apus_tcp_view_soon - as apus_tcp_peek(), of what comes in one piece, which it waits for. Context: task, suspends */
+APUS_MUST_CHECK struct apus_tcp_view apus_tcp_view_soon(struct apus_tcp *c);
 
 /**
  * apus_tcp_room - where the next @bytes, > 0, of a write go

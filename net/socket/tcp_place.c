@@ -19,23 +19,30 @@ static inline bool may_come(const struct apus_tcp *c)
 	       c->state == APUS_TCP_ESTABLISHED;
 }
 
-APUS_SUSPENDS int64_t apus_tcp_view_soon(struct apus_tcp *c, char **out)
+APUS_SUSPENDS struct apus_tcp_view apus_tcp_view_soon(struct apus_tcp *c)
 {
+	struct apus_tcp *volatile kept =
+		c; /* else it is read from the stack at each use before, too */
+	struct apus_tcp_view view = {0};
 	int64_t rc = apus_wait_check(&c->readers.waiters);
 
 	if (apus_unlikely(rc || !may_come(c) || !apus_checkpoint_is_free()))
-		return 0;
+		return view;
 	(void)!apus_checkpoint();
 	if (apus_likely(!c->rcvq.bytes)) {
 		c->is_reading = true;
 		apus_tcp_hold(c);
 		rc = apus_waitq_wait_here(&c->readers, "tcp peek");
+		c = kept;
 		c->is_reading = false;
 		apus_tcp_unhold(c);
-		if (apus_unlikely(rc))
-			return rc == -ECANCELED ? rc : 0;
+		if (apus_unlikely(rc)) {
+			view.bytes = rc == -ECANCELED ? rc : 0;
+			return view;
+		}
 	}
-	return (int64_t)apus_tcp_call_view(c, out);
+	view.bytes = (int64_t)apus_tcp_call_view(c, &view.at);
+	return view;
 }
 
 char *apus_tcp_room(struct apus_tcp *c, size_t bytes)

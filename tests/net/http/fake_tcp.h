@@ -229,9 +229,9 @@ void apus_tcp_consume(struct apus_tcp *c, size_t bytes)
 }
 
 /* Short ways are not taken here, for a test counts the calls; unless it wants to see one taken. */
-int64_t apus_tcp_view_soon(struct apus_tcp *c, char **out)
+struct apus_tcp_view apus_tcp_view_soon(struct apus_tcp *c)
 {
-	return 0;
+	return (struct apus_tcp_view){0};
 }
 
 char *apus_tcp_room(struct apus_tcp *c, size_t bytes)
