@@ -195,11 +195,16 @@ struct wanted {
 static APUS_INLINE int64_t take(struct apus_tcp *c, const struct wanted *w)
 {
 	size_t bytes;
+	char *view;
 
 	if (c->is_released)
 		return -EPIPE;
 	if (w->buf && (bytes = apus_tcp_call_take(c, w->buf, w->n)))
 		return (int64_t)bytes;
+	if (w->views && w->n && (bytes = apus_tcp_call_view(c, &view))) {
+		w->views[0] = (struct iovec){view, bytes};
+		return 1;
+	}
 	if (apus_unlikely(c->is_kernel))
 		return w->views ? apus_kernel_call_peek(c, w->views, (int)w->n)
 				: apus_kernel_call_receive(c, w->buf, w->n);
@@ -316,9 +321,10 @@ static int64_t write_all(struct apus_tcp *c, struct rest rest, size_t len, size_
 	return rc ? rc : (int64_t)len;
 }
 
-int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, size_t *queued)
+static APUS_NOINLINE int64_t writev_slow(struct apus_tcp *c, const struct iovec *iov, size_t n,
+					 size_t len, size_t *queued)
 {
-	size_t len = 0, done = 0;
+	size_t done;
 	int64_t rc;
 
 	if (!queued)
@@ -326,8 +332,6 @@ int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, s
 	*queued = 0;
 	if (c->is_writing)
 		return -EBUSY;
-	for (size_t i = 0; i < n; i++)
-		len += iov[i].iov_len;
 	c->is_writing = true;
 	apus_tcp_hold(c);
 	rc = write_all(c, (struct rest){.iov = iov, .n = n}, len, queued);
@@ -336,21 +340,44 @@ int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, s
 	return rc;
 }
 
-/* What is queued at once, as nearly all is: nobody waits, and nobody else writes. */
-static APUS_INLINE bool write_at_once(struct apus_tcp *c, const void *buf, size_t len)
+/* Room for what is queued at once, as nearly all is: nobody waits, and nobody else writes. NULL: not now */
+static APUS_INLINE char *room_at_once(struct apus_tcp *c, size_t len)
 {
-	return !c->is_writing && apus_checkpoint_is_free() && apus_tcp_call_put(c, buf, len) &&
-	       !apus_checkpoint();
+	return len && !c->is_writing && apus_checkpoint_is_free() && !apus_checkpoint()
+		       ? apus_tcp_call_room(c, len)
+		       : NULL;
+}
+
+int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, size_t *queued)
+{
+	size_t len = 0;
+	char *room;
+
+	for (size_t i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	room = room_at_once(c, len);
+	if (apus_unlikely(!room))
+		return writev_slow(c, iov, n, len, queued);
+	for (size_t i = 0; i < n; room += iov[i++].iov_len)
+		memcpy(room, iov[i].iov_base, iov[i].iov_len);
+	apus_tcp_call_filled(c, len);
+	if (queued)
+		*queued = len;
+	return (int64_t)len;
 }
 
 int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len)
 {
-	if (apus_likely(write_at_once(c, buf, len)))
-		return (int64_t)len;
+	char *room = room_at_once(c, len);
 
-	struct iovec piece = {.iov_base = (void *)buf, .iov_len = len};
+	if (apus_unlikely(!room)) {
+		struct iovec piece = {.iov_base = (void *)buf, .iov_len = len};
 
-	return apus_tcp_writev(c, &piece, 1, NULL);
+		return writev_slow(c, &piece, 1, len, NULL);
+	}
+	memcpy(room, buf, len);
+	apus_tcp_call_filled(c, len);
+	return (int64_t)len;
 }
 
 static int64_t send_lent(struct apus_tcp *c, const char *buf, size_t len,

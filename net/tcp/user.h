@@ -57,19 +57,6 @@ static inline void apus_tcp_call_filled(struct apus_tcp *c, size_t n)
 	apus_tcp_mark_open(c);
 }
 
-/** apus_tcp_call_put - SEND, in the plainest case, of one piece. Return: all is queued; else nothing is done, and apus_tcp_call_send() is the way */
-APUS_MUST_CHECK static inline bool apus_tcp_call_put(struct apus_tcp *c, const void *bytes,
-						     size_t n)
-{
-	char *room = n ? apus_tcp_call_room(c, n) : NULL;
-
-	if (!room)
-		return false;
-	memcpy(room, bytes, n);
-	apus_tcp_call_filled(c, n);
-	return true;
-}
-
 /** apus_tcp_call_send_lent - SEND, without copying: as apus_sndq_append_lent(). Return: as apus_tcp_call_send() */
 APUS_MUST_CHECK int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *bytes, size_t count,
 						struct apus_tcp_lent *lent, int64_t now_ns);
