@@ -160,6 +160,7 @@ static void time_active(struct apus_sim_world *world, struct apus_sim_host *clie
 {
 	if (!job.http)
 		return;
+	finish(world, client, time_requests); /* to fill caches */
 	finish(world, client, time_requests);
 	printf("request  beside %7llu idle: p50 %llu, p99 %llu, p99.9 %llu ns\n",
 	       (unsigned long long)idle,

@@ -117,7 +117,7 @@ def drive(command, server, client, find, args):
 def load_options(row, args):
     rate = ['--rate', str(args.rate)] if args.rate else []
     return [*row.load, *rate, '--seconds', str(args.seconds),
-            '--warmup', str(args.warmup + row.settle), '--quiet', '--json', '-']
+            '--warmup', str(args.warmup), '--quiet', '--json', '-']
 
 
 def over_pair(row, args):
@@ -199,6 +199,7 @@ def main():
     parser.add_argument('--warmup', type=int, default=1)
     args = parser.parse_args()
     row = row_named(args.row)
+    args.warmup += row.settle
     found, server, client = (over_pair if args.column == 'apus' else over_kernel)(row, args)
     result = {'trouble': found.get('trouble', '')}
     if 'seconds' in found:

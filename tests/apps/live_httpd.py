@@ -33,6 +33,10 @@ def get(path='/', method='GET', headers=None, body=None):
         return answer.status, answer.headers, answer.read()
 
 
+def stat(name):
+    return json.loads(get('/stats')[2])[name]
+
+
 def raw(data, seconds=10):
     """All that is answered to these bytes, until the server closes; '' of a reset."""
     with connect(PORT, timeout=seconds) as sock:
@@ -179,6 +183,23 @@ class Connections(LiveTest):
                     self.assertEqual(status_of(sock.recv(65536)), 200)
             stack.close()
             self.assertEqual(app.stop(), 0)
+
+    def test_idle_connections_hold_no_task_and_come_back(self):
+        with httpd() as app, contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(connect(PORT)) for _ in range(300)]
+            for _ in range(2):
+                for sock in socks:
+                    sock.sendall(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+                for sock in socks:
+                    self.assertEqual(status_of(sock.recv(65536)), 200)
+                live.wait_until(lambda: stat('server.parked') >= 300, 8, 'all are parked')
+            self.assertGreaterEqual(stat('server.resumed'), 300)
+            app.kill(signal.SIGTERM)
+            for sock in socks:
+                sock.settimeout(5)
+                self.assertEqual(sock.recv(100), b'', 'no FIN')
+            stack.close()
+            self.assertEqual(app.end(), 0)
 
     def test_wrk_has_no_errors(self):
         with httpd() as app:

@@ -12,6 +12,7 @@
 #include "net/tcp/info.h"
 #include "runtime/base/random.h"
 #include "runtime/sched/run.h"
+#include "runtime/sched/wait.h"
 #include "runtime/sync/event.h"
 #include "runtime/sync/group.h"
 #include "runtime/sync/timeout.h"
@@ -533,6 +534,75 @@ static int64_t told(void *arg)
 	return 0;
 }
 
+struct watcher {
+	struct apus_callback callback;
+	struct apus_event called;
+	uint32_t calls;
+};
+
+static void readable(struct apus_work *work)
+{
+	struct watcher *w = apus_container_of(apus_callback_of(work), struct watcher, callback);
+
+	w->calls++;
+	apus_event_set(&w->called);
+}
+
+static int64_t await_readable(struct watcher *w, struct apus_tcp *c)
+{
+	uint32_t before = w->calls;
+
+	apus_event_clear(&w->called);
+	apus_tcp_on_readable(c, &w->callback);
+	check_equal(apus_event_wait(&w->called), 0);
+	check_equal(w->calls, before + 1);
+	return 0;
+}
+
+/* Without a task in a read: bytes, bytes that are there already, the end; and none of it when removed. */
+static int64_t watched(void *arg)
+{
+	struct apus_heap *heap = apus_shard_heap(apus_shard_self());
+	struct apus_tcp_listener *l;
+	struct apus_tcp *client, *server;
+	struct watcher w = {.calls = 0};
+	uint64_t live;
+	char buf[8];
+
+	apus_callback_init(&w.callback, readable);
+	apus_event_init(&w.called);
+	check_equal(open_two(&l, &client, &server), 0);
+	check_equal(apus_tcp_write(server, "hello", 5), 5);
+	check_equal(apus_tcp_read(client, buf, 5), 5);
+	check_equal(apus_sleep(APUS_MS), 0); /* the kernel has told that it is sent */
+	live = heap->live;
+	apus_tcp_on_readable(server, &w.callback);
+	check_equal(heap->live, live - 1); /* what it wrote from */
+	check_equal(apus_sleep(APUS_MS), 0);
+	check_equal(w.calls, 0);
+	check(apus_callback_remove(&w.callback));
+	check_equal(apus_tcp_write(client, "a", 1), 1);
+	check_equal(apus_tcp_read(server, buf, 1), 1);
+	check_equal(w.calls, 0);
+
+	apus_tcp_on_readable(server, &w.callback);
+	check_equal(apus_tcp_write(client, "bc", 2), 2);
+	check_equal(apus_event_wait(&w.called), 0);
+	check_equal(w.calls, 1);
+	check_equal(await_readable(&w, server), 0); /* they were not read */
+	check_equal(apus_tcp_read(server, buf, sizeof(buf)), 2);
+	check_equal(apus_tcp_write(server, "again", 5), 5); /* from new memory */
+	check_equal(apus_tcp_read(client, buf, 5), 5);
+	check(!memcmp(buf, "again", 5));
+	check_equal(apus_tcp_shutdown(client), 0);
+	check_equal(await_readable(&w, server), 0);
+	check_equal(apus_tcp_read(server, buf, 1), 0);
+	apus_tcp_close(client);
+	apus_tcp_close(server);
+	apus_tcp_listener_close(l);
+	return 0;
+}
+
 #define TEST(name)                              \
  static void name##_on_the_kernel(void **state) \
  {                                              \
@@ -550,6 +620,7 @@ TEST(starving)
 TEST(many)
 TEST(datagrams)
 TEST(told)
+TEST(watched)
 
 int main(void)
 {
@@ -565,6 +636,7 @@ int main(void)
 		cmocka_unit_test(many_on_the_kernel),
 		cmocka_unit_test(datagrams_on_the_kernel),
 		cmocka_unit_test(told_on_the_kernel),
+		cmocka_unit_test(watched_on_the_kernel),
 	};
 
 	return cmocka_run_group_tests_name("net/socket kernel", tests, NULL, NULL);
