@@ -431,7 +431,7 @@ static int64_t serve_connection(struct apus_tcp *tcp, void *arg)
 	uint32_t others = apus_server_connections(c.base->server) - 1 - s->refusals;
 	uintptr_t served;
 	bool is_back = apus_server_is_back(c.base, &served);
-	bool is_refused = !is_back && others >= s->options.connections_max;
+	bool is_refused = others >= s->options.connections_max;
 
 	/* A whole request must fit, and a read must always have room. */
 	if (apus_stream_open(tcp, l->head_bytes + l->body_bytes + APUS_STREAM_BUFFER_BYTES,

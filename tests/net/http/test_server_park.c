@@ -37,6 +37,7 @@ static int64_t comes_back(void *arg)
 		assert_int_equal(tasks(), idle);
 		assert_int_equal(counter("parked"), 1);
 		assert_int_equal(counter("resumed"), i);
+		assert_int_equal(c->holds, 0); /* but for the one that is open */
 		assert_int_equal(apus_http_server_connections(server), 1);
 		assert_in_range(live(), objects + 1,
 				objects + 2); /* its record; the ring of what is ready */
@@ -160,6 +161,62 @@ static int64_t drips(void *arg)
 static void a_byte_brings_it_back_and_limits_count_from_there(void **state)
 {
 	ok(test_run(drips, NULL));
+}
+
+/* It has been served before, so its limit is that between two requests. */
+static int64_t is_woken_for_nothing(void *arg)
+{
+	start();
+
+	struct apus_tcp *c = fake_connect();
+
+	exchange(c, HELLO);
+	ok(apus_sleep(20 * APUS_SEC));
+	apus_waitq_wake_one(&c->readers, 0);
+	settle();
+	assert_int_equal(counter("resumed"), 1);
+	assert_int_equal(counter("parked"), 0);
+	ok(apus_sleep(70 * APUS_SEC));
+	assert_int_equal(c->end, FAKE_OPEN);
+	assert_contains(exchange(c, HELLO), "hello\n");
+	end_client(c, FAKE_CLOSED);
+	stop();
+	return 0;
+}
+
+static void a_wake_for_nothing_changes_no_limit(void **state)
+{
+	ok(test_run(is_woken_for_nothing, NULL));
+}
+
+static struct apus_tcp *in_time;
+
+static void send_in_time(struct apus_work *work)
+{
+	fake_send(in_time, HELLO);
+}
+
+/* In the turn of its deadline, but before it: answered. */
+static int64_t asks_in_the_last_moment(void *arg)
+{
+	struct apus_timer timer;
+
+	start();
+	in_time = fake_connect();
+	apus_timer_init(&timer, send_in_time);
+	apus_timer_arm(&timer, TEST_START_NS + 75 * APUS_SEC); /* before the server arms its own */
+	exchange(in_time, HELLO);
+	ok(apus_sleep(76 * APUS_SEC));
+	assert_contains(fake_take(in_time), "hello\n");
+	assert_int_equal(counter("timeouts_idle"), 0);
+	end_client(in_time, FAKE_CLOSED);
+	stop();
+	return 0;
+}
+
+static void request_in_the_turn_of_its_deadline_is_answered(void **state)
+{
+	ok(test_run(asks_in_the_last_moment, NULL));
 }
 
 static int64_t ends(void *arg)
@@ -400,6 +457,8 @@ int main(int argc, char **argv)
 		shard_test(parking_late_leaves_limits_as_they_are),
 		shard_test(no_connection_parks_where_none_shall),
 		shard_test(a_byte_brings_it_back_and_limits_count_from_there),
+		shard_test(a_wake_for_nothing_changes_no_limit),
+		shard_test(request_in_the_turn_of_its_deadline_is_answered),
 		shard_test(fin_and_reset_end_it_as_ever),
 		shard_test(stop_closes_parked_ones_and_waits_for_those_that_are_back),
 		shard_test(parked_ones_count_against_the_limit),
