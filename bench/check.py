@@ -63,8 +63,8 @@ def judge(kept, fresh, partial=False):
 
 def rerun(name, kept, under):
     """With the options of then, but nothing is written. Return: whether it came to its end"""
-    words = [w for w in kept.get('command', [name])[1:] if w != '--write']
-    command = [ROOT / 'scripts/bench', name, *words]
+    words = [w for w in kept.get('command', [name]) if w != '--write']
+    command = [ROOT / 'scripts/bench', *words]
     command += ['--under', under] if under and name in TIMED else []
     print(f'check: running {" ".join(str(c) for c in command[1:])}', flush=True)
     return subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL,

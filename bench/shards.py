@@ -117,7 +117,8 @@ def instructions(args, program, names):
         found[name] = each
         print(f"{name:12} {each['1x']:10.0f} {each['2x']:10.0f} "
               f"{100 * (each['2x'] / each['1x'] - 1):7.1f}%", flush=True)
-    save("shards-instructions", found)
+    save("shards-instructions", found, counts={f"{name}, {how}": each for name, row in found.items()
+                                               for how, each in row.items()})
 
 
 def run(args):
