@@ -207,6 +207,8 @@ def main():
                    'answers': found['answers'], 'open': found['open'],
                    'errors': {name: n for name, n in found['errors'].items() if n}}
     end = client.last_at_work()
+    if client.cpu:  # a client that is done closes what it has, which is no longer measured
+        end = min(end, client.cpu[0][0] + args.warmup + args.seconds)
     result |= {'server_busy': server.busy(args.seconds, end),
                'client_busy': client.busy(args.seconds, end), 'server_bytes': server.bytes(end)}
     print(json.dumps(result))
