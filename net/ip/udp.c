@@ -294,7 +294,8 @@ int apus_udp_attach(struct apus_udp_layer *layer, struct apus_endpoint local,
 			return -EADDRNOTAVAIL;
 		if (apus_ipv4_source(layer->ip, remote->addr, &source))
 			return -ENETUNREACH;
-		local.addr = source;
+		if (apus_addr_is_any(local.addr))
+			local.addr = source;
 	}
 	if (!local.port)
 		local.port = choose_port(layer, local.addr, remote);

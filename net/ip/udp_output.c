@@ -25,6 +25,13 @@ static_assert(1u << (64 - WAY_SHIFT) == APUS_UDP_WAYS, "the hash's top bits are 
 static_assert(RTE_PKTMBUF_HEADROOM >= APUS_IPV4_FLOW_BYTES_MAX + sizeof(struct rte_udp_hdr),
 	      "all headers are put before the data");
 
+/* The address it sends from: its own, or of all the stack's the first. */
+static inline uint32_t source_of(const struct apus_udp *u)
+{
+	return apus_addr_is_any(u->local.addr) ? u->layer->ip->addr
+					       : apus_addr_to_v4(u->local.addr);
+}
+
 static void write_header(struct rte_udp_hdr *h, const struct apus_udp *u, uint16_t to_port,
 			 uint16_t bytes)
 {
@@ -106,6 +113,7 @@ static APUS_NOINLINE int output_slow(struct apus_udp *u, const void *buf, size_t
 	if (!m)
 		return -ENOBUFS;
 	write_header(rte_pktmbuf_mtod(m, struct rte_udp_hdr *), u, to->port, (uint16_t)m->pkt_len);
+	src = apus_addr_v4(source_of(u));
 	put_checksum(layer, m, apus_addr_to_v4(src), apus_addr_to_v4(to->addr));
 	rc = apus_ipv4_output(layer->ip, m, src, to->addr, IPPROTO_UDP, 0, now_ns);
 	if (!rc)
@@ -128,9 +136,10 @@ static APUS_NOINLINE bool make_way(struct apus_udp_layer *layer, struct apus_udp
 }
 
 /* Up to date. NULL: there is none, or its neighbour wants more than to be sent to. */
-static struct apus_udp_way *way_to(struct apus_udp_layer *layer, struct apus_addr to)
+static struct apus_udp_way *way_to(const struct apus_udp *u, struct apus_addr to)
 {
-	uint32_t src = layer->ip->addr, dst = apus_addr_to_v4(to);
+	uint32_t src = source_of(u), dst = apus_addr_to_v4(to);
+	struct apus_udp_layer *layer = u->layer;
 	struct apus_udp_way *way = &layer->ways[(dst * layer->hash_key) >> WAY_SHIFT];
 
 	if (apus_unlikely(!apus_addr_is_v4(to) || dst == 0))
@@ -191,7 +200,7 @@ int apus_udp_output(struct apus_udp *u, const void *buf, size_t len, const struc
 		layer->counters[APUS_UDP_TX_DROP_TOO_BIG]++;
 		return -EMSGSIZE;
 	}
-	way = way_to(layer, to->addr);
+	way = way_to(u, to->addr);
 	m = way ? apus_mbuf_get(layer->ip->link->pool) : NULL;
 	if (apus_unlikely(!m || len > rte_pktmbuf_tailroom(m))) {
 		rte_pktmbuf_free(m);

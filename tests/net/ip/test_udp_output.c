@@ -152,6 +152,24 @@ static void broadcast_has_no_kept_headers(void **state)
 	apus_udp_close(u);
 }
 
+/* A stack of two addresses, and a socket of the second: by the long way, then by the short one. */
+static void bound_socket_sends_from_its_own_address(void **state)
+{
+	uint32_t second = rte_cpu_to_be_32(rte_be_to_cpu_32(US) + 1);
+	struct apus_udp *all = open_at(0, 7), *bound;
+
+	net.stack->ipv4.more = net.stack->arp.more = 1;
+	bound = open_at(second, 8);
+	for (int i = 0; i < 3; i++) {
+		send_to(bound, PEER, "x", 1);
+		assert_int_equal(frame_ip(net_last(&net))->src_addr, second);
+		send_to(all, PEER, "x", 1);
+		assert_int_equal(frame_ip(net_last(&net))->src_addr, US);
+	}
+	apus_udp_close(bound);
+	apus_udp_close(all);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -164,6 +182,7 @@ int main(void)
 		TEST(other_route_is_followed),
 		TEST(each_of_many_destinations_has_its_own_headers),
 		TEST(broadcast_has_no_kept_headers),
+		TEST(bound_socket_sends_from_its_own_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
