@@ -70,13 +70,13 @@ static struct {
 static struct {
 	uint64_t served, turns, busy, all; /* in ticks of the CPU's counter */
 	enum phase phase;                  /* as far as the server has seen it */
-} _Alignas(APART) server_says;
+} APUS_ALIGNED(APART) server_says;
 
 static struct {
 	struct apus_tcp **connections;
 	uint32_t opened;
 	uint64_t left; /* requests that are not begun */
-} _Alignas(APART) client_has;
+} APUS_ALIGNED(APART) client_has;
 
 struct end {
 	const char *device, *ip;
