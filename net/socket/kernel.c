@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define BACKLOG_DEFAULT 4096
-#define BUSY_RETRIES    15
+#define BUSY_RETRIES    30
 #define BUSY_RETRY_NS   (10 * APUS_MS)
 
 struct listener {
@@ -156,14 +156,14 @@ static void accepted(struct apus_ring_op *op, int32_t result, uint32_t flags)
  * The descriptors of a process that was killed are the kernel's until it has taken down that one's
  * ring, 20 to 80 ms later: who is started at once finds the port taken, and waits for it a while.
  */
-static int bind_and_listen(int fd, const struct sockaddr_in *name, uint32_t backlog)
+int apus_kernel_bind(int fd, const struct sockaddr_in *name, uint32_t backlog)
 {
 	const struct timespec moment = {.tv_nsec = BUSY_RETRY_NS};
 	int rc;
 
 	for (int i = 0;; i++) {
 		rc = bind(fd, (const struct sockaddr *)name, sizeof(*name)) ||
-				     listen(fd, (int)backlog)
+				     (backlog && listen(fd, (int)backlog))
 			     ? -errno
 			     : 0;
 		if (rc != -EADDRINUSE || !name->sin_port || i == BUSY_RETRIES)
@@ -185,7 +185,7 @@ static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local, 
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (kernel->options.share_ports)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	rc = bind_and_listen(fd, &name, backlog);
+	rc = apus_kernel_bind(fd, &name, backlog);
 	if (!rc && getsockname(fd, (struct sockaddr *)&name, &len))
 		rc = -errno;
 	if (rc) {
@@ -322,6 +322,8 @@ int apus_kernel_open(struct apus_shard *shard, const struct apus_kernel_options 
 		apus_heap_free(apus_shard_heap(shard), kernel);
 		return rc;
 	}
+	kernel->chunks.ring = kernel->ring;
+	kernel->chunks.heap = apus_shard_heap(shard);
 	apus_shard_set_slot(shard, APUS_KERNEL_SLOT, kernel);
 	*out = kernel;
 	return 0;

@@ -11,6 +11,7 @@
 
 #include "net/ip/udp.h"
 #include "net/socket/kernel.h"
+#include "net/socket/kernel_inq.h"
 #include "net/socket/tcp.h"
 #include "net/tcp/info.h"
 #include "net/tcp/listen.h"
@@ -32,18 +33,15 @@ struct apus_kernel {
 	uint32_t polls;             /* of datagram sockets, under way */
 	uint32_t closing;           /* connections that were closed and have something to send */
 	struct apus_waitq closed;
-	/* Of each receive buffer that a connection holds. */
-	struct {
-		uint16_t next; /* in its connection's queue */
-		uint16_t at;   /* first byte that was not taken */
-		uint16_t end;
-	} chunks[APUS_RING_BUFFERS];
+	struct apus_kernel_chunks chunks;
 };
 
 /* Errors of the kernel's calls, as ours are called. */
 int apus_kernel_error(int rc);
 void apus_kernel_sockaddr(struct apus_endpoint e, struct sockaddr_in *out);
 struct apus_endpoint apus_kernel_endpoint(const struct sockaddr_in *in);
+/* With a @backlog it listens, too. Return: 0; -EADDRINUSE, ... */
+int apus_kernel_bind(int fd, const struct sockaddr_in *name, uint32_t backlog);
 
 /* ---- listeners ---- */
 int apus_kernel_listen(struct apus_kernel *kernel, struct apus_endpoint local, uint32_t backlog,

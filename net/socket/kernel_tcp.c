@@ -30,7 +30,6 @@
 #define IN_MAX    (256 * 1024)
 #define OUT_FIRST 4096
 #define OUT_MAX   (256 * 1024)
-#define NO_CHUNK  UINT16_MAX
 
 struct connection {
 	struct apus_tcp face; /* first: what the sockets see */
@@ -48,8 +47,7 @@ struct connection {
 	struct apus_ring_op open_op, receive_op, send_op;
 	struct sockaddr_in to; /* of the connect under way */
 	/* Received. */
-	uint16_t first, last; /* kernel->chunks */
-	uint32_t in_bytes;
+	struct apus_kernel_inq in;
 	/* Written. */
 	char *out;
 	uint32_t out_size, out_at, out_bytes;
@@ -72,27 +70,6 @@ static void try_destroy(struct connection *k)
 }
 
 /* --- Ends ---------------------------------------------------------------------------------- */
-
-/* The first @bytes received are done with: their buffers are the kernel's again. */
-static void drop(struct connection *k, size_t bytes)
-{
-	struct apus_kernel *kernel = k->kernel;
-
-	apus_must(bytes <= k->in_bytes);
-	k->in_bytes -= (uint32_t)bytes;
-	while (bytes) {
-		uint16_t id = k->first;
-		size_t n =
-			apus_min(bytes, (size_t)(kernel->chunks[id].end - kernel->chunks[id].at));
-
-		kernel->chunks[id].at += (uint16_t)n;
-		bytes -= n;
-		if (kernel->chunks[id].at < kernel->chunks[id].end)
-			break;
-		k->first = kernel->chunks[id].next;
-		apus_ring_give_back(kernel->ring, id);
-	}
-}
 
 static void cancel(struct connection *k, struct apus_ring_op *op)
 {
@@ -130,7 +107,7 @@ static void let_go(struct connection *k)
 static void fail(struct connection *k, int error)
 {
 	k->face.error = (int16_t)apus_kernel_error(error);
-	drop(k, k->in_bytes);
+	apus_kernel_inq_drop(&k->in, k->in.bytes);
 	k->out_bytes = 0;
 	let_go(k);
 }
@@ -154,7 +131,7 @@ static void reset(struct connection *k)
 
 	if (k->fd >= 0)
 		(void)setsockopt(k->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	drop(k, k->in_bytes);
+	apus_kernel_inq_drop(&k->in, k->in.bytes);
 	k->out_bytes = 0;
 	let_go(k);
 }
@@ -182,7 +159,7 @@ static void receive(struct connection *k)
 {
 	struct io_uring_sqe *sqe;
 
-	if (k->is_receiving || k->is_opening || k->at_end || k->fd < 0 || k->in_bytes >= IN_MAX / 2)
+	if (k->is_receiving || k->is_opening || k->at_end || k->fd < 0 || k->in.bytes >= IN_MAX / 2)
 		return;
 	sqe = apus_ring_buffers_free(k->kernel->ring)
 		      ? apus_ring_prepare(k->kernel->ring, &k->receive_op)
@@ -212,19 +189,6 @@ void apus_kernel_feed(struct apus_kernel *kernel)
 	}
 }
 
-static void keep(struct connection *k, uint16_t id, uint32_t bytes)
-{
-	k->kernel->chunks[id].next = NO_CHUNK;
-	k->kernel->chunks[id].at = 0;
-	k->kernel->chunks[id].end = (uint16_t)bytes;
-	if (k->first == NO_CHUNK)
-		k->first = id;
-	else
-		k->kernel->chunks[k->last].next = id;
-	k->last = id;
-	k->in_bytes += bytes;
-}
-
 static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
 {
 	struct connection *k = apus_container_of(op, struct connection, receive_op);
@@ -232,10 +196,10 @@ static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
 	if (flags & IORING_CQE_F_BUFFER) {
 		uint16_t id = apus_ring_take(k->kernel->ring, flags);
 
-		if (result > 0 && k->fd >= 0 && !k->face.is_released)
-			keep(k, id, (uint32_t)result);
-		else
+		if (result <= 0 || k->fd < 0 || k->face.is_released)
 			apus_ring_give_back(k->kernel->ring, id);
+		else if (apus_kernel_inq_keep(&k->in, id, (uint32_t)result))
+			result = -ENOMEM;
 	}
 	if (!(flags & IORING_CQE_F_MORE)) {
 		k->is_receiving = false;
@@ -253,7 +217,7 @@ static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
 		fail(k, result);
 	}
 	apus_waitq_wake_all(&k->face.readers, 0);
-	if (k->is_receiving && !k->is_paused && k->in_bytes >= IN_MAX) {
+	if (k->is_receiving && !k->is_paused && k->in.bytes >= IN_MAX) {
 		k->is_paused = true;
 		cancel(k, &k->receive_op);
 	}
@@ -263,22 +227,9 @@ static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
 
 void apus_kernel_call_consume(struct apus_tcp *c, size_t bytes)
 {
-	drop(of(c), bytes);
+	apus_kernel_inq_drop(&of(c)->in, bytes);
 	apus_kernel_feed(of(c)->kernel);
 	receive(of(c));
-}
-
-/* What is there, in at most @n pieces. Return: how many */
-static int view(struct connection *k, struct iovec *views, int n)
-{
-	int count = 0;
-
-	for (uint16_t id = k->first; id != NO_CHUNK && count < n; id = k->kernel->chunks[id].next)
-		views[count++] = (struct iovec){
-			apus_ring_buffer(k->kernel->ring, id) + k->kernel->chunks[id].at,
-			(size_t)(k->kernel->chunks[id].end - k->kernel->chunks[id].at),
-		};
-	return count;
 }
 
 /* Nothing is there. */
@@ -291,7 +242,7 @@ static int why_nothing(const struct connection *k)
 
 int apus_kernel_call_peek(struct apus_tcp *c, struct iovec *views, int n)
 {
-	int count = view(of(c), views, n);
+	int count = apus_kernel_inq_view(&of(c)->in, views, n);
 
 	return count ? count : why_nothing(of(c));
 }
@@ -301,7 +252,7 @@ int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len)
 	struct iovec piece;
 	size_t taken = 0;
 
-	while (taken < len && view(of(c), &piece, 1)) {
+	while (taken < len && apus_kernel_inq_view(&of(c)->in, &piece, 1)) {
 		size_t n = apus_min(len - taken, piece.iov_len);
 
 		memcpy((char *)buf + taken, piece.iov_base, n);
@@ -497,7 +448,7 @@ static struct connection *create(struct apus_kernel *kernel, int fd, enum apus_t
 	apus_waitq_init(&k->face.writers);
 	k->kernel = kernel;
 	k->fd = fd;
-	k->first = k->last = NO_CHUNK;
+	apus_kernel_inq_init(&k->in, &kernel->chunks);
 	k->open_op.done = opened;
 	k->receive_op.done = received;
 	k->send_op.done = sent;
@@ -579,7 +530,7 @@ void apus_kernel_call_close(struct apus_tcp *c)
 	c->is_released = true;
 	apus_waitq_wake_all(&c->readers, 0);
 	apus_waitq_wake_all(&c->writers, 0);
-	if (k->in_bytes || c->linger_units == APUS_TCP_LINGER_RESET || k->is_opening) {
+	if (k->in.bytes || c->linger_units == APUS_TCP_LINGER_RESET || k->is_opening) {
 		reset(k);
 	} else if (k->fd >= 0) {
 		k->is_shut = true;

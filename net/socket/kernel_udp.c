@@ -65,10 +65,11 @@ static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local,
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	if (remote)
 		apus_kernel_sockaddr(*remote, &peer);
-	if (bind(fd, (struct sockaddr *)&name, sizeof(name)) ||
-	    (remote && connect(fd, (struct sockaddr *)&peer, sizeof(peer))) ||
-	    getsockname(fd, (struct sockaddr *)&name, &len)) {
+	rc = apus_kernel_bind(fd, &name, 0);
+	if (!rc && ((remote && connect(fd, (struct sockaddr *)&peer, sizeof(peer))) ||
+		    getsockname(fd, (struct sockaddr *)&name, &len)))
 		rc = -errno;
+	if (rc) {
 		close(fd);
 		return rc;
 	}

@@ -360,6 +360,24 @@ static int64_t pushed_back(void *arg)
 	return 0;
 }
 
+/* Somebody else says a word, and is heard. */
+static int64_t speak_beside(struct apus_tcp_listener *l)
+{
+	struct apus_tcp *client, *server;
+	struct apus_timeout limit;
+	char buf[10];
+	int64_t rc;
+
+	check_equal(open_pair(l, &client, &server), 0);
+	check_equal(apus_tcp_write(client, "hello", 5), 5);
+	apus_timeout_begin(&limit, 5 * APUS_SEC);
+	rc = apus_tcp_read(server, buf, sizeof(buf));
+	check_equal(apus_timeout_end(&limit, rc), 5);
+	apus_tcp_close(client);
+	apus_tcp_close(server);
+	return 0;
+}
+
 /* More unread bytes on all of them than there are receive buffers. */
 static int64_t starving(void *arg)
 {
@@ -380,6 +398,8 @@ static int64_t starving(void *arg)
 	}
 	if (!rc)
 		rc = apus_sleep(300 * APUS_MS); /* all have sent what they can */
+	if (!rc)
+		rc = speak_beside(l);
 	for (int i = 63; !rc && i >= 0; i--)
 		rc = apus_group_spawn(&g, NULL, receive_bytes, &in[i], 0);
 	rc = apus_group_end(&g, rc);
