@@ -211,11 +211,9 @@ static APUS_COLD struct apus_stack *take_back(struct apus_stack_pool *pool)
 static APUS_COLD struct apus_stack *carve(struct apus_stack_pool *pool)
 {
 	struct apus_stack_slab *slab =
-		apus_list_empty(&pool->slabs)
-			? NULL
-			: apus_list_entry(pool->slabs.next, struct apus_stack_slab, all);
+		apus_list_entry(pool->slabs.next, struct apus_stack_slab, all);
 
-	if (!slab || slab->carved == slab->stacks) {
+	if (apus_list_empty(&pool->slabs) || slab->carved == slab->stacks) {
 		slab = slab_open(pool);
 		if (!slab)
 			return NULL;
