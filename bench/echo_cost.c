@@ -16,23 +16,14 @@
  * counter; a turn that found nothing is no request's. By turns nothing is printed and nothing depends
  * on time; callgrind collects the server's turns while requests are counted.
  */
-#include "net/link/eal.h"
-#include "net/link/ethdev.h"
+#include "bench/memif_pair.h"
 #include "net/socket/server.h"
-#include "net/stack.h"
-#include "runtime/base/check.h"
 #include "runtime/base/clock.h"
-#include "runtime/sched/shard.h"
 #include "runtime/sync/group.h"
 
 #include <pthread.h>
 #include <rte_cycles.h>
-#include <rte_ethdev.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 #if APUS_HAVE_VALGRIND
 # include <valgrind/callgrind.h>
 #else
@@ -40,14 +31,11 @@
 #endif
 
 #define MBUFS           32768
-#define RING_BITS       "11" /* as scripts/pair */
 #define CONNECTIONS_MAX 1000000
 #define PER_ADDR        20000 /* connections from an address: a port for each */
 #define OPENERS         64
 #define WARM_LAPS       2
 #define WARM_REQUESTS   20000 /* at least */
-#define LINK_MS         5000
-#define PARTING_US      50000
 #define PORT            7
 #define APART           128 /* bytes: what two cores write lies so far apart */
 
@@ -77,13 +65,6 @@ static struct {
 	uint32_t opened;
 	uint64_t left; /* requests that are not begun */
 } APUS_ALIGNED(APART) client_has;
-
-struct end {
-	const char *device, *ip;
-	struct apus_shard *shard;
-	struct apus_stack *stack;
-	struct apus_link *link;
-};
 
 /* ------------------------------------------------------------------------------- the server */
 
@@ -132,7 +113,7 @@ static void look_at_phase(struct apus_task *serving)
 }
 
 /* Only turns that are counted are collected. */
-static bool serve_turn(struct end *server)
+static bool serve_turn(struct memif_end *server)
 {
 	bool counts = server_says.phase == PHASE_COUNT, any;
 
@@ -144,7 +125,7 @@ static bool serve_turn(struct end *server)
 	return any;
 }
 
-static struct apus_task *start_serving(struct end *server)
+static struct apus_task *start_serving(struct memif_end *server)
 {
 	struct apus_task *serving;
 
@@ -155,7 +136,7 @@ static struct apus_task *start_serving(struct end *server)
 }
 
 /* Until the client is done, and for as long after that as the server has tasks. */
-static void run_server(struct end *server)
+static void run_server(struct memif_end *server)
 {
 	struct apus_task *serving = start_serving(server);
 	uint64_t then = rte_rdtsc();
@@ -242,7 +223,7 @@ static int64_t drive(void *arg)
 	return 0;
 }
 
-static void start_client(struct end *client)
+static void start_client(struct memif_end *client)
 {
 	apus_shard_enter(client->shard);
 	apus_must(!apus_spawn_detached(NULL, drive, NULL, 0));
@@ -262,7 +243,7 @@ static void pin(int cpu)
 
 static void *run_client(void *arg)
 {
-	struct end *client = arg;
+	struct memif_end *client = arg;
 	char why[APUS_EAL_WHY_BYTES];
 
 	pin(job.cpus[1]);
@@ -278,57 +259,7 @@ static void *run_client(void *arg)
 
 /* --------------------------------------------------------------------------------- both ends */
 
-static APUS_NORETURN void refuse(const char *why)
-{
-	fprintf(stderr, "echo_cost: %s\n", why);
-	exit(1);
-}
-
-static void open_end(struct end *e, uint32_t more_addrs)
-{
-	const struct apus_shard_options options = {
-		.core = -1, .clock = job.by_turns ? &job.clock : NULL, .seed = 1, .spin = true};
-	const struct apus_ethdev_options device = {.device = e->device, .mbufs = MBUFS};
-	struct apus_stack_options stack = {
-		.prefix_bits = 16,
-		.more_addrs = more_addrs,
-		.connections_max = job.open + 1024,
-	};
-	char why[APUS_EAL_WHY_BYTES];
-
-	apus_must(!apus_addr_parse(e->ip, &stack.addr));
-	apus_must(!apus_shard_open(&options, &e->shard));
-	apus_shard_enter(e->shard);
-	if (apus_ethdev_open(&device, why, sizeof(why), &e->link))
-		refuse(why);
-	apus_must(!apus_stack_open(e->shard, e->link, &stack, &e->stack));
-	apus_shard_enter(NULL);
-}
-
-static void close_end(struct end *e)
-{
-	apus_shard_enter(e->shard);
-	apus_stack_close(e->stack);
-	apus_shard_close(e->shard);
-	apus_shard_enter(NULL);
-}
-
-/* A thread of DPDK's joins the two rings, and parts them. */
-static void wait_for_link(const struct end *e, bool is_up)
-{
-	struct rte_eth_link state = {0};
-
-	for (int ms = 0; ms < LINK_MS; ms++) {
-		apus_must(!rte_eth_link_get_nowait(apus_ethdev_port(e->link), &state));
-		if (state.link_status == is_up)
-			return;
-		usleep(1000);
-	}
-	refuse(is_up ? "the two ends of the memif did not find each other"
-		     : "one end of the memif did not see that the other is gone");
-}
-
-static void run_by_turns(struct end *server, struct end *client)
+static void run_by_turns(struct memif_end *server, struct memif_end *client)
 {
 	struct apus_task *serving = start_serving(server);
 
@@ -346,7 +277,7 @@ static void run_by_turns(struct end *server, struct end *client)
 	apus_shard_enter(NULL);
 }
 
-static void run_in_threads(struct end *server, struct end *client)
+static void run_in_threads(struct memif_end *server, struct memif_end *client)
 {
 	double ns = 1e9 / (double)rte_get_tsc_hz(), served;
 	pthread_t thread;
@@ -365,39 +296,25 @@ static void run_in_threads(struct end *server, struct end *client)
 
 static void run(void)
 {
-	struct end server = {.device = "net_memif0", .ip = "10.7.0.1"};
-	struct end client = {.device = "net_memif1", .ip = "10.7.1.0"};
-	char folder[] = "/tmp/apus-echo-cost-XXXXXX", path[64], device[192], peer[256];
-	struct apus_eal_options eal = {.vdev = device, .extra = peer, .core = -1};
-	char why[APUS_EAL_WHY_BYTES];
+	struct memif_pair pair = {.server.ip = "10.7.0.1", .client.ip = "10.7.1.0"};
+	struct memif_options options = {
+		.shard = {.core = -1,
+			  .clock = job.by_turns ? &job.clock : NULL,
+			  .seed = 1,
+			  .spin = true},
+		.server = {.prefix_bits = 16, .connections_max = job.open + 1024},
+		.mbufs = MBUFS,
+	};
 
-	apus_must(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/link", folder);
-	snprintf(device, sizeof(device),
-		 "net_memif0,role=server,id=0,socket-abstract=no,rsize=" RING_BITS ",socket=%s",
-		 path);
-	snprintf(peer, sizeof(peer), "--vdev=net_memif1,role=client%s",
-		 device + strlen("net_memif0,role=server"));
-	eal.memory_bytes = 2 * apus_ethdev_memory(MBUFS, 0);
-	if (apus_eal_open(&eal, why, sizeof(why)))
-		refuse(why);
+	options.client = options.server;
+	options.client.more_addrs = job.open / PER_ADDR;
 	apus_clock_init_virtual(&job.clock, APUS_SEC);
-	open_end(&server, 0);
-	open_end(&client, job.open / PER_ADDR);
-	wait_for_link(&server, true);
-	wait_for_link(&client, true);
+	memif_pair_open(&pair, &options);
 	if (job.by_turns)
-		run_by_turns(&server, &client);
+		run_by_turns(&pair.server, &pair.client);
 	else
-		run_in_threads(&server, &client);
-	close_end(&client);
-	/* The driver's thread must not meet a port that closes: it would use it after that. */
-	wait_for_link(&server, false);
-	usleep(PARTING_US);
-	close_end(&server);
-	apus_eal_close();
-	unlink(path);
-	rmdir(folder);
+		run_in_threads(&pair.server, &pair.client);
+	memif_pair_close(&pair);
 }
 
 int main(int argc, char **argv)

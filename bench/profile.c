@@ -16,22 +16,13 @@
  * all of them, and what a turn costs is shared.
  */
 #include "apps/kv/server.h"
+#include "bench/memif_pair.h"
 #include "net/http/router.h"
 #include "net/http/server.h"
-#include "net/link/eal.h"
-#include "net/link/ethdev.h"
 #include "net/socket/server.h"
 #include "net/socket/udp.h"
-#include "net/stack.h"
-#include "runtime/base/check.h"
 #include "runtime/base/clock.h"
-#include "runtime/sched/shard.h"
 
-#include <rte_ethdev.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 #if APUS_HAVE_VALGRIND
 # include <valgrind/callgrind.h>
 #else
@@ -40,12 +31,9 @@
 
 #define SERVER_IP       "10.7.0.1"
 #define MBUFS           4096
-#define RING_BITS       "11" /* as scripts/pair */
 #define CONNECTIONS     64
 #define CONNECTIONS_MAX 4096
 #define FAREWELL_TURNS  200
-#define LINK_MS         5000
-#define PARTING_US      50000
 #define ANSWER_BYTES    16384
 
 struct workload {
@@ -304,60 +292,8 @@ static int64_t begin(void *arg)
 
 /* ---- the two ends ---- */
 
-struct end {
-	const char *device, *ip;
-	struct apus_shard *shard;
-	struct apus_stack *stack;
-	struct apus_link *link;
-};
-
-static APUS_NORETURN void refuse(const char *why)
-{
-	fprintf(stderr, "profile: %s\n", why);
-	exit(1);
-}
-
-static void open_end(struct end *e, struct apus_clock *clock)
-{
-	const struct apus_shard_options options = {.core = -1, .clock = clock, .seed = 1};
-	struct apus_ethdev_options device = {.device = e->device, .mbufs = MBUFS};
-	struct apus_stack_options stack = {.prefix_bits = 24};
-	char why[APUS_EAL_WHY_BYTES];
-
-	apus_must(!apus_addr_parse(e->ip, &stack.addr));
-	apus_must(!apus_shard_open(&options, &e->shard));
-	apus_shard_enter(e->shard);
-	if (apus_ethdev_open(&device, why, sizeof(why), &e->link))
-		refuse(why);
-	apus_must(!apus_stack_open(e->shard, e->link, &stack, &e->stack));
-	apus_shard_enter(NULL);
-}
-
-static void close_end(struct end *e)
-{
-	apus_shard_enter(e->shard);
-	apus_stack_close(e->stack);
-	apus_shard_close(e->shard);
-	apus_shard_enter(NULL);
-}
-
-/* A thread of DPDK's joins the two rings, and parts them. */
-static void wait_for_link(const struct end *e, bool is_up)
-{
-	struct rte_eth_link state = {0};
-
-	for (int ms = 0; ms < LINK_MS; ms++) {
-		apus_must(!rte_eth_link_get_nowait(apus_ethdev_port(e->link), &state));
-		if (state.link_status == is_up)
-			return;
-		usleep(1000);
-	}
-	refuse(is_up ? "the two ends of the memif did not find each other"
-		     : "one end of the memif did not see that the other is gone");
-}
-
 /* Not a part of its caller: bench/profile.py tells the server's samples by it. */
-static APUS_NOINLINE void serve_turn(struct end *server)
+static APUS_NOINLINE void serve_turn(struct memif_end *server)
 {
 	apus_shard_enter(server->shard);
 	CALLGRIND_TOGGLE_COLLECT;
@@ -365,7 +301,8 @@ static APUS_NOINLINE void serve_turn(struct end *server)
 	CALLGRIND_TOGGLE_COLLECT;
 }
 
-static void run(struct end *server, struct end *client, struct apus_clock *clock, uint32_t count)
+static void run(struct memif_end *server, struct memif_end *client, struct apus_clock *clock,
+		uint32_t count)
 {
 	apus_shard_enter(server->shard);
 
@@ -401,44 +338,21 @@ static void prepare(const struct workload *w, uint64_t requests)
 
 static void profile(const struct workload *w, uint64_t requests, uint32_t connections)
 {
-	struct end server = {.device = "net_memif0", .ip = SERVER_IP};
-	struct end client = {.device = "net_memif1", .ip = "10.7.0.2"};
-	char folder[] = "/tmp/apus-profile-XXXXXX", path[64], device[192], peer[256];
-	char why[APUS_EAL_WHY_BYTES];
+	struct memif_pair pair = {.server.ip = SERVER_IP, .client.ip = "10.7.0.2"};
 	struct apus_clock clock;
+	const struct memif_options options = {
+		.shard = {.core = -1, .clock = &clock, .seed = 1},
+		.server.prefix_bits = 24,
+		.client.prefix_bits = 24,
+		.mbufs = MBUFS,
+	};
 
-	apus_must(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/link", folder);
-	snprintf(device, sizeof(device),
-		 "net_memif0,role=server,id=0,socket-abstract=no,rsize=" RING_BITS ",socket=%s",
-		 path);
-	snprintf(peer, sizeof(peer), "--vdev=net_memif1,role=client%s",
-		 device + strlen("net_memif0,role=server"));
-	if (apus_eal_open(
-		    &(struct apus_eal_options){
-			    .vdev = device,
-			    .extra = peer,
-			    .core = -1,
-			    .memory_bytes = 2 * apus_ethdev_memory(MBUFS, 0),
-		    },
-		    why, sizeof(why)))
-		refuse(why);
 	apus_clock_init_virtual(&clock, APUS_SEC);
-	open_end(&server, &clock);
-	open_end(&client, &clock);
-	wait_for_link(&server, true);
-	wait_for_link(&client, true);
+	memif_pair_open(&pair, &options);
 	prepare(w, requests);
-	run(&server, &client, &clock, connections);
-	close_end(&client);
-	/* The driver's thread must not meet a port that closes: it would use it after that. */
-	wait_for_link(&server, false);
-	usleep(PARTING_US);
-	close_end(&server);
-	apus_eal_close();
+	run(&pair.server, &pair.client, &clock, connections);
+	memif_pair_close(&pair);
 	free(job.requests);
-	unlink(path);
-	rmdir(folder);
 }
 
 int main(int argc, char **argv)
