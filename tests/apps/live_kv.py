@@ -197,7 +197,11 @@ class Protocol(LiveTest):
         with (memcached(), kv(*self.CORES) as app, Peer('127.0.0.1', memcached_port()) as theirs,
               Peer(ADDR) as ours):
             for _ in range(300):
-                lines = b''.join(line() for _ in range(draw.randrange(1, 12)))
+                lines = [line() for _ in range(draw.randrange(1, 12))]
+                # memcached writes a shorter number over the old one and spaces behind it, unless
+                # an answer that it has not sent yet refers to that: it depends on its reads.
+                lines.sort(key=lambda each: not each.startswith(b'decr'))
+                lines = b''.join(lines)
                 self.assertEqual(ours.say(lines), theirs.say(lines), (seed, lines[:300]))
             self.assertEqual(app.stop(), 0)
 
