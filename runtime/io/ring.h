@@ -18,7 +18,7 @@ APUS_BEGIN_DECLS
 #define APUS_RING_SLOT (APUS_SHARD_SLOTS - 3) /* of apus_shard_slot() */
 
 #define APUS_RING_BUFFER_BYTES 4096 /* of those that the kernel chooses to receive into */
-#define APUS_RING_BUFFERS      2048
+#define APUS_RING_BUFFERS      1024
 #define APUS_RING_BUFFER_GROUP 0
 
 struct apus_ring;
