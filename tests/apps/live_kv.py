@@ -376,7 +376,8 @@ class Load(LiveTest):
             self.assertGreater(int(stats[b'bytes']), 24 << 20)
             self.assertGreater(int(stats[b'evictions']), 0)
             if not live.SANITIZED:  # what a sanitizer keeps to watch is not ours
-                self.assertLess(resident() - before, 64 << 20)
+                most = 80 if live.KERNEL else 64  # with what was received, and copies of it
+                self.assertLess(resident() - before, most << 20)
             self.assertEqual(app.stop(), 0)
 
     def test_connections_above_the_limit_are_told_so(self):
