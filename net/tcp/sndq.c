@@ -11,7 +11,7 @@
  *
  * Invariants: apus_sndq_check().
  *
- * Entry points: append, append_lent, ack_any, attach, attach_run; sndq.h: room, put, ack, slice.
+ * Entry points: append, append_lent, ack_any, attach, attach_run; sndq.h: room, filled, ack, slice.
  */
 #include "net/tcp/sndq.h"
 

@@ -86,8 +86,6 @@ APUS_MUST_CHECK size_t apus_sndq_append_lent(struct apus_sndq *q, const void *by
 static inline uint8_t *apus_sndq_room(struct apus_sndq *q, size_t n);
 /** apus_sndq_filled - the first @n bytes of that room, > 0, are queued now */
 static inline void apus_sndq_filled(struct apus_sndq *q, size_t n);
-/** apus_sndq_put - apus_sndq_append(), of one piece and into one mbuf. Return: all of it is queued; else nothing is */
-APUS_MUST_CHECK static inline bool apus_sndq_put(struct apus_sndq *q, const void *bytes, size_t n);
 
 /** apus_sndq_ack_any - apus_sndq_ack(), whatever is queued */
 void apus_sndq_ack_any(struct apus_sndq *q, uint32_t bytes);
@@ -178,17 +176,6 @@ static inline void apus_sndq_filled(struct apus_sndq *q, size_t n)
 	m->data_len = (uint16_t)(m->data_len + n);
 	m->pkt_len = m->data_len;
 	q->bytes += (uint32_t)n;
-}
-
-static inline bool apus_sndq_put(struct apus_sndq *q, const void *bytes, size_t n)
-{
-	uint8_t *room = apus_sndq_room(q, n);
-
-	if (!room)
-		return false;
-	memcpy(room, bytes, n);
-	apus_sndq_filled(q, n);
-	return true;
 }
 
 static inline void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes)

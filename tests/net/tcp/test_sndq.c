@@ -23,10 +23,13 @@ static size_t append_at(struct apus_sndq *q, uint64_t position, size_t bytes)
 
 static bool put_at(struct apus_sndq *q, uint64_t position, size_t bytes)
 {
-	static uint8_t from[BYTES_MAX];
+	uint8_t *room = apus_sndq_room(q, bytes);
 
-	test_fill(from, position, bytes);
-	return apus_sndq_put(q, from, bytes);
+	if (!room)
+		return false;
+	test_fill(room, position, bytes);
+	apus_sndq_filled(q, bytes);
+	return true;
 }
 
 /* Is the segment the bytes of the stream from `position`? */
