@@ -10,18 +10,24 @@
  * depends on time: a build has one count. Counting is on only while the server's shard has its turn,
  * its driver included, so what the client does costs nothing.
  *
+ * In the workloads whose name begins with load- the client is apps/load, as it is but for its main()
+ * and its progress, and its turns are counted in place of the server's.
+ *
  * A workload goes on until its requests are answered; the farewell is the same for any number. The
  * clock is virtual, a microsecond each turn: what reading the real one costs (a dozen instructions a
  * turn) is missing. With CONNECTIONS of 1 each turn of the server is for one request; with 64 it is for
  * all of them, and what a turn costs is shared.
  */
 #include "apps/kv/server.h"
+#include "apps/load/load.h"
 #include "bench/memif_pair.h"
 #include "net/http/router.h"
 #include "net/http/server.h"
 #include "net/socket/server.h"
 #include "net/socket/udp.h"
 #include "runtime/base/clock.h"
+
+#include <argp.h>
 
 #if APUS_HAVE_VALGRIND
 # include <valgrind/callgrind.h>
@@ -45,6 +51,8 @@ struct workload {
 	bool is_new; /* a connection for each request */
 	bool is_udp;
 	uint16_t port;
+	const char *load;  /* what apps/load calls it; NULL: the client is one of those below */
+	const char *flags; /* of apps/load, one more */
 };
 
 /* ---- the servers ---- */
@@ -165,6 +173,14 @@ static const struct workload workloads[] = {
 	 .request = "get key:000000000001\r\n",
 	 .depth = 1,
 	 .port = 11211},
+	{.name = "load-echo", .serve = serve_echo, .port = 7, .load = "echo"},
+	{.name = "load-udp",
+	 .serve = serve_datagrams,
+	 .port = 7,
+	 .load = "udp",
+	 .flags = "--depth=32",
+	 .is_udp = true},
+	{.name = "load-http", .serve = serve_http, .port = 80, .load = "http"},
 };
 
 /* ---- the client ---- */
@@ -290,15 +306,72 @@ static int64_t begin(void *arg)
 	return 0;
 }
 
+/* ---- the client that is apps/load ---- */
+
+static void command_load(const struct workload *w, uint32_t connections)
+{
+	char to[64], count[64];
+	char *argv[] = {"load", (char *)w->load, to, count, (char *)w->flags, NULL};
+
+	snprintf(to, sizeof(to), "--to=" SERVER_IP ":%u", w->port);
+	snprintf(count, sizeof(count), "--connections=%u", connections);
+	apus_must(!argp_parse(&load_argp, w->flags ? 5 : 4, argv, 0, NULL, NULL));
+}
+
+static bool load_has_answers(void)
+{
+	return load_stats.latency.count >= job.left;
+}
+
+/* What its main() does, without progress and report; counts until it is cancelled. */
+static int64_t generate(void *arg)
+{
+	struct apus_tcp *c;
+
+	if (job.w->is_udp) {
+		apus_must(!load_reach_datagram(apus_now() + APUS_SEC));
+	} else {
+		apus_must(!load_open(&c));
+		load_stats.open--;
+		apus_tcp_abort(c);
+	}
+	apus_must(!load_shares_start());
+	apus_must(!load_shares_count());
+	(void)!apus_sleep_until(APUS_NEVER);
+	apus_must(!load_shares_stop());
+	for (int i = 0; i < LOAD_ERROR_COUNT; i++)
+		apus_must(!load_stats.errors[i]);
+	job.alive--;
+	return 0;
+}
+
 /* ---- the two ends ---- */
 
-/* Not a part of its caller: bench/profile.py tells the server's samples by it. */
-static APUS_NOINLINE void serve_turn(struct memif_end *server)
+/* Not a part of its caller: bench/profile.py tells samples by it. */
+static APUS_NOINLINE void counted_turn(struct memif_end *end)
 {
-	apus_shard_enter(server->shard);
+	apus_shard_enter(end->shard);
 	CALLGRIND_TOGGLE_COLLECT;
-	apus_shard_turn(server->shard);
+	apus_shard_turn(end->shard);
 	CALLGRIND_TOGGLE_COLLECT;
+}
+
+static APUS_NOINLINE void other_turn(struct memif_end *end)
+{
+	apus_shard_enter(end->shard);
+	apus_shard_turn(end->shard);
+}
+
+static void turns(struct memif_end *server, struct memif_end *client, struct apus_clock *clock)
+{
+	if (job.w->load) {
+		counted_turn(client);
+		other_turn(server);
+	} else {
+		other_turn(client);
+		counted_turn(server);
+	}
+	apus_clock_set(clock, apus_clock_read(clock) + APUS_US);
 }
 
 static void run(struct memif_end *server, struct memif_end *client, struct apus_clock *clock,
@@ -306,18 +379,22 @@ static void run(struct memif_end *server, struct memif_end *client, struct apus_
 {
 	apus_shard_enter(server->shard);
 
-	struct apus_task *serving = apus_spawn(job.w->serve, NULL);
+	struct apus_task *serving = apus_spawn(job.w->serve, NULL), *asking;
 
 	apus_must(serving != NULL);
 	apus_shard_enter(client->shard);
 	job.alive = 1;
-	apus_must(!apus_spawn_detached(NULL, begin, &count, 0));
-	for (int farewell = 0; farewell < FAREWELL_TURNS; farewell += !job.alive) {
-		apus_shard_enter(client->shard);
-		apus_shard_turn(client->shard);
-		serve_turn(server);
-		apus_clock_set(clock, apus_clock_read(clock) + APUS_US);
-	}
+	asking = apus_spawn(job.w->load ? generate : begin, &count);
+	apus_must(asking != NULL);
+	while (job.w->load && !load_has_answers())
+		turns(server, client, clock);
+	apus_shard_enter(client->shard);
+	if (job.w->load)
+		apus_task_cancel(asking);
+	for (int farewell = 0; farewell < FAREWELL_TURNS; farewell += !job.alive)
+		turns(server, client, clock);
+	apus_shard_enter(client->shard);
+	apus_detach(asking);
 	apus_shard_enter(server->shard);
 	apus_task_cancel(serving);
 	while (apus_shard_tasks(server->shard))
@@ -325,10 +402,14 @@ static void run(struct memif_end *server, struct memif_end *client, struct apus_
 	apus_detach(serving);
 }
 
-static void prepare(const struct workload *w, uint64_t requests)
+static void prepare(const struct workload *w, uint64_t requests, uint32_t connections)
 {
 	job.w = w;
 	job.left = requests;
+	if (w->load) {
+		command_load(w, connections);
+		return;
+	}
 	job.request_bytes = strlen(w->request);
 	job.requests = malloc(job.request_bytes * w->depth);
 	apus_must(job.requests);
@@ -349,7 +430,7 @@ static void profile(const struct workload *w, uint64_t requests, uint32_t connec
 
 	apus_clock_init_virtual(&clock, APUS_SEC);
 	memif_pair_open(&pair, &options);
-	prepare(w, requests);
+	prepare(w, requests, connections);
 	run(&pair.server, &pair.client, &clock, connections);
 	memif_pair_close(&pair);
 	free(job.requests);

@@ -5,8 +5,9 @@ bench/profile.c runs a server and its client in one thread over a memif, and cou
 turns alone. Two runs of different lengths are subtracted, so that beginnings fall out: what is left
 is the same on each run of one build. ROOMS says what belongs where; what it does not know is
 'other'. An instruction counts for the file its source line is in, so inlined code is found; what
-has no source (libraries) counts for its callers. --flame draws build/bench/profile-WORKLOAD.svg
-from perf's samples of the server's stacks. --write renews the table in bench/README.md.
+has no source (libraries) counts for its callers. --client counts apps/load's turns as the client in
+place of the server's. --flame draws build/bench/profile-WORKLOAD.svg from perf's samples of the
+counted side's stacks. --write renews the table in bench/README.md.
 """
 
 import collections
@@ -29,6 +30,12 @@ COLUMNS = {
     "echo 64 B": ("echo", 64),
     "udp echo 64 B": ("udp-echo", 64),
     "kv get": ("kv-get", 64),
+}
+# With --client: of apps/load.
+CLIENT_COLUMNS = {
+    "http": ("load-http", 64),
+    "echo 64 B": ("load-echo", 256),
+    "udp echo 64 B": ("load-udp", 8),
 }
 # Requests of the shorter run, and of the longer.
 SHORT, LONG = 2048, 6144
@@ -80,6 +87,8 @@ STACK = ("eth and ip in", "tcp in", "tcp out", "eth and ip out", "checksums", "m
 def options(p):
     p.add_argument("workload", nargs="?", help="only columns of this one; 'bench/profile' lists "
                    "them")
+    p.add_argument("--client", action="store_true",
+                   help="count apps/load's turns in place of the server's")
     p.add_argument("--functions", type=int, default=0, metavar="N",
                    help="show the N dearest functions, too")
     p.add_argument("--flame", action="store_true", help="draw flame graphs (needs perf)")
@@ -236,28 +245,35 @@ def table(columns):
     return lines
 
 
-BEGIN, END = "<!-- scripts/bench profile --write -->", "<!-- end -->"
+BEGIN, END = "<!-- scripts/bench {} --write -->", "<!-- end -->"
 
 
-def write(lines):
+def write(lines, client):
+    begin = BEGIN.format("profile --client" if client else "profile")
     path = ROOT / "bench/README.md"
     text = path.read_text()
-    if text.count(BEGIN) != 1 or END not in text.split(BEGIN)[1]:
-        sys.exit(f"bench: {path} has no place for the table: {BEGIN} ... {END}")
-    before, rest = text.split(BEGIN)
+    if text.count(begin) != 1 or END not in text.split(begin)[1]:
+        sys.exit(f"bench: {path} has no place for the table: {begin} ... {END}")
+    before, rest = text.split(begin)
     after = rest.split(END, 1)[1]
-    at = f"Instructions of one request in the server, at {machine()['commit']}:"
-    path.write_text("\n".join([before + BEGIN, at, "", *lines, END + after]))
+    side = "load generator" if client else "server"
+    at = f"Instructions of one request in the {side}, at {machine()['commit']}:"
+    path.write_text("\n".join([before + begin, at, "", *lines, END + after]))
 
 
 # ---- flame graph
 
-def is_servers(stack):
-    """The loop's stack is the server's below serve_turn(); a task's is unless it is a client's."""
-    return "serve_turn" in stack if "main" in stack else not {"converse", "begin"} & set(stack)
+TASKS = {"begin", "converse", "exchange", "generate", "load_run_datagram", "load_run_stream"}
 
 
-def flame(program, workload, connections):
+def is_counted(stack, client):
+    """The loop's stack is the counted side's below counted_turn(); a task's by its function."""
+    if "main" in stack:
+        return "counted_turn" in stack
+    return bool(TASKS & set(stack)) == client
+
+
+def flame(program, workload, connections, client):
     """From perf: real stacks, which callgrind loses where tasks switch."""
     requests = 20000 if workload == "http-connect" else 1000000  # a client's ports end
     with tempfile.TemporaryDirectory() as folder:
@@ -273,12 +289,13 @@ def flame(program, workload, connections):
                  if len(line.split()) > 1][::-1]
         names = [re.sub(r"\.(isra|constprop|part|cold)\b.*", "", n) for n in names
                  if n and n != "[unknown]"]
-        if names and is_servers(names):
-            first = names.index("serve_turn") + 1 if "serve_turn" in names else 0
+        if names and is_counted(names, client):
+            first = names.index("counted_turn") + 1 if "counted_turn" in names else 0
             stacks[tuple(names[first:])] += 1
     path = OUT / f"profile-{workload}-{connections}.svg"
     OUT.mkdir(parents=True, exist_ok=True)
-    path.write_text(draw(stacks, f"{workload}, {connections} connections: the server's time"))
+    path.write_text(draw(stacks, f"{workload}, {connections} connections: the "
+                         f"{'client' if client else 'server'}'s time"))
     print(f"drawn: {path.relative_to(ROOT)}")
 
 
@@ -287,7 +304,8 @@ def run(args):
     program = build("profile", ["bench/profile"], "-Dmarch=haswell", "-Ddebug=true")
     program = program / "bench/profile"
     columns = {}
-    for name, (workload, connections) in COLUMNS.items():
+    sides = CLIENT_COLUMNS if args.client else COLUMNS
+    for name, (workload, connections) in sides.items():
         if args.workload and workload != args.workload:
             continue
         columns[name], functions = measure(program, workload, connections)
@@ -296,14 +314,15 @@ def run(args):
             for (room, function), count in functions.most_common(args.functions):
                 print(f"{count:10.1f}  {room:20} {function}")
         if args.flame:
-            flame(program, workload, connections)
+            flame(program, workload, connections, args.client)
     if not columns:
         sys.exit(f"bench: no workload {args.workload}; there are: "
-                 + ", ".join(sorted({w for w, _ in COLUMNS.values()})))
+                 + ", ".join(sorted({w for w, _ in sides.values()})))
     lines = table(columns)
     print("\n".join(lines))
     if args.write:
-        write(lines)
-    save("profile", {name: {room: round(count, 1) for room, count in rooms.items()}
-                     for name, rooms in columns.items()},
+        write(lines, args.client)
+    save("profile-client" if args.client else "profile",
+         {name: {room: round(count, 1) for room, count in rooms.items()}
+          for name, rooms in columns.items()},
          counts={name: round(sum(rooms.values()), 1) for name, rooms in columns.items()})
