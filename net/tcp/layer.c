@@ -172,6 +172,7 @@ static void flush_one(struct apus_tcp *c, int64_t now_ns)
 			apus_tcp_destroy(c);
 		return;
 	}
+	apus_sndq_rest(&c->sndq);
 	if (apus_tcp_output_plain(c, now_ns))
 		return;
 	apus_tcp_output(c, now_ns);

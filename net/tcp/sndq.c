@@ -41,7 +41,7 @@ void apus_sndq_check(const struct apus_sndq *q)
 
 		has_forward |= m == q->forward && position == q->forward_position;
 		has_back |= m == q->back && position == q->back_position;
-		apus_must_op(m->data_len, >, 0);
+		apus_must_op(m->data_len > 0, ==, q->bytes > 0); /* one that was kept is empty */
 		if (m->next && !RTE_MBUF_HAS_EXTBUF(m->next))
 			apus_must_op(rte_pktmbuf_tailroom(m), ==, 0);
 		bytes += m->data_len;
@@ -50,7 +50,8 @@ void apus_sndq_check(const struct apus_sndq *q)
 	}
 	apus_must(last == q->tail);
 	apus_must_op(bytes, ==, (uint64_t)q->bytes + q->head_used);
-	apus_must(!q->head || q->head_used < q->head->data_len);
+	apus_must(!q->bytes || q->head_used < q->head->data_len);
+	apus_must(q->bytes || q->head == q->tail);
 	apus_must(q->head || !q->head_used);
 	apus_must(has_forward && has_back);
 	apus_must_op(mbufs, <=, q->bytes / rte_pktmbuf_data_room_size(q->pool) + 2 + 2 * lent);
@@ -150,6 +151,7 @@ size_t apus_sndq_append_lent(struct apus_sndq *q, const void *bytes, size_t coun
 {
 	size_t taken = 0;
 
+	apus_sndq_rest(q); /* what was kept has no part in this */
 	while (taken < count) {
 		size_t left = count - taken;
 		size_t n = apus_min(apus_min(left, apus_sndq_space(q)), LENT_PIECE_MAX);

@@ -8,7 +8,8 @@
  * the byte at SND.UNA.
  *
  * Bytes are only ever added behind the last one: what a driver still reads is never written again.
- * An acknowledged mbuf goes back to the pool when the last driver has let go of it (refcounts).
+ * An acknowledged mbuf goes back to the pool when the last driver has let go of it (refcounts). One
+ * that nobody else holds is kept until the end of the turn, for what is written in answer.
  */
 #ifndef APUS_NET_TCP_SNDQ_H
 #define APUS_NET_TCP_SNDQ_H
@@ -89,8 +90,10 @@ static inline void apus_sndq_filled(struct apus_sndq *q, size_t n);
 
 /** apus_sndq_ack_any - apus_sndq_ack(), whatever is queued */
 void apus_sndq_ack_any(struct apus_sndq *q, uint32_t bytes);
-/** apus_sndq_ack - the first @bytes (<= q->bytes) were acknowledged: forget them */
+/** apus_sndq_ack - the first @bytes (<= q->bytes) were acknowledged: forget them. Keeps an mbuf perhaps: apus_sndq_rest() is to follow */
 static inline void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes);
+/** apus_sndq_rest - the turn is over: a queue without bytes holds no mbuf from now on */
+static inline void apus_sndq_rest(struct apus_sndq *q);
 
 /**
  * apus_sndq_attach - append a slice to a segment
@@ -182,16 +185,23 @@ static inline void apus_sndq_ack(struct apus_sndq *q, uint32_t bytes)
 {
 	struct rte_mbuf *m = q->head;
 
-	if (bytes != q->bytes || m != q->tail || !m) {
+	if (bytes != q->bytes || m != q->tail || !m || !RTE_MBUF_DIRECT(m) ||
+	    rte_mbuf_refcnt_read(m) != 1) {
 		apus_sndq_ack_any(q, bytes);
 		return;
 	}
-	/* All, in one mbuf: it goes to the pool now, or with the last indirect one. */
-	q->head = q->tail = q->forward = q->back = NULL;
+	/* All, in one mbuf of ours alone: it is as one that was just begun. */
+	q->forward = q->back = NULL;
 	q->head_used = 0;
 	q->bytes = 0;
 	q->front += bytes;
-	apus_mbuf_put(m);
+	m->data_len = 0;
+}
+
+static inline void apus_sndq_rest(struct apus_sndq *q)
+{
+	if (!q->bytes && q->head)
+		apus_sndq_ack_any(q, 0);
 }
 
 APUS_END_DECLS

@@ -256,6 +256,9 @@ void apus_tcp_check(const struct apus_tcp *c)
 	}
 	if (apus_tcp_synchronized(c->state) && c->in_demux)
 		check_synchronized(c);
+	/* An empty queue has an mbuf until the end of the turn, which comes to those that are marked. */
+	if (!c->is_marked)
+		apus_must(c->sndq.bytes || !c->sndq.head);
 	apus_rcvq_check(&c->rcvq);
 	apus_sndq_check(&c->sndq);
 }

@@ -120,6 +120,7 @@ static void piece_is_put_into_one_mbuf_or_not_at_all(void **state)
 	assert_stream(m, 10, ROOM - 10);
 	rte_pktmbuf_free(m);
 	apus_sndq_ack(&q, ROOM);
+	apus_sndq_rest(&q);
 	assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used);
 	apus_sndq_set_limit(&q, 10);
 	assert_false(put_at(&q, ROOM, 11));
@@ -293,6 +294,101 @@ static void acknowledged_buffer_lives_until_the_driver_lets_go(void **state)
 	apus_sndq_fini(&q);
 }
 
+static void acknowledged_mbuf_is_kept_for_the_next_bytes(void **state)
+{
+	struct rte_mbuf *first, *m;
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	q.front = (uint32_t)-150;
+	assert_true(put_at(&q, 0, 100));
+	first = q.head;
+	for (uint64_t at = 100; at < 5 * ROOM; at += 100) {
+		rte_pktmbuf_free(slice(&q, 0, 100));
+		apus_sndq_ack(&q, 100);
+		apus_sndq_check(&q);
+		assert_int_equal(q.bytes, 0);
+		if (at % 200)
+			assert_int_equal(append_at(&q, at, 100), 100);
+		else
+			assert_true(put_at(&q, at, 100));
+		apus_sndq_check(&q);
+		assert_ptr_equal(q.head, first);
+		m = slice(&q, 20, 80);
+		assert_stream(m, at + 20, 80);
+		rte_pktmbuf_free(m);
+	}
+	assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used + 1);
+	apus_sndq_ack(&q, 100);
+	apus_sndq_rest(&q);
+	assert_null(q.head);
+	assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used);
+	apus_sndq_rest(&q); /* of none: nothing */
+	apus_sndq_check(&q);
+	apus_sndq_fini(&q);
+}
+
+static void queue_with_bytes_rests_as_it_is(void **state)
+{
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_int_equal(append_at(&q, 0, 2 * ROOM), 2 * ROOM);
+	apus_sndq_ack(&q, ROOM + 1); /* not all, and not in one mbuf */
+	apus_sndq_rest(&q);
+	apus_sndq_check(&q);
+	m = slice(&q, 0, ROOM - 1);
+	assert_stream(m, ROOM + 1, ROOM - 1);
+	rte_pktmbuf_free(m);
+	apus_sndq_fini(&q);
+}
+
+static void queue_that_keeps_an_mbuf_leaves_nothing_behind(void **state)
+{
+	struct apus_sndq q;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	assert_true(put_at(&q, 0, 100));
+	apus_sndq_ack(&q, 100);
+	assert_non_null(q.head);
+	apus_sndq_ack(&q, 0); /* a FIN's */
+	apus_sndq_check(&q);
+	apus_sndq_fini(&q);
+	assert_null(q.head);
+	assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used);
+}
+
+static void forget_lent(void *addr, void *opaque)
+{
+}
+
+static void lent_bytes_do_not_follow_a_kept_mbuf(void **state)
+{
+	static uint8_t bytes[10000];
+	struct rte_mbuf_ext_shared_info shinfo = {.free_cb = forget_lent};
+	struct apus_sndq q;
+	struct rte_mbuf *m;
+
+	apus_sndq_init(&q, test_pool, ALL);
+	test_fill(bytes, 100, sizeof(bytes));
+	rte_mbuf_ext_refcnt_set(&shinfo, 1);
+	assert_true(put_at(&q, 0, 100));
+	apus_sndq_ack(&q, 100);
+	assert_int_equal(
+		apus_sndq_append_lent(&q, bytes, sizeof(bytes), (rte_iova_t)bytes, &shinfo),
+		sizeof(bytes));
+	apus_sndq_check(&q);
+	assert_int_equal(rte_mempool_in_use_count(test_pool), test_pool_used + 1);
+	m = slice(&q, 0, sizeof(bytes));
+	assert_stream(m, 100, sizeof(bytes));
+	rte_pktmbuf_free(m);
+	apus_sndq_ack(&q, sizeof(bytes)); /* such an mbuf is not kept: its bytes are the user's */
+	assert_null(q.head);
+	assert_int_equal(rte_mbuf_ext_refcnt_read(&shinfo), 1);
+	apus_sndq_fini(&q);
+}
+
 static void append_behind_a_lent_slice_does_not_change_it(void **state)
 {
 	struct apus_sndq q;
@@ -414,6 +510,10 @@ static void world_ack(struct world *w)
 		bytes = (uint32_t)(w->end - w->una);
 	apus_sndq_ack(&w->q, bytes);
 	w->una += bytes;
+	if (test_random_below(&w->random, 2)) {
+		apus_sndq_rest(&w->q);
+		assert_true(w->q.bytes || !w->q.head);
+	}
 }
 
 static void queue_behaves_as_an_array_of_bytes(void **state)
@@ -467,6 +567,10 @@ int main(int argc, char **argv)
 		test_with_pool(run_of_more_mbufs_than_the_device_takes_is_refused),
 		test_with_pool(run_that_finds_no_mbufs_leaves_the_header_alone),
 		test_with_pool(acknowledged_buffer_lives_until_the_driver_lets_go),
+		test_with_pool(acknowledged_mbuf_is_kept_for_the_next_bytes),
+		test_with_pool(queue_with_bytes_rests_as_it_is),
+		test_with_pool(queue_that_keeps_an_mbuf_leaves_nothing_behind),
+		test_with_pool(lent_bytes_do_not_follow_a_kept_mbuf),
 		test_with_pool(append_behind_a_lent_slice_does_not_change_it),
 		test_with_pool(places_follow_sending_and_sending_again),
 		test_with_pool(places_are_forgotten_with_their_mbufs),
