@@ -101,17 +101,14 @@ static int request(struct load_stream *s, struct iovec pieces[LOAD_PIECES_MAX])
 	return 1;
 }
 
-static int64_t answer(struct load_stream *s, const char *bytes, size_t len, bool *whole)
+static APUS_NOINLINE int64_t parse(struct load_stream *s, const char *bytes, size_t len,
+				   bool *whole)
 {
 	struct parser *p = s->parser;
 	bool from_begin = !s->within;
 	enum llhttp_errno rc;
 	size_t taken = len;
 
-	if (from_begin && same.len && len >= same.len && !memcmp(bytes, same.bytes, same.len)) {
-		*whole = true;
-		return (int64_t)same.len;
-	}
 	rc = llhttp_execute(&p->llhttp, bytes, len);
 	s->within = true;
 	if (rc == HPE_PAUSED && p->whole)
@@ -130,6 +127,14 @@ static int64_t answer(struct load_stream *s, const char *bytes, size_t len, bool
 	restart(p);
 	s->within = false;
 	return (int64_t)taken;
+}
+
+static int64_t answer(struct load_stream *s, const char *bytes, size_t len, bool *whole)
+{
+	if (s->within || !same.len || len < same.len || memcmp(bytes, same.bytes, same.len))
+		return parse(s, bytes, len, whole);
+	*whole = true;
+	return (int64_t)same.len;
 }
 
 const struct load_protocol load_http = {prepare, begin, end, request, answer};

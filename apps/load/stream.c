@@ -27,7 +27,7 @@ _Thread_local struct load_run load_run;
 
 struct connection {
 	struct apus_tcp *c;
-	struct load_stream stream;
+	const struct load_protocol *protocol;
 	uint32_t index;
 	uint32_t first, out;                  /* in the ring: the oldest request, and how many */
 	uint32_t asked;                       /* requests on this connection */
@@ -35,14 +35,20 @@ struct connection {
 	int64_t sent_ns;                      /* the last one */
 	struct iovec pieces[LOAD_PIECES_MAX]; /* of the request that is being written */
 	int left;                             /* of them */
+	struct load_stream stream;
 	int64_t since_ns[]; /* ring: when each request that is out was to be sent */
 };
 
-int64_t load_next_ns(uint64_t k, uint32_t i)
+static inline int64_t next_ns(uint64_t k, uint32_t i, int64_t now_ns)
 {
 	if (!load_options.rate)
-		return apus_now();
+		return now_ns;
 	return load_due_ns(load_run.start_ns, load_options.rate, k, i, load_run.active);
+}
+
+int64_t load_next_ns(uint64_t k, uint32_t i)
+{
+	return next_ns(k, i, apus_now());
 }
 
 /* --- Opening ------------------------------------------------------------------------------- */
@@ -110,7 +116,7 @@ static void written(struct connection *k, size_t bytes)
 }
 
 /* The request, or what is left of it after a time limit came in between. */
-static int64_t write_request(struct connection *k)
+static inline int64_t write_request(struct connection *k)
 {
 	size_t queued;
 	int64_t rc = apus_tcp_writev(k->c, k->pieces, (size_t)k->left, &queued);
@@ -124,61 +130,68 @@ static int64_t write_request(struct connection *k)
 	return rc;
 }
 
-static int64_t ask(struct connection *k, int64_t since_ns)
+/* In the ring, of what is less than two times round. */
+static uint32_t place(uint32_t at)
 {
-	k->left = load_options.workload->protocol->request(&k->stream, k->pieces);
-	k->since_ns[(k->first + k->out++) % load_options.depth] = since_ns;
+	return at < load_options.depth ? at : at - load_options.depth;
+}
+
+static inline int64_t ask(struct connection *k, int64_t since_ns)
+{
+	k->left = k->protocol->request(&k->stream, k->pieces);
+	k->since_ns[place(k->first + k->out++)] = since_ns;
 	k->next++;
 	k->asked++;
 	load_stats.requests++;
 	return write_request(k);
 }
 
-static int64_t ask_all(struct connection *k)
+static APUS_INLINE int64_t ask_all(struct connection *k)
 {
 	int64_t rc = k->left ? write_request(k) : 0;
 
 	while (!rc && has_room(k)) {
-		int64_t since_ns = load_next_ns(k->next, k->index);
+		int64_t now_ns = apus_now(), since_ns = next_ns(k->next, k->index, now_ns);
 
-		if (since_ns > apus_now())
+		if (since_ns > now_ns)
 			break;
+		k->sent_ns = now_ns;
 		rc = ask(k, since_ns);
-		k->sent_ns = apus_now();
 	}
 	return rc;
 }
 
 /* --- Answers ------------------------------------------------------------------------------- */
 
-static void answered(struct connection *k)
+static inline void answered(struct connection *k, int64_t now_ns)
 {
 	int64_t since_ns = k->since_ns[k->first];
 
-	k->first = (k->first + 1) % load_options.depth;
+	k->first = place(k->first + 1);
 	k->out--;
-	if (k->stream.is_bad)
+	if (apus_unlikely(k->stream.is_bad))
 		load_stats.errors[LOAD_BAD]++;
 	else if (since_ns >= load_run.since_ns)
-		apus_histogram_record(&load_stats.latency, apus_now() - since_ns);
+		apus_histogram_record(&load_stats.latency, now_ns - since_ns);
 	k->stream.is_bad = false;
 }
 
 /* All answers that are in @view. Return: 0, -EBADMSG */
-static int64_t take(struct connection *k, const char *bytes, size_t len)
+static inline int64_t take(struct connection *k, const char *bytes, size_t len, int64_t now_ns)
 {
 	while (len) {
 		bool whole = false;
-		int64_t n = -EBADMSG; /* said without being asked */
+		int64_t n;
 
-		if (k->out)
-			n = load_options.workload->protocol->answer(&k->stream, bytes, len, &whole);
-		if (n < 0)
+		if (apus_unlikely(!k->out))
+			return -EBADMSG; /* said without being asked */
+		n = k->protocol->answer(&k->stream, bytes, len, &whole);
+		if (apus_unlikely(n < 0))
 			return n;
+		if (whole)
+			answered(k, now_ns);
 		bytes += n;
 		len -= (size_t)n;
-		if (whole)
-			answered(k);
 	}
 	return 0;
 }
@@ -192,27 +205,41 @@ static int64_t late_ns(const struct connection *k)
 /* When to stop waiting: the answers are late, or the next request is due. */
 static int64_t wait_until_ns(const struct connection *k)
 {
-	int64_t next_ns = has_room(k) ? load_next_ns(k->next, k->index) : APUS_NEVER;
+	int64_t due_ns = has_room(k) ? load_next_ns(k->next, k->index) : APUS_NEVER;
 
-	return apus_min(late_ns(k), next_ns);
+	return apus_min(late_ns(k), due_ns);
 }
 
-static int64_t receive(struct connection *k)
+/* As take(), of more than one view. */
+static APUS_NOINLINE int64_t take_views(struct connection *k, const struct iovec *views, int64_t n,
+					size_t *bytes, int64_t now_ns)
+{
+	int64_t rc = 0;
+
+	for (int64_t i = 0; !rc && i < n; i++) {
+		rc = take(k, views[i].iov_base, views[i].iov_len, now_ns);
+		*bytes += views[i].iov_len;
+	}
+	return rc;
+}
+
+static APUS_INLINE int64_t receive(struct connection *k)
 {
 	struct iovec views[VIEWS];
+	int64_t n = apus_tcp_peek(k->c, views, VIEWS), now_ns = apus_now(), rc;
 	size_t bytes = 0;
-	int64_t n = apus_tcp_peek(k->c, views, VIEWS), rc = 0;
 
-	if (n == 0)
-		return -ENODATA;
-	for (int64_t i = 0; !rc && i < n; i++) {
-		rc = take(k, views[i].iov_base, views[i].iov_len);
-		bytes += views[i].iov_len;
+	if (apus_unlikely(n <= 0))
+		return n ? n : -ENODATA;
+	if (apus_likely(n == 1)) {
+		bytes = views[0].iov_len;
+		rc = take(k, views[0].iov_base, bytes, now_ns);
+	} else {
+		rc = take_views(k, views, n, &bytes, now_ns);
 	}
-	if (n > 0)
-		apus_tcp_consume(k->c, bytes);
+	apus_tcp_consume(k->c, bytes);
 	load_stats.bytes_in += bytes;
-	return n < 0 ? n : rc;
+	return rc;
 }
 
 static bool is_over(const struct connection *k)
@@ -263,7 +290,6 @@ static int64_t exchange(struct connection *k)
  */
 static int64_t live_once(struct connection *k)
 {
-	const struct load_protocol *protocol = load_options.workload->protocol;
 	int64_t since_ns = load_next_ns(k->next, k->index), rc = 0;
 
 	if (load_options.reconnect && since_ns > apus_now())
@@ -274,13 +300,13 @@ static int64_t live_once(struct connection *k)
 		return rc == -ECANCELED ? rc : load_failed(rc, true);
 	k->first = k->out = k->asked = 0;
 	k->left = 0;
-	rc = protocol->begin(&k->stream);
+	rc = k->protocol->begin(&k->stream);
+	k->sent_ns = apus_now();
 	if (!rc && load_options.reconnect)
 		rc = ask(k, since_ns);
-	k->sent_ns = apus_now();
 	if (!rc)
 		rc = exchange(k);
-	protocol->end(&k->stream);
+	k->protocol->end(&k->stream);
 	close_one(k->c, rc && rc != -ECANCELED);
 	return rc && rc != -ECANCELED ? load_failed(rc, false) : rc;
 }
@@ -293,6 +319,7 @@ int64_t load_run_stream(void *arg)
 	if (!k)
 		return -ENOMEM;
 	k->index = (uint32_t)(uintptr_t)arg;
+	k->protocol = load_options.workload->protocol;
 	k->stream.random = apus_shard_random(apus_shard_self());
 	while (!rc)
 		rc = live_once(k);

@@ -13,6 +13,7 @@
 
 #include "net/link/link.h"
 #include "net/socket/kernel_internal.h"
+#include "net/socket/tcp_internal.h"
 #include "net/stack_internal.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/user.h"
@@ -239,7 +240,7 @@ int64_t apus_tcp_read(struct apus_tcp *c, void *buf, size_t len)
 	return receive(c, (struct wanted){.buf = buf, .n = len}, "tcp read");
 }
 
-int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
+int apus_tcp_peek_slow(struct apus_tcp *c, struct iovec *views, int n)
 {
 	return (int)receive(c, (struct wanted){.views = views, .n = (size_t)n}, "tcp peek");
 }
@@ -348,11 +349,26 @@ static APUS_INLINE char *room_at_once(struct apus_tcp *c, size_t len)
 		       : NULL;
 }
 
+static APUS_INLINE int64_t write_one(struct apus_tcp *c, const struct iovec *iov, size_t *queued)
+{
+	char *room = room_at_once(c, iov->iov_len);
+
+	if (apus_unlikely(!room))
+		return writev_slow(c, iov, 1, iov->iov_len, queued);
+	memcpy(room, iov->iov_base, iov->iov_len);
+	apus_tcp_call_filled(c, iov->iov_len);
+	if (queued)
+		*queued = iov->iov_len;
+	return (int64_t)iov->iov_len;
+}
+
 int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, size_t *queued)
 {
 	size_t len = 0;
 	char *room;
 
+	if (n == 1)
+		return write_one(c, iov, queued);
 	for (size_t i = 0; i < n; i++)
 		len += iov[i].iov_len;
 	room = room_at_once(c, len);
@@ -368,16 +384,9 @@ int64_t apus_tcp_writev(struct apus_tcp *c, const struct iovec *iov, size_t n, s
 
 int64_t apus_tcp_write(struct apus_tcp *c, const void *buf, size_t len)
 {
-	char *room = room_at_once(c, len);
+	struct iovec piece = {.iov_base = (void *)buf, .iov_len = len};
 
-	if (apus_unlikely(!room)) {
-		struct iovec piece = {.iov_base = (void *)buf, .iov_len = len};
-
-		return writev_slow(c, &piece, 1, len, NULL);
-	}
-	memcpy(room, buf, len);
-	apus_tcp_call_filled(c, len);
-	return (int64_t)len;
+	return write_one(c, &piece, NULL);
 }
 
 static int64_t send_lent(struct apus_tcp *c, const char *buf, size_t len,

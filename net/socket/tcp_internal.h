@@ -19,6 +19,9 @@ struct apus_tcp_view {
 /** apus_tcp_view_soon - as apus_tcp_peek(), of what comes in one piece, which it waits for. Context: task, suspends */
 APUS_MUST_CHECK struct apus_tcp_view apus_tcp_view_soon(struct apus_tcp *c);
 
+/** apus_tcp_peek_slow - apus_tcp_peek(), whatever there is. Context: task, suspends */
+APUS_MUST_CHECK int apus_tcp_peek_slow(struct apus_tcp *c, struct iovec *views, int n);
+
 /**
  * apus_tcp_room - where the next @bytes, > 0, of a write go
  *

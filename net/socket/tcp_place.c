@@ -19,7 +19,7 @@ static inline bool may_come(const struct apus_tcp *c)
 	       c->state == APUS_TCP_ESTABLISHED;
 }
 
-APUS_SUSPENDS struct apus_tcp_view apus_tcp_view_soon(struct apus_tcp *c)
+static APUS_INLINE struct apus_tcp_view view_soon(struct apus_tcp *c)
 {
 	struct apus_tcp *volatile kept =
 		c; /* else it is read from the stack at each use before, too */
@@ -43,6 +43,21 @@ APUS_SUSPENDS struct apus_tcp_view apus_tcp_view_soon(struct apus_tcp *c)
 	}
 	view.bytes = (int64_t)apus_tcp_call_view(c, &view.at);
 	return view;
+}
+
+APUS_SUSPENDS struct apus_tcp_view apus_tcp_view_soon(struct apus_tcp *c)
+{
+	return view_soon(c);
+}
+
+APUS_SUSPENDS int apus_tcp_peek(struct apus_tcp *c, struct iovec *views, int n)
+{
+	struct apus_tcp_view view = view_soon(c);
+
+	if (apus_unlikely(view.bytes <= 0))
+		return view.bytes ? (int)view.bytes : apus_tcp_peek_slow(c, views, n);
+	views[0] = (struct iovec){view.at, (size_t)view.bytes};
+	return 1;
 }
 
 char *apus_tcp_room(struct apus_tcp *c, size_t bytes)

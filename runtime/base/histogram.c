@@ -9,17 +9,6 @@
 
 static const uint64_t steps = UINT64_C(1) << APUS_HISTOGRAM_STEP_BITS;
 
-/* Values below 2 * steps have a bucket each; above, the top STEP_BITS + 1 bits choose it. */
-static size_t bucket_of(uint64_t value)
-{
-	if (value < 2 * steps)
-		return (size_t)value;
-
-	int shift = 63 - __builtin_clzll(value) - APUS_HISTOGRAM_STEP_BITS;
-
-	return ((size_t)shift << APUS_HISTOGRAM_STEP_BITS) + (size_t)(value >> shift);
-}
-
 static uint64_t bucket_top(size_t bucket)
 {
 	if (bucket < 2 * steps)
@@ -35,17 +24,6 @@ void apus_histogram_init(struct apus_histogram *h)
 {
 	memset(h, 0, sizeof(*h));
 	h->min = UINT64_MAX;
-}
-
-void apus_histogram_record(struct apus_histogram *h, int64_t value)
-{
-	uint64_t v = value < 0 ? 0 : (uint64_t)value;
-
-	h->count++;
-	h->sum += v;
-	h->min = apus_min(h->min, v);
-	h->max = apus_max(h->max, v);
-	h->buckets[bucket_of(v)]++;
 }
 
 void apus_histogram_merge(struct apus_histogram *into, const struct apus_histogram *from)

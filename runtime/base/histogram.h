@@ -23,11 +23,37 @@ struct apus_histogram {
 /** apus_histogram_init - empty */
 void apus_histogram_init(struct apus_histogram *h);
 /** apus_histogram_record - one value; negative ones count as 0. Context: any */
-void apus_histogram_record(struct apus_histogram *h, int64_t value);
+static inline void apus_histogram_record(struct apus_histogram *h, int64_t value);
 /** apus_histogram_merge - add all of @from to @into */
 void apus_histogram_merge(struct apus_histogram *into, const struct apus_histogram *from);
 /** apus_histogram_percentile - the value that @percent (0 to 100) of the records do not exceed; 0 if empty */
 uint64_t apus_histogram_percentile(const struct apus_histogram *h, double percent);
+
+/* inline definitions */
+
+/** apus_histogram_bucket - of a value: below two times the steps its own; above, its top STEP_BITS + 1 bits choose */
+static inline size_t apus_histogram_bucket(uint64_t value)
+{
+	if (value < UINT64_C(2) << APUS_HISTOGRAM_STEP_BITS)
+		return (size_t)value;
+
+	int shift = 63 - __builtin_clzll(value) - APUS_HISTOGRAM_STEP_BITS;
+
+	return ((size_t)shift << APUS_HISTOGRAM_STEP_BITS) + (size_t)(value >> shift);
+}
+
+static inline void apus_histogram_record(struct apus_histogram *h, int64_t value)
+{
+	uint64_t v = value < 0 ? 0 : (uint64_t)value;
+
+	h->count++;
+	h->sum += v;
+	if (apus_unlikely(v < h->min))
+		h->min = v;
+	if (apus_unlikely(v > h->max))
+		h->max = v;
+	h->buckets[apus_histogram_bucket(v)]++;
+}
 
 APUS_END_DECLS
 
