@@ -16,6 +16,7 @@
 #include "net/socket/tcp_internal.h"
 #include "net/stack_internal.h"
 #include "net/tcp/listen.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/user.h"
 #include "runtime/sched/shard.h"
 #include "runtime/sched/task.h"
@@ -555,6 +556,7 @@ int apus_tcp_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
 		return -EINVAL;
 	if (c->is_kernel && option != APUS_TCP_LINGER_NS)
 		return apus_kernel_set(c, option, value);
+	apus_tcp_settle(c);
 	switch (option) {
 	case APUS_TCP_NODELAY:
 		c->is_nodelay = value;
@@ -601,6 +603,7 @@ int apus_tcp_set_congestion(struct apus_tcp *c, const char *name)
 		return -ENOENT;
 	if (c->state == APUS_TCP_CLOSED)
 		return -EPIPE;
+	apus_tcp_settle(c);
 	apus_cc_set_type(&c->cc, type, c->recovery ? c->recovery->cc_state : NULL);
 	apus_tcp_mark(c); /* the new one may let more go */
 	return 0;

@@ -7,6 +7,15 @@
 
 #include "net/tcp/tcb.h"
 
+/** apus_tcp_queue_limit - bytes that the send queue should be able to take */
+static inline uint32_t apus_tcp_queue_limit(const struct apus_tcp *c)
+{
+	uint32_t window = apus_min(c->cc.cwnd_bytes, c->snd.max_wnd);
+	uint32_t more = apus_max(window / 4, APUS_TCP_SEND_QUEUE_BYTES);
+
+	return apus_min(window + more, APUS_TCP_SEND_QUEUE_MAX);
+}
+
 /**
  * apus_tcp_acked - the queue is shorter, and the congestion window perhaps larger
  *
@@ -17,9 +26,7 @@
  */
 static inline void apus_tcp_acked(struct apus_tcp *c)
 {
-	uint32_t window = apus_min(c->cc.cwnd_bytes, c->snd.max_wnd);
-	uint32_t more = apus_max(window / 4, APUS_TCP_SEND_QUEUE_BYTES);
-	uint32_t bytes = apus_min(window + more, APUS_TCP_SEND_QUEUE_MAX);
+	uint32_t bytes = apus_tcp_queue_limit(c);
 
 	if (bytes > c->sndq.limit_bytes)
 		apus_sndq_set_limit(&c->sndq, bytes);

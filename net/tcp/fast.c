@@ -18,9 +18,9 @@
 #include "net/tcp/fast.h"
 
 #include "net/ip/mbuf.h"
-#include "net/tcp/ack.h"
 #include "net/tcp/recovery_lone.h"
 #include "net/tcp/short.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/window.h"
 
@@ -90,11 +90,12 @@ static APUS_NOINLINE void take_any_ack(struct apus_tcp *c, struct plain p, int64
 	(void)apus_tcp_take_ack(c, &seg, now_ns); /* in ESTABLISHED no FIN of ours is out */
 }
 
-/* SND.UNA < SEG.ACK =< SND.NXT: apus_tcp_take_ack(), for the ACK of the one segment in flight. */
-static APUS_INLINE void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
+/* The same, short for the ACK of the one segment in flight. */
+static APUS_NOINLINE void take_other_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
 {
 	uint32_t bytes = p.ack - c->snd.una;
 
+	apus_tcp_settle(c);
 	c->snd.acked += apus_min(bytes, UINT32_MAX - c->snd.acked);
 	if (apus_unlikely(!apus_recovery_is_lone(c->recovery, p.ack, now_ns) || c->tally->trace ||
 			  bytes > c->cc.mss)) {
@@ -112,13 +113,25 @@ static APUS_INLINE void take_ack(struct apus_tcp *c, struct plain p, int64_t now
 	apus_tcp_acked(c);
 }
 
+/* SND.UNA < SEG.ACK =< SND.NXT. */
+static APUS_INLINE void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
+{
+	if (apus_likely(c->is_steady && p.ack == c->snd.nxt))
+		apus_tcp_steady_acked(c, p.ack - c->snd.una, now_ns);
+	else
+		take_other_ack(c, p, now_ns);
+}
+
 /* The window, from newer segments (RFC 9293 §3.10.7.4); it was open and it is. */
 static inline void take_window(struct apus_tcp *c, struct plain p)
 {
 	if (apus_seq_lt(c->snd.wl1, p.seq) ||
 	    (c->snd.wl1 == p.seq && apus_seq_leq(c->snd.wl2, p.ack))) {
 		c->snd.wnd = p.wnd;
-		c->snd.max_wnd = apus_max(c->snd.max_wnd, p.wnd);
+		if (apus_unlikely(p.wnd > c->snd.max_wnd)) {
+			apus_tcp_settle(c); /* the next ACK lets the queue grow */
+			c->snd.max_wnd = p.wnd;
+		}
 		c->snd.wl1 = p.seq;
 		c->snd.wl2 = p.ack;
 	}
@@ -191,7 +204,8 @@ static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has
 
 bool apus_tcp_fast_arrives(struct apus_tcp *c, struct rte_mbuf *m, int64_t now_ns)
 {
-	if (apus_unlikely(!is_quiet(c)))
+	/* Steady is more than quiet. */
+	if (apus_unlikely(!c->is_steady && !is_quiet(c)))
 		return false;
 	return apus_likely(c->has_ts) ? arrives(c, m, true, now_ns) : arrives(c, m, false, now_ns);
 }

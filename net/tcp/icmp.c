@@ -14,6 +14,7 @@
 #include "net/ip/icmp.h"
 
 #include "net/tcp/pmtu.h"
+#include "net/tcp/steady.h"
 
 #include <errno.h>
 
@@ -71,5 +72,6 @@ void apus_tcp_icmp_error(struct apus_tcp_layer *layer, const struct apus_icmp_er
 		return;
 	}
 	apus_tcp_count(layer, APUS_TCP_COUNT_ICMP_ERRORS);
+	apus_tcp_settle(c);
 	connection_error(c, e, now_ns);
 }

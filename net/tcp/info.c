@@ -4,7 +4,7 @@
  */
 #include "net/tcp/info.h"
 
-#include "net/tcp/tcb.h"
+#include "net/tcp/steady.h"
 #include "runtime/sched/shard.h"
 
 static_assert((int)APUS_TCP_CA_OPEN == (int)APUS_RECOVERY_OPEN &&
@@ -89,6 +89,13 @@ static void add_windows(const struct apus_tcp *c, struct apus_tcp_info *info)
 	info->notsent_bytes = apus_seq_lt(c->snd.nxt, end) ? end - c->snd.nxt : 0;
 }
 
+/* What is counted only when it is no more (steady.h). */
+static void add_steady(const struct apus_tcp *c, struct apus_tcp_info *info)
+{
+	info->unacked = c->snd.una != c->snd.nxt;
+	info->bytes_acked += c->snd.una - apus_tcp_sender_of(c)->steady_una;
+}
+
 static int64_t since_ns(uint32_t tick, int64_t now_ns)
 {
 	return apus_tcp_tick_ns(apus_tcp_tick(now_ns) - tick);
@@ -126,4 +133,6 @@ void apus_tcp_call_info(const struct apus_tcp *c, struct apus_tcp_info *info)
 		add_idle(c, info);
 	if (c->tally)
 		add_tally(c->tally, info);
+	if (c->is_steady)
+		add_steady(c, info);
 }

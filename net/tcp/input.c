@@ -17,6 +17,7 @@
 #include "net/ip/ipv4.h"
 #include "net/tcp/challenge.h"
 #include "net/tcp/listen.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/timewait.h"
 #include "net/tcp/window.h"
@@ -584,6 +585,7 @@ static void arrives_other(struct apus_tcp *c, struct apus_tcp_arrival *a)
 
 void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a)
 {
+	apus_tcp_settle(c);
 	if (c->tally)
 		c->tally->segs_in += apus_segment_count(&a->seg);
 	switch (c->state) {
@@ -603,7 +605,6 @@ void apus_tcp_arrives(struct apus_tcp *c, struct apus_tcp_arrival *a)
 	case APUS_TCP_CLOSED:
 	case APUS_TCP_LISTEN:
 		apus_must(!"such a TCB is not in the demux");
-		break;
 	}
 }
 
@@ -625,9 +626,8 @@ static enum apus_tcp_counter drop_counter(enum apus_segment_verdict verdict)
 }
 
 /*
- * RFC 9293 §3.9.2.3 (MUST-57, MUST-63): nobody but a single host opens connections, and with a
- * single address of ours. The IP room has looked at this; here no answer may go to a crowd even
- * if that room changes. LAND: source and destination are the same endpoint.
+ * RFC 9293 §3.9.2.3 (MUST-57, MUST-63): only a single host opens connections, and with a single
+ * address of ours. The IP room has looked at it; LAND: source and destination are the same endpoint.
  */
 static bool check_addresses(struct apus_tcp_layer *layer, const struct apus_segment *seg)
 {

@@ -21,6 +21,7 @@
 #include "net/ip/ipv4.h"
 #include "net/tcp/pmtu.h"
 #include "net/tcp/short.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
 #include "net/tcp/window.h"
@@ -454,6 +455,7 @@ static void output_synchronized(struct apus_tcp *c, int64_t now_ns)
 
 void apus_tcp_output(struct apus_tcp *c, int64_t now_ns)
 {
+	apus_tcp_settle(c);
 	switch (c->state) {
 	case APUS_TCP_SYN_SENT:
 	case APUS_TCP_SYN_RECEIVED:

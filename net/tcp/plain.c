@@ -15,6 +15,7 @@
 
 #include "net/ip/mbuf.h"
 #include "net/tcp/short.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
 #include "net/tcp/window.h"
@@ -45,6 +46,18 @@ static inline bool is_plain(const struct apus_tcp *c)
 	       !c->rcvq.ooo && !apus_tcp_traces(c) &&
 	       c->rcv.nxt - c->rcv.acked <= 2U * c->rcv.mss && !c->cc.type->pacing_rate &&
 	       !(layer->options.pacing | layer->options.no_fast) && flight_is_plain(c->recovery);
+}
+
+/* The same of a steady connection, where all else is known: nothing, or all of it in one segment. */
+static inline bool is_plain_steady(const struct apus_tcp *c, uint32_t text, uint32_t flight,
+				   int64_t now_ns)
+{
+	if (c->rcv.nxt - c->rcv.acked > 2U * c->rcv.mss)
+		return false;
+	if (!text) /* a writer who found no mbuf waits: watch() */
+		return flight || apus_waitq_empty(&c->writers);
+	return !flight && text <= c->cc.mss && text <= c->snd.wnd &&
+	       apus_tcp_tick(now_ns) - c->sent_tick < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS);
 }
 
 /* May all of @text bytes that wait leave as one segment? @flight: bytes in the network. */
@@ -187,10 +200,8 @@ static APUS_INLINE bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t
 /* ---- all of it ---- */
 
 /* The @text bytes that waited have left, or an ACK has. */
-static inline void note_sent(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+static inline void note_sent(struct apus_tcp *c, uint32_t text, int64_t now_ns)
 {
-	uint32_t seq = c->snd.nxt, tick = apus_tcp_tick(now_ns);
-
 	/* RCV.NXT has been said. */
 	c->want = 0;
 	c->rcv.acked = c->rcv.nxt;
@@ -199,17 +210,24 @@ static inline void note_sent(struct apus_tcp *c, uint32_t text, uint32_t flight,
 		c->rcv.quick = (uint8_t)(c->rcv.quick - !!c->rcv.quick);
 		return;
 	}
-	if (!flight)
-		c->progress_tick = tick;
-	c->sent_tick = tick;
+	c->sent_tick = apus_tcp_tick(now_ns);
 	c->rcv.quick = 0; /* the application answers: from now on ACKs can ride on that */
 	c->layer->counters[APUS_TCP_COUNT_BYTES_OUT] += text;
+}
+
+/* A segment of @text bytes is in flight now. */
+static void record(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+{
+	uint32_t seq = c->snd.nxt;
+
+	if (!flight)
+		c->progress_tick = apus_tcp_tick(now_ns);
 	c->snd.nxt = seq + text;
 	apus_recovery_sent_plain(c->recovery, seq, seq + text, now_ns);
 }
 
 /* rexmit_at_ns, when all is sent. @flight: bytes in the network. */
-static inline void watch(struct apus_tcp *c, uint32_t flight, int64_t now_ns)
+static void watch(struct apus_tcp *c, uint32_t flight, int64_t now_ns)
 {
 	if (apus_likely(flight)) {
 		apus_cc_sent(&c->cc, c->snd.una, c->snd.nxt, false);
@@ -223,23 +241,48 @@ static inline void watch(struct apus_tcp *c, uint32_t flight, int64_t now_ns)
 		c->ack_at_ns = apus_min(c->ack_at_ns, now_ns + APUS_TCP_RETRY_NS);
 }
 
+/* What is to be remembered of what left, and watched. */
+static APUS_NOINLINE void follow(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+{
+	if (text && !flight)
+		apus_tcp_steady_begin(c);
+	if (c->is_steady) {
+		apus_tcp_steady_sent(c, text, now_ns);
+		return;
+	}
+	if (text)
+		record(c, text, flight, now_ns);
+	watch(c, flight + text, now_ns);
+	apus_tcp_arm(c);
+}
+
+/* Is it plain? Then a connection that is steady remains so. */
+static inline bool may_output(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+{
+	if (apus_likely(c->is_steady) && apus_likely(is_plain_steady(c, text, flight, now_ns)))
+		return true;
+	apus_tcp_settle(c);
+	return is_plain(c) && (!text || text_may_go(c, text, flight, now_ns));
+}
+
 bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
 {
-	if (apus_unlikely(!is_plain(c)))
-		return false;
-
 	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
 
-	if (text && !text_may_go(c, text, flight, now_ns))
+	if (!may_output(c, text, flight, now_ns))
 		return false;
 	if (text || owes_ack(c)) {
 		if (apus_unlikely(!send_segment(c, text, flight, now_ns)))
 			return false;
-		note_sent(c, text, flight, now_ns);
+		note_sent(c, text, now_ns);
 	} else if (c->want && c->ack_at_ns == APUS_NEVER) {
 		c->ack_at_ns = now_ns + APUS_TCP_DELAYED_ACK_NS;
 	}
-	watch(c, flight + text, now_ns);
-	apus_tcp_arm(c);
+	if (!c->is_steady)
+		follow(c, text, flight, now_ns);
+	else if (text)
+		apus_tcp_steady_sent(c, text, now_ns);
+	else
+		apus_tcp_arm(c);
 	return true;
 }

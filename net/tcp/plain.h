@@ -26,6 +26,7 @@ struct apus_tcp_frame {
 /* What a connection has while it sends: the block behind c->recovery. */
 struct apus_tcp_sender {
 	struct apus_recovery recovery; /* first */
+	uint32_t steady_una;           /* SND.UNA when the connection became steady (steady.h) */
 	struct apus_tcp_frame frame;
 };
 

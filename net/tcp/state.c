@@ -54,6 +54,7 @@ bool apus_tcp_edge(enum apus_tcp_state from, enum apus_tcp_state to)
 void apus_tcp_enter(struct apus_tcp *c, enum apus_tcp_state state)
 {
 	apus_must(apus_tcp_edge(c->state, state));
+	apus_assert(!c->is_steady);
 	c->state = (uint8_t)state;
 	if (apus_tcp_traces(c))
 		apus_tcp_trace_note(c, APUS_TCP_TRACE_STATE, apus_now());

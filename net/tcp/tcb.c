@@ -11,6 +11,7 @@
 #include "net/link/link.h"
 #include "net/tcp/plain.h"
 #include "net/tcp/pmtu.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/timestamp.h"
 #include "net/tcp/transmit.h"
 #include "net/tcp/window.h"
@@ -129,6 +130,7 @@ void apus_tcp_detach(struct apus_tcp *c)
 
 void apus_tcp_delete(struct apus_tcp *c, int error)
 {
+	apus_tcp_settle(c);
 	if (c->in_demux)
 		apus_tcp_demux_remove(&c->layer->demux, c);
 	if (!c->error)
@@ -221,6 +223,11 @@ static void check_flight(const struct apus_tcp *c)
 	}
 	f = &c->recovery->flight;
 	apus_recovery_check(c->recovery);
+	if (c->is_steady) {
+		apus_must_op(apus_flight_count(f), ==, 0);
+		apus_must_op(c->snd.nxt - c->snd.una, <=, c->cc.mss);
+		return;
+	}
 	apus_must_op(apus_flight_bytes(f), ==, c->snd.nxt - c->snd.una);
 	if (apus_flight_count(f))
 		apus_must_op(apus_flight_at(f, f->head)->seq, ==, c->snd.una);
@@ -237,7 +244,9 @@ static void check_synchronized(const struct apus_tcp *c)
 	apus_must(apus_seq_leq(c->rcv.acked, c->rcv.nxt));
 	apus_must_op(c->rcvq.bytes, <=, c->rcv_buffer + (1U << c->rcv.wscale));
 	/* What is in flight, or waits, is watched by a timer; nothing else is. */
-	if (!c->is_marked)
+	if (c->is_steady)
+		apus_must(c->snd.una == c->snd.nxt || apus_timer_armed(&c->timer));
+	else if (!c->is_marked)
 		apus_must_op(c->rexmit_at_ns != APUS_NEVER, ==,
 			     c->snd.nxt != end + apus_tcp_fin_due(c) || c->snd.una != c->snd.nxt);
 	apus_cc_check(&c->cc);

@@ -13,7 +13,8 @@
  *	   |--- in flight ---|--- never sent ---|[FIN]
  *
  * What is in flight has records (flight.h), from SND.UNA to SND.NXT without a gap; what of it is
- * lost, and is to be sent again, they tell.
+ * lost, and is to be sent again, they tell. Where requests and answers take turns, the one segment
+ * has none until somebody asks (steady.h).
  */
 #ifndef APUS_NET_TCP_TCB_H
 #define APUS_NET_TCP_TCB_H
@@ -71,7 +72,7 @@ struct apus_tcp {
 	bool is_reading : 1;      /* a task is in a read */
 	bool is_writing : 1;      /* a task is in a write or a connect */
 	bool is_close_queued : 1; /* CLOSE was called in SYN-RECEIVED */
-	bool syn_resent : 1;      /* more than one of our SYNs went out */
+	bool is_steady : 1;       /* what is in flight is one segment without a record: steady.h */
 	bool is_path_small : 1;   /* cc.mss is less than the SYNs allow: pmtu.h */
 	bool is_black_hole : 1;   /* that is a guess, which an ACK confirms */
 	bool has_ts : 1;          /* timestamps in every segment (Snd.TS.OK of RFC 7323) */
@@ -131,7 +132,8 @@ struct apus_tcp {
 	uint16_t linger_units;             /* option: how long a close waits; 0: not */
 	uint16_t
 		mss_most; /* text and options per segment as both SYNs allow, whatever the path does */
-	bool is_lent;     /* a peek lent what is in rcvq: it stays, whatever happens */
+	bool is_lent : 1;    /* a peek lent what is in rcvq: it stays, whatever happens */
+	bool syn_resent : 1; /* more than one of our SYNs went out */
 	struct apus_timer timer;
 	struct apus_waitq readers;
 	struct apus_waitq writers; /* and who waits for the handshake */

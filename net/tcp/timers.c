@@ -38,6 +38,7 @@
  */
 #include "net/tcp/pmtu.h"
 #include "net/tcp/short.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/transmit.h"
 #include "runtime/sched/shard.h"
 
@@ -277,6 +278,7 @@ void apus_tcp_timer_fired(struct apus_work *work)
 	struct apus_tcp *c = apus_container_of(apus_timer_of(work), struct apus_tcp, timer);
 	int64_t now_ns = apus_now();
 
+	apus_tcp_settle(c);
 	if (c->ack_at_ns <= now_ns)
 		ack_fired(c);
 	if (c->rexmit_at_ns <= now_ns)

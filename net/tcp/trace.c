@@ -3,7 +3,7 @@
  * net/tcp/trace.c: per connection, the last events in a ring; see info.h. Only for those that are
  * traced, so nothing here is on the packet path of others.
  */
-#include "net/tcp/tcb.h"
+#include "net/tcp/steady.h"
 #include "runtime/sched/shard.h"
 
 #include <errno.h>
@@ -33,6 +33,7 @@ int apus_tcp_trace_start(struct apus_tcp *c, uint32_t events_max)
 		return -EINVAL;
 	if (c->is_kernel)
 		return -EOPNOTSUPP;
+	apus_tcp_settle(c);
 	while (size < events_max)
 		size *= 2;
 	apus_tcp_tally_open(c);

@@ -14,6 +14,7 @@
 #include "net/ip/ipv4.h"
 #include "net/link/link.h"
 #include "net/tcp/port.h"
+#include "net/tcp/steady.h"
 #include "net/tcp/window.h"
 
 #include <errno.h>
@@ -281,6 +282,7 @@ uint32_t apus_tcp_call_urgent(struct apus_tcp *c)
 
 static int close_our_half(struct apus_tcp *c)
 {
+	apus_tcp_settle(c);
 	switch (c->state) {
 	case APUS_TCP_CLOSED:
 	case APUS_TCP_LISTEN:
@@ -341,6 +343,7 @@ void apus_tcp_call_close(struct apus_tcp *c, int64_t now_ns)
 
 void apus_tcp_call_abort(struct apus_tcp *c, int64_t now_ns)
 {
+	apus_tcp_settle(c);
 	c->is_released = true;
 	switch (c->state) {
 	case APUS_TCP_SYN_RECEIVED:
