@@ -68,9 +68,9 @@ apus_mbuf_checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip,
 	/* NONE: not computed, for it never left the host. */
 	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		return true;
-	return apus_sum_fold(apus_sum_add(
-		       apus_mbuf_sum(m, m->l3_len, bytes),
-		       apus_sum_pseudo(ip->src_addr, ip->dst_addr, protocol, bytes))) == UINT16_MAX;
+	return apus_sum_is_right(
+		apus_sum_add(apus_mbuf_sum(m, m->l3_len, bytes),
+			     apus_sum_pseudo(ip->src_addr, ip->dst_addr, protocol, bytes)));
 }
 
 /* True if we may write to the packet's bytes: nobody else holds them. */

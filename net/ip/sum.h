@@ -29,11 +29,31 @@ static inline uint16_t apus_sum_fold(uint64_t sum)
 	return (uint16_t)(half >> 16);
 }
 
+/*
+ * Is it the sum of something with a right checksum: all ones, when the carries are brought round? That
+ * is a multiple of 65535; and so is 0, but only nothing but zeros has that, and no header is.
+ */
+static inline bool apus_sum_is_right(uint64_t sum)
+{
+	return sum % UINT16_MAX == 0;
+}
+
 /* Adds with the carry brought round. */
 static inline uint64_t apus_sum_add(uint64_t sum, uint64_t word)
 {
+#if defined(__x86_64__)
+	if (__builtin_constant_p(sum) && !sum)
+		return word;
+	__asm__("addq %1, %0\n\t"
+		"adcq $0, %0"
+		: "+r"(sum)
+		: "rm"(word)
+		: "cc");
+	return sum;
+#else
 	sum += word;
 	return sum + (sum < word);
+#endif
 }
 
 static inline uint64_t apus_sum_load(const uint8_t *at)

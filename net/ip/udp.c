@@ -113,7 +113,7 @@ static bool checksum_good(struct apus_udp_layer *layer, const struct rte_mbuf *m
 	uint16_t bytes = rte_be_to_cpu_16(h->dgram_len);
 	uint64_t sum = apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_UDP, bytes);
 
-	return apus_sum_fold(apus_sum_add(apus_mbuf_sum(m, m->l3_len, bytes), sum)) == UINT16_MAX;
+	return apus_sum_is_right(apus_sum_add(apus_mbuf_sum(m, m->l3_len, bytes), sum));
 }
 
 /*

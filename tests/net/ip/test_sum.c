@@ -102,12 +102,32 @@ static void pseudo_header_is_that_of_rfc_9293(void **state)
 			 by_definition(header, sizeof(header)));
 }
 
+/* Every multiple of 65535 is one, whatever the carries; what differs by one bit is not. */
+static void right_sum_is_all_ones_once_folded(void **state)
+{
+	for (size_t bytes = 20; bytes <= BYTES_MAX; bytes += 2) {
+		uint64_t sum;
+
+		fill(bytes);
+		memset(data, 0, 2);
+		data[1] = 1; /* not nothing but zeros */
+		sum = apus_sum(data, bytes);
+		sum = apus_sum_add(sum, (uint16_t)~apus_sum_fold(sum));
+		assert_int_equal(apus_sum_fold(sum), UINT16_MAX);
+		assert_true(apus_sum_is_right(sum));
+		for (int bit = 0; bit < 64; bit++)
+			assert_false(apus_sum_is_right(sum ^ UINT64_C(1) << bit));
+	}
+	assert_true(apus_sum_is_right(UINT64_MAX));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_length_at_any_place),
 		cmocka_unit_test(copy_is_the_same_bytes_and_no_more),
 		cmocka_unit_test(carries_are_brought_round),
+		cmocka_unit_test(right_sum_is_all_ones_once_folded),
 		cmocka_unit_test(sums_are_joined_at_even_bytes),
 		cmocka_unit_test(pseudo_header_is_that_of_rfc_9293),
 	};
