@@ -146,107 +146,161 @@ static void rx_tcp(struct apus_stack *s, struct rte_mbuf *m, struct apus_tcp *c,
 		apus_tcp_input(&s->tcp, m, now_ns);
 }
 
+/* What is known of a frame before anything is done. */
+struct rx_look {
+	struct apus_tcp_sought sought; /* slot NULL: not to be looked for */
+	struct apus_tcp *owner;        /* whose it is, if it may take the short way */
+	enum door door;                /* of one that has no owner */
+};
+
 /*
  * Is the frame, as it came, such that its connection is to be looked for at once? All is asked of it
  * that Ethernet and IPv4 would ask of the plainest frame, but for the addresses: they are right if a
  * connection has them, and if none has, the frame goes the long way.
  */
-static APUS_INLINE bool rx_key(const struct apus_stack *s, const struct rte_mbuf *m,
-			       struct apus_tcp_fast_key *key)
+static APUS_INLINE bool rx_is_plain(const struct apus_stack *s, const struct rte_mbuf *m,
+				    const struct rte_ipv4_hdr *ip)
+{
+	return m->data_len >=
+		       sizeof(struct rte_ether_hdr) + sizeof(*ip) + sizeof(struct rte_tcp_hdr) &&
+	       apus_eth_is_plain(&s->eth, m) && ip->next_proto_id == IPPROTO_TCP &&
+	       apus_ipv4_is_plain_shape(m, ip, m->pkt_len - sizeof(struct rte_ether_hdr));
+}
+
+static APUS_INLINE void rx_seek(const struct apus_stack *s, const struct rte_mbuf *m,
+				struct apus_tcp_sought *sought)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
 
-	return m->data_len >= sizeof(*eth) + sizeof(*ip) + sizeof(struct rte_tcp_hdr) &&
-	       apus_eth_is_plain(&s->eth, m) && ip->next_proto_id == IPPROTO_TCP &&
-	       apus_ipv4_is_plain_shape(m, ip, m->pkt_len - (uint32_t)sizeof(*eth)) &&
-	       apus_tcp_fast_key(&s->tcp, ip, key);
+	if (apus_likely(rx_is_plain(s, m, ip)))
+		apus_tcp_fast_seek(&s->tcp, ip, sought);
+	else
+		sought->slot = NULL;
 }
 
-/* Whose it is; it is TCP then, and both headers are taken off. NULL: nothing is done. */
+/* Whose it is; it is TCP then, and both headers are taken off, but not counted. NULL: nothing is done. */
 static APUS_INLINE struct apus_tcp *rx_find(struct apus_stack *s, struct rte_mbuf *m,
-					    const struct apus_tcp_fast_key *key)
+					    const struct apus_tcp_sought *sought)
 {
-	struct apus_tcp *c = apus_tcp_fast_find(&s->tcp, key);
+	struct apus_tcp *c = sought->slot ? apus_tcp_fast_find(&s->tcp, sought) : NULL;
 
 	if (apus_likely(c)) {
-		apus_eth_take_plain(&s->eth, m);
-		apus_ipv4_take_plain(&s->ipv4, m);
+		apus_eth_take_plain(m);
+		m->l3_len = sizeof(struct rte_ipv4_hdr);
 	}
 	return c;
 }
 
-/* Where each frame goes, and which connection it is for, if it may take the short way. */
-static APUS_INLINE void rx_look(struct apus_stack *s, struct rte_mbuf **frames, enum door *doors,
-				struct apus_tcp **found, uint16_t count)
+static void rx_count(struct apus_stack *s, uint16_t found)
 {
-	struct apus_tcp_fast_key keys[APUS_LINK_BURST_MAX];
-	uint32_t keyed = 0; /* a bit for each */
+	s->eth.counters[APUS_ETH_RX_FRAMES] += found;
+	s->ipv4.counters[APUS_IPV4_RX_PACKETS] += found;
+}
 
-	static_assert(APUS_LINK_BURST_MAX <= 32, "bits of keyed");
-	for (uint16_t i = 0; i < count; i++) {
-		if (!rx_key(s, frames[i], &keys[i]))
-			continue;
-		keyed |= UINT32_C(1) << i;
-		apus_tcp_demux_prefetch(&s->tcp.demux, keys[i].hash);
+/* Whose is each frame, and if nobody's, where does it go? */
+static APUS_NOINLINE void rx_look(struct apus_stack *s, struct rte_mbuf **frames,
+				  struct rx_look *looks, uint16_t count)
+{
+	uint16_t sought = apus_tcp_fast_is_on(&s->tcp) ? count : 0, found = 0;
+
+	for (uint16_t i = 0; i < sought; i++)
+		rx_seek(s, frames[i], &looks[i].sought);
+	for (uint16_t i = 0; i < sought; i++) {
+		struct apus_tcp *c = rx_find(s, frames[i], &looks[i].sought);
+
+		looks[i].owner = c;
+		if (apus_likely(c)) {
+			apus_tcp_fast_prefetch(c);
+			found++;
+		} else {
+			looks[i].door = rx_parse(s, frames[i]);
+		}
 	}
-	for (uint16_t i = 0; i < count; i++) {
-		found[i] = keyed >> i & 1 ? rx_find(s, frames[i], &keys[i]) : NULL;
-		if (found[i])
-			apus_tcp_fast_prefetch(found[i]);
-		doors[i] = found[i] ? DOOR_TCP : rx_parse(s, frames[i]);
+	rx_count(s, found);
+	for (uint16_t i = sought; i < count; i++) {
+		looks[i].owner = NULL;
+		looks[i].door = rx_parse(s, frames[i]);
 	}
 }
 
+static bool is_tcp(const struct rx_look *look)
+{
+	return look->owner || look->door == DOOR_TCP;
+}
+
 /*
- * In the order in which they came; TCP segments that follow each other go up as one. Where the next
- * is known to be another connection's, no run is begun.
+ * The first of @count frames; if segments follow it that go on where it ends, all of them as one.
+ * Return: how many.
+ */
+static APUS_NOINLINE uint16_t rx_act_run(struct apus_stack *s, struct rte_mbuf **frames,
+					 const struct rx_look *looks, uint16_t count,
+					 int64_t now_ns)
+{
+	struct apus_gro gro;
+	uint16_t n = 1;
+
+	if (!is_tcp(looks)) {
+		rx_act(s, frames[0], looks->door, now_ns);
+		return 1;
+	}
+	apus_gro_init(&gro);
+	if (s->tcp.options.no_gro || !apus_gro_begin(&gro, frames[0])) {
+		rx_tcp(s, frames[0], looks->owner, now_ns);
+		return 1;
+	}
+	while (n < count && is_tcp(&looks[n]) && apus_gro_join(&gro, frames[n]))
+		n++;
+	rx_tcp(s, apus_gro_end(&gro), looks->owner, now_ns);
+	return n;
+}
+
+/*
+ * In the order in which they came. Where the next is known to be another connection's, no run is
+ * begun.
  */
 static APUS_INLINE void rx_act_burst(struct apus_stack *s, struct rte_mbuf **frames,
-				     const enum door *doors, struct apus_tcp **found,
-				     uint16_t count, int64_t now_ns)
+				     struct rx_look *looks, uint16_t count, int64_t now_ns)
 {
-	bool joins = !s->tcp.options.no_gro;
-	struct apus_tcp *owner = NULL;
-	struct apus_gro gro;
+	const struct rx_look *end = looks + count;
 
-	found[count] = NULL;
-	apus_gro_init(&gro);
-	for (uint16_t i = 0; i < count; i++) {
-		bool is_tcp = doors[i] == DOOR_TCP;
+	looks[count].owner = NULL;
+	while (looks != end) {
+		struct apus_tcp *c = looks->owner;
+		uint16_t n;
 
-		if (gro.head) {
-			if (is_tcp && apus_gro_join(&gro, frames[i]))
-				continue;
-			rx_tcp(s, apus_gro_end(&gro), owner, now_ns);
+		if (apus_likely(c && c != looks[1].owner)) {
+			rx_tcp(s, *frames++, c, now_ns);
+			looks++;
+			continue;
 		}
-		owner = found[i];
-		if (!is_tcp)
-			rx_act(s, frames[i], doors[i], now_ns);
-		else if (!joins || (owner && owner != found[i + 1]) ||
-			 !apus_gro_begin(&gro, frames[i]))
-			rx_tcp(s, frames[i], owner, now_ns);
+		n = rx_act_run(s, frames, looks, (uint16_t)(end - looks), now_ns);
+		frames += n;
+		looks += n;
 	}
-	if (gro.head)
-		rx_tcp(s, apus_gro_end(&gro), owner, now_ns);
 }
 
 /* A frame that came alone: there is nothing to fetch or to find ahead. */
 static void rx_single(struct apus_stack *s, struct rte_mbuf *m, int64_t now_ns)
 {
-	struct apus_tcp_fast_key key;
-	struct apus_tcp *c = rx_key(s, m, &key) ? rx_find(s, m, &key) : NULL;
+	struct apus_tcp_sought sought;
+	struct apus_tcp *c = NULL;
 
-	if (apus_likely(c))
+	if (apus_tcp_fast_is_on(&s->tcp)) {
+		rx_seek(s, m, &sought);
+		c = rx_find(s, m, &sought);
+	}
+	if (apus_likely(c)) {
+		rx_count(s, 1);
 		rx_tcp(s, m, c, now_ns);
-	else
+	} else {
 		rx_act(s, m, rx_parse(s, m), now_ns);
+	}
 }
 
 static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t count, int64_t now_ns)
 {
-	enum door doors[APUS_LINK_BURST_MAX];
-	struct apus_tcp *found[APUS_LINK_BURST_MAX + 1];
+	struct rx_look looks[APUS_LINK_BURST_MAX + 1];
 
 	if (count == 1) {
 		rx_single(s, frames[0], now_ns);
@@ -254,8 +308,8 @@ static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t co
 	}
 	for (uint16_t i = 0; i < count; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void *));
-	rx_look(s, frames, doors, found, count);
-	rx_act_burst(s, frames, doors, found, count, now_ns);
+	rx_look(s, frames, looks, count);
+	rx_act_burst(s, frames, looks, count, now_ns);
 }
 
 /* --- the shard's hook ----------------------------------------------------------------------- */

@@ -139,10 +139,9 @@ static inline bool apus_eth_is_plain(const struct apus_eth *eth, const struct rt
 	       !(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED);
 }
 
-/** apus_eth_take_plain - apus_eth_input(), of a frame that is known to be plain. Context: any */
-static inline void apus_eth_take_plain(struct apus_eth *eth, struct rte_mbuf *m)
+/** apus_eth_take_plain - take the header off a frame that is known to be plain; who calls counts it. Context: any */
+static inline void apus_eth_take_plain(struct rte_mbuf *m)
 {
-	eth->counters[APUS_ETH_RX_FRAMES]++;
 	m->l2_len = RTE_ETHER_HDR_LEN;
 	m->data_off += RTE_ETHER_HDR_LEN;
 	m->data_len -= RTE_ETHER_HDR_LEN;
@@ -151,11 +150,10 @@ static inline void apus_eth_take_plain(struct apus_eth *eth, struct rte_mbuf *m)
 
 static inline enum apus_eth_verdict apus_eth_input(struct apus_eth *eth, struct rte_mbuf *m)
 {
-	if (apus_unlikely(!apus_eth_is_plain(eth, m))) {
-		eth->counters[APUS_ETH_RX_FRAMES]++;
+	eth->counters[APUS_ETH_RX_FRAMES]++;
+	if (apus_unlikely(!apus_eth_is_plain(eth, m)))
 		return apus_eth_input_any(eth, m);
-	}
-	apus_eth_take_plain(eth, m);
+	apus_eth_take_plain(m);
 	return APUS_ETH_IPV4;
 }
 

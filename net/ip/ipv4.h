@@ -175,6 +175,10 @@ static inline const struct rte_ipv4_hdr *apus_ipv4_header(const struct rte_mbuf 
 
 #define APUS_IPV4_FRAGMENT_FIELDS (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)
 
+/* Of a header's first eight bytes: what counts, and what that is, but for the total length. */
+#define APUS_IPV4_PLAIN_FIELDS (UINT64_C(0xff00ffff00000000) | APUS_IPV4_FRAGMENT_FIELDS)
+#define APUS_IPV4_PLAIN        ((uint64_t)RTE_IPV4_VHL_DEF << 56)
+
 /* RFC 1122 §3.2.1.2: verified over all @bytes of the header @h of @m, by the device or by us. */
 static inline bool apus_ipv4_checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *h,
 					   uint32_t bytes)
@@ -184,15 +188,17 @@ static inline bool apus_ipv4_checksum_good(const struct rte_mbuf *m, const struc
 	if (told == RTE_MBUF_F_RX_IP_CKSUM_GOOD || told == RTE_MBUF_F_RX_IP_CKSUM_NONE)
 		return true;
 	/* Not known; or bad, which drivers say of what they do not understand, too. */
-	return apus_sum_fold(apus_sum(h, bytes)) == UINT16_MAX;
+	return apus_sum_is_right(apus_sum(h, bytes));
 }
 
-/** apus_ipv4_is_plain_shape - the header @h of @m, whose packet has @bytes: no options, no fragment, no padding, nothing broken. Of the addresses it says nothing. Context: any */
+/** apus_ipv4_is_plain_shape - the header @h of @m, whose packet has @bytes, less than 16 MiB: no options, no fragment, no padding, nothing broken. Of the addresses it says nothing. Context: any */
 static inline bool apus_ipv4_is_plain_shape(const struct rte_mbuf *m, const struct rte_ipv4_hdr *h,
-					    uint32_t bytes)
+					    size_t bytes)
 {
-	return h->version_ihl == RTE_IPV4_VHL_DEF && rte_be_to_cpu_16(h->total_length) == bytes &&
-	       !(h->fragment_offset & RTE_BE16(APUS_IPV4_FRAGMENT_FIELDS)) &&
+	uint64_t word, plain = APUS_IPV4_PLAIN + ((uint64_t)bytes << 32);
+
+	memcpy(&word, h, sizeof(word)); /* up to and with the fragment fields */
+	return (word & RTE_BE64(APUS_IPV4_PLAIN_FIELDS)) == rte_cpu_to_be_64(plain) &&
 	       apus_ipv4_checksum_good(m, h, sizeof(*h));
 }
 
@@ -214,24 +220,17 @@ static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct r
 	       src != ip->broadcast && !apus_eth_is_group(m);
 }
 
-/** apus_ipv4_take_plain - apus_ipv4_input(), of a packet that is known to be plain. Context: any */
-static inline void apus_ipv4_take_plain(struct apus_ipv4 *ip, struct rte_mbuf *m)
-{
-	ip->counters[APUS_IPV4_RX_PACKETS]++;
-	m->l3_len = sizeof(struct rte_ipv4_hdr);
-}
-
 static inline enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m)
 {
+	ip->counters[APUS_IPV4_RX_PACKETS]++;
 	if (apus_likely(apus_ipv4_is_plain(ip, m))) {
 		uint8_t protocol = apus_ipv4_header(m)->next_proto_id;
 
 		if (apus_likely(protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)) {
-			apus_ipv4_take_plain(ip, m);
+			m->l3_len = sizeof(struct rte_ipv4_hdr);
 			return protocol == IPPROTO_TCP ? APUS_IPV4_TCP : APUS_IPV4_UDP;
 		}
 	}
-	ip->counters[APUS_IPV4_RX_PACKETS]++;
 	return apus_ipv4_input_any(ip, m);
 }
 

@@ -17,13 +17,18 @@
 
 static const struct apus_tcp_key *slot_key(const struct apus_tcp_slot *slot)
 {
-	return (const struct apus_tcp_key *)(slot->tagged & ~APUS_TCP_KIND_MASK);
+	return (const struct apus_tcp_key *)apus_tcp_slot_found(slot).entry;
 }
 
-static bool key_equal(const struct apus_tcp_key *a, const struct apus_tcp_key *b)
+static bool key_is_v4(const struct apus_tcp_key *key)
 {
-	return a->local_port == b->local_port && a->remote_port == b->remote_port &&
-	       apus_addr_equal(a->remote, b->remote) && apus_addr_equal(a->local, b->local);
+	return apus_addr_is_v4(key->local) && apus_addr_is_v4(key->remote);
+}
+
+/* Of one kind, for a slot. */
+static uintptr_t tagged(enum apus_tcp_kind kind, const void *entry)
+{
+	return (uintptr_t)entry | kind | (key_is_v4(entry) ? APUS_TCP_SLOT_V4 : 0);
 }
 
 /*
@@ -31,30 +36,38 @@ static bool key_equal(const struct apus_tcp_key *a, const struct apus_tcp_key *b
  * the key, and never sees a hash, cannot choose four-tuples that meet. What an IPv4 address adds to
  * its 32 bits is the same for all: it is left out, so that a header's fields are hashed as they lie.
  */
-static uint32_t hash_key(const struct apus_tcp_demux *d, const struct apus_tcp_key *key)
+static uint64_t print_of(const struct apus_tcp_demux *d, const struct apus_tcp_key *key)
 {
-	uint32_t ports = apus_tcp_demux_ports(key);
+	uint16_t port[] = {htons(key->remote_port), htons(key->local_port)};
+	uint32_t ports;
 	uint64_t word[4];
 	uint64_t h;
 
-	if (apus_addr_is_v4(key->local) && apus_addr_is_v4(key->remote))
-		return apus_tcp_demux_hash_v4(d, apus_addr_to_v4(key->local),
-					      apus_addr_to_v4(key->remote), ports);
+	memcpy(&ports, port, sizeof(ports));
+	if (key_is_v4(key)) {
+		uint32_t addrs[] = {apus_addr_to_v4(key->remote), apus_addr_to_v4(key->local)};
+
+		memcpy(word, addrs, sizeof(addrs));
+		return apus_tcp_demux_print_v4(d, word[0], ports);
+	}
 	memcpy(word, key, sizeof(word));
 	h = apus_tcp_demux_fold(word[0] ^ d->secret[0], word[1] ^ d->secret[1]);
 	h ^= apus_tcp_demux_fold(word[2] ^ d->secret[2], word[3] ^ d->secret[3]);
 	h = apus_tcp_demux_fold(h ^ d->secret[4], ports ^ d->secret[5]);
-	return (uint32_t)(h ^ h >> 32);
+	return (uint64_t)ports << 32 | (uint32_t)(h ^ h >> 32);
 }
 
 /* The slot with @key, or the free one where it would go. */
 static struct apus_tcp_slot *probe(const struct apus_tcp_demux *d, const struct apus_tcp_key *key,
-				   uint32_t hash)
+				   uint64_t print)
 {
-	for (uint32_t i = hash;; i++) {
+	for (uint32_t i = (uint32_t)print;; i++) {
 		struct apus_tcp_slot *slot = &d->slots[i & d->mask];
+		const struct apus_tcp_key *its = slot_key(slot);
 
-		if (!slot->tagged || (slot->hash == hash && key_equal(slot_key(slot), key)))
+		if (!slot->tagged ||
+		    (slot->print == print && apus_addr_equal(its->remote, key->remote) &&
+		     apus_addr_equal(its->local, key->local)))
 			return slot;
 	}
 }
@@ -75,7 +88,7 @@ static int grow(struct apus_tcp_demux *d)
 	d->mask = size - 1;
 	for (uint32_t i = 0; i < old_size; i++) {
 		if (old[i].tagged)
-			*probe(d, slot_key(&old[i]), old[i].hash) = old[i];
+			*probe(d, slot_key(&old[i]), old[i].print) = old[i];
 	}
 	apus_heap_free(d->heap, old);
 	return 0;
@@ -100,7 +113,7 @@ void apus_tcp_demux_fini(struct apus_tcp_demux *d)
 struct apus_tcp_found apus_tcp_demux_find(const struct apus_tcp_demux *d,
 					  const struct apus_tcp_key *key)
 {
-	const struct apus_tcp_slot *slot = probe(d, key, hash_key(d, key));
+	const struct apus_tcp_slot *slot = probe(d, key, print_of(d, key));
 
 	return apus_tcp_slot_found(slot);
 }
@@ -108,9 +121,9 @@ struct apus_tcp_found apus_tcp_demux_find(const struct apus_tcp_demux *d,
 int apus_tcp_demux_insert(struct apus_tcp_demux *d, enum apus_tcp_kind kind, void *entry)
 {
 	const struct apus_tcp_key *key = entry;
-	uint32_t hash = hash_key(d, key);
+	uint64_t print = print_of(d, key);
 
-	apus_assert(kind != APUS_TCP_KIND_NONE && !((uintptr_t)entry & APUS_TCP_KIND_MASK));
+	apus_assert(kind != APUS_TCP_KIND_NONE && !((uintptr_t)entry & APUS_TCP_SLOT_TAG));
 	if (d->used >= d->limit)
 		return -ENOMEM;
 	if (2 * (d->used + 1) > d->mask) {
@@ -120,28 +133,28 @@ int apus_tcp_demux_insert(struct apus_tcp_demux *d, enum apus_tcp_kind kind, voi
 			return rc;
 	}
 
-	struct apus_tcp_slot *slot = probe(d, key, hash);
+	struct apus_tcp_slot *slot = probe(d, key, print);
 
 	apus_assert(!slot->tagged);
-	*slot = (struct apus_tcp_slot){.tagged = (uintptr_t)entry | kind, .hash = hash};
+	*slot = (struct apus_tcp_slot){.tagged = tagged(kind, entry), .print = print};
 	d->used++;
 	return 0;
 }
 
 void apus_tcp_demux_replace(struct apus_tcp_demux *d, enum apus_tcp_kind kind, void *entry)
 {
-	struct apus_tcp_slot *slot = probe(d, entry, hash_key(d, entry));
+	struct apus_tcp_slot *slot = probe(d, entry, print_of(d, entry));
 
 	apus_must(slot->tagged);
-	slot->tagged = (uintptr_t)entry | kind;
+	slot->tagged = tagged(kind, entry);
 }
 
 void apus_tcp_demux_remove(struct apus_tcp_demux *d, const void *entry)
 {
-	struct apus_tcp_slot *slot = probe(d, entry, hash_key(d, entry));
+	struct apus_tcp_slot *slot = probe(d, entry, print_of(d, entry));
 	uint32_t hole = (uint32_t)(slot - d->slots);
 
-	apus_must((const void *)(slot->tagged & ~APUS_TCP_KIND_MASK) == entry);
+	apus_must((const void *)slot_key(slot) == entry);
 	d->used--;
 	d->removals++;
 	/* Move back every later entry that the hole would otherwise cut off from its home. */
@@ -150,7 +163,7 @@ void apus_tcp_demux_remove(struct apus_tcp_demux *d, const void *entry)
 
 		if (!next->tagged)
 			break;
-		if (((i - next->hash) & d->mask) < ((i - hole) & d->mask))
+		if (((i - (uint32_t)next->print) & d->mask) < ((i - hole) & d->mask))
 			continue; /* its home lies behind the hole */
 		d->slots[hole] = *next;
 		hole = i & d->mask;
@@ -188,8 +201,8 @@ void apus_tcp_demux_check(const struct apus_tcp_demux *d)
 		if (!slot->tagged)
 			continue;
 		used++;
-		apus_must_op(slot->hash, ==, hash_key(d, slot_key(slot)));
-		apus_must(probe(d, slot_key(slot), slot->hash) == slot);
+		apus_must_op(slot->print, ==, print_of(d, slot_key(slot)));
+		apus_must(probe(d, slot_key(slot), slot->print) == slot);
 	}
 	apus_must_op(used, ==, d->used);
 	apus_must_op(used, <=, d->mask);

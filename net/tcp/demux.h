@@ -14,6 +14,8 @@
 #include "runtime/base/alloc.h"
 #include "runtime/base/random.h"
 
+#include <string.h>
+
 /* First member of everything the table holds: 36 bytes, no padding, IPv6 fits as it is. */
 struct apus_tcp_key {
 	struct apus_addr local, remote;
@@ -36,8 +38,18 @@ struct apus_tcp_found {
 };
 
 struct apus_tcp_slot {
-	uintptr_t tagged; /* entry | kind; 0 while the slot is free */
-	uint32_t hash;
+	uintptr_t tagged; /* entry | kind, | APUS_TCP_SLOT_V4; 0 while the slot is free */
+	uint64_t print;   /* the hash, and above it both ports as a packet to us has them */
+};
+
+/* The four-tuple of an IPv4 packet to us, and where it is at home. */
+struct apus_tcp_sought {
+	const struct apus_tcp_slot *slot;
+	uint64_t print; /* of a slot that has it */
+	union {
+		uint64_t addrs;   /* source and destination, as they lie in the packet */
+		uint32_t addr[2]; /* that is, remote and local */
+	};
 };
 
 struct apus_tcp_demux {
@@ -75,36 +87,35 @@ struct apus_tcp_found apus_tcp_demux_next(const struct apus_tcp_demux *d, uint32
 /** apus_tcp_demux_at - what slot @i holds, modulo the table's size; NONE if nothing. To look at all, a few at a time */
 struct apus_tcp_found apus_tcp_demux_at(const struct apus_tcp_demux *d, uint32_t i);
 
-/** apus_tcp_demux_hash_v4 - of a key whose addresses are these IPv4 ones, in network order; @ports: apus_tcp_demux_ports() */
-static inline uint32_t apus_tcp_demux_hash_v4(const struct apus_tcp_demux *d, uint32_t local,
-					      uint32_t remote, uint32_t ports);
-/** apus_tcp_demux_prefetch - a key with @hash will be looked for */
-static inline void apus_tcp_demux_prefetch(const struct apus_tcp_demux *d, uint32_t hash);
-/** apus_tcp_demux_find_v4 - as apus_tcp_demux_find(), for such a key, by its @hash. Context: any */
-static inline struct apus_tcp_found apus_tcp_demux_find_v4(const struct apus_tcp_demux *d,
-							   uint32_t hash, uint32_t local,
-							   uint32_t remote, uint32_t ports);
+/**
+ * apus_tcp_demux_seek - the first step of a lookup that reads a packet only; the slot is on its way then
+ * @tuple: addresses and ports, 12 bytes, as they follow each other in an IPv4 packet without options
+ * @sought: written; of use until the table is next changed
+ *
+ * Context: any.
+ */
+static inline void apus_tcp_demux_seek(const struct apus_tcp_demux *d, const void *tuple,
+				       struct apus_tcp_sought *sought);
+/** apus_tcp_demux_connection - the second step. Return: the entry if it is a connection; else NULL. Context: any */
+static inline void *apus_tcp_demux_connection(const struct apus_tcp_demux *d,
+					      const struct apus_tcp_sought *sought);
 
 /** apus_tcp_demux_check - every entry is found where it is, and the count is right */
 void apus_tcp_demux_check(const struct apus_tcp_demux *d);
 
 /* inline definitions */
 
-/* The kind is in the two low bits: what is kept is aligned to at least 8. */
+/* What is kept is aligned to at least 8: two low bits are the kind, the third says that its key is IPv4. */
 #define APUS_TCP_KIND_MASK ((uintptr_t)3)
+#define APUS_TCP_SLOT_V4   ((uintptr_t)4)
+#define APUS_TCP_SLOT_TAG  (APUS_TCP_KIND_MASK | APUS_TCP_SLOT_V4)
 
 static inline struct apus_tcp_found apus_tcp_slot_found(const struct apus_tcp_slot *slot)
 {
 	return (struct apus_tcp_found){
 		.kind = (enum apus_tcp_kind)(slot->tagged & APUS_TCP_KIND_MASK),
-		.entry = (void *)(slot->tagged & ~APUS_TCP_KIND_MASK),
+		.entry = (void *)(slot->tagged & ~APUS_TCP_SLOT_TAG),
 	};
-}
-
-/* Both ports, as they lie in a key: one word on most machines. */
-static inline uint32_t apus_tcp_demux_ports(const struct apus_tcp_key *key)
-{
-	return (uint32_t)key->remote_port << 16 | key->local_port;
 }
 
 /* Both halves of the 128-bit product, folded: every input bit reaches every output bit. */
@@ -115,37 +126,50 @@ static inline uint64_t apus_tcp_demux_fold(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint32_t apus_tcp_demux_hash_v4(const struct apus_tcp_demux *d, uint32_t local,
-					      uint32_t remote, uint32_t ports)
+static inline uint64_t apus_tcp_demux_print_v4(const struct apus_tcp_demux *d, uint64_t addrs,
+					       uint32_t ports)
 {
-	uint64_t h = apus_tcp_demux_fold(((uint64_t)local << 32 | remote) ^ d->secret[0],
-					 ports ^ d->secret[1]);
+	uint64_t h = apus_tcp_demux_fold(addrs ^ d->secret[0], ports ^ d->secret[1]);
 
-	return (uint32_t)apus_tcp_demux_fold(h ^ d->secret[2], d->secret[3]);
+	h = apus_tcp_demux_fold(h ^ d->secret[2], d->secret[3]);
+	return (uint64_t)ports << 32 | (uint32_t)h;
 }
 
-static inline void apus_tcp_demux_prefetch(const struct apus_tcp_demux *d, uint32_t hash)
+static inline const struct apus_tcp_slot *apus_tcp_demux_home(const struct apus_tcp_demux *d,
+							      uint64_t print)
 {
-	__builtin_prefetch(&d->slots[hash & d->mask]);
+	return &d->slots[print & d->mask];
 }
 
-static inline struct apus_tcp_found apus_tcp_demux_find_v4(const struct apus_tcp_demux *d,
-							   uint32_t hash, uint32_t local,
-							   uint32_t remote, uint32_t ports)
+static inline void apus_tcp_demux_seek(const struct apus_tcp_demux *d, const void *tuple,
+				       struct apus_tcp_sought *sought)
 {
-	struct apus_addr local_addr = apus_addr_v4(local), remote_addr = apus_addr_v4(remote);
+	uint32_t ports;
 
-	for (uint32_t i = hash;; i++) {
-		const struct apus_tcp_slot *slot = &d->slots[i & d->mask];
-		struct apus_tcp_found found = apus_tcp_slot_found(slot);
-		const struct apus_tcp_key *key = (const struct apus_tcp_key *)found.entry;
+	memcpy(&sought->addrs, tuple, sizeof(sought->addrs));
+	memcpy(&ports, (const char *)tuple + sizeof(sought->addrs), sizeof(ports));
+	sought->print = apus_tcp_demux_print_v4(d, sought->addrs, ports);
+	sought->slot = apus_tcp_demux_home(d, sought->print);
+	__builtin_prefetch(sought->slot);
+}
 
+static inline void *apus_tcp_demux_connection(const struct apus_tcp_demux *d,
+					      const struct apus_tcp_sought *sought)
+{
+	const struct apus_tcp_slot *slot = sought->slot;
+
+	for (;;) {
+		/* Anything else than an IPv4 connection leaves a tag. */
+		uintptr_t entry = slot->tagged ^ (APUS_TCP_KIND_CONNECTION | APUS_TCP_SLOT_V4);
+		const struct apus_tcp_key *key = (const struct apus_tcp_key *)entry;
+
+		if (apus_likely(slot->print == sought->print && !(entry & APUS_TCP_SLOT_TAG) &&
+				apus_addr_to_v4(key->remote) == sought->addr[0] &&
+				apus_addr_to_v4(key->local) == sought->addr[1]))
+			return (void *)entry;
 		if (!slot->tagged)
-			return found;
-		if (apus_likely(slot->hash == hash && apus_tcp_demux_ports(key) == ports &&
-				apus_addr_equal(key->remote, remote_addr) &&
-				apus_addr_equal(key->local, local_addr)))
-			return found;
+			return NULL;
+		slot = slot == &d->slots[d->mask] ? d->slots : slot + 1;
 	}
 }
 

@@ -13,42 +13,25 @@
 
 #include <rte_tcp.h>
 
-/* What is to be looked for. */
-struct apus_tcp_fast_key {
-	uint32_t local, remote; /* network order */
-	uint32_t ports;         /* apus_tcp_demux_ports() */
-	uint32_t hash;
-};
-
-/**
- * apus_tcp_fast_key - the first step of apus_tcp_fast_find(), which touches the packet only
- * @ip: of a whole packet without options; the header of TCP lies behind it
- *
- * Return: false: apus_tcp_input() is the way.
- */
-static inline bool apus_tcp_fast_key(const struct apus_tcp_layer *layer,
-				     const struct rte_ipv4_hdr *ip, struct apus_tcp_fast_key *key)
+/** apus_tcp_fast_is_on - are there segments to be looked for? */
+static inline bool apus_tcp_fast_is_on(const struct apus_tcp_layer *layer)
 {
-	const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
+	return APUS_TCP_FAST && !layer->options.no_fast;
+}
 
-	if (!APUS_TCP_FAST || layer->options.no_fast)
-		return false;
-	key->local = ip->dst_addr;
-	key->remote = ip->src_addr;
-	memcpy(&key->ports, &tcp->src_port, sizeof(key->ports)); /* and the destination behind it */
-	key->ports = rte_be_to_cpu_32(key->ports);
-	key->hash = apus_tcp_demux_hash_v4(&layer->demux, key->local, key->remote, key->ports);
-	return true;
+/** apus_tcp_fast_seek - the first step: @ip is of a whole packet without options; behind it lies the header of TCP */
+static inline void apus_tcp_fast_seek(const struct apus_tcp_layer *layer,
+				      const struct rte_ipv4_hdr *ip, struct apus_tcp_sought *sought)
+{
+	static_assert(sizeof(*ip) - offsetof(struct rte_ipv4_hdr, src_addr) == 8, "then the ports");
+	apus_tcp_demux_seek(&layer->demux, &ip->src_addr, sought);
 }
 
 /** apus_tcp_fast_find - whose it is. Return: NULL: no connection's; else ask apus_tcp_fast_arrives(), before the next flush */
 static inline struct apus_tcp *apus_tcp_fast_find(const struct apus_tcp_layer *layer,
-						  const struct apus_tcp_fast_key *key)
+						  const struct apus_tcp_sought *sought)
 {
-	struct apus_tcp_found found = apus_tcp_demux_find_v4(&layer->demux, key->hash, key->local,
-							     key->remote, key->ports);
-
-	return found.kind == APUS_TCP_KIND_CONNECTION ? found.entry : NULL;
+	return (struct apus_tcp *)apus_tcp_demux_connection(&layer->demux, sought);
 }
 
 /** apus_tcp_fast_prefetch - a segment of it arrives soon */

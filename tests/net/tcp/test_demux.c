@@ -71,11 +71,30 @@ static void take_out(uint32_t i)
 	entries[i].is_in = false;
 }
 
+/* The connection that a packet with @key belongs to. */
+static void *connection_of(const struct apus_tcp_key *key)
+{
+	uint8_t tuple[12] = {[8] = (uint8_t)(key->remote_port >> 8),
+			     (uint8_t)key->remote_port,
+			     (uint8_t)(key->local_port >> 8),
+			     (uint8_t)key->local_port};
+	struct apus_tcp_sought sought;
+
+	memcpy(tuple, &key->remote.u8[12], 4);
+	memcpy(tuple + 4, &key->local.u8[12], 4);
+	apus_tcp_demux_seek(&demux, tuple, &sought);
+	return apus_tcp_demux_connection(&demux, &sought);
+}
+
 static void assert_found(uint32_t i)
 {
 	struct apus_tcp_key key = key_of(i);
 	struct apus_tcp_found found = apus_tcp_demux_find(&demux, &key);
 
+	assert_ptr_equal(connection_of(&key),
+			 entries[i].is_in && entries[i].kind == APUS_TCP_KIND_CONNECTION
+				 ? &entries[i]
+				 : NULL);
 	if (entries[i].is_in) {
 		assert_ptr_equal(found.entry, &entries[i]);
 		assert_int_equal(found.kind, entries[i].kind);
@@ -108,6 +127,16 @@ static void ports_swapped_are_another_key(void **state)
 	swapped.local_port = entries[15].key.remote_port;
 	swapped.remote_port = entries[15].key.local_port;
 	assert_null(apus_tcp_demux_find(&demux, &swapped).entry);
+	assert_null(connection_of(&swapped));
+}
+
+static void ipv6_connection_is_not_found_by_an_ipv4_packet(void **state)
+{
+	memset(demux.secret, 0, sizeof(demux.secret)); /* then all hashes are 0 */
+	entries[7].key.remote.u8[0] = 0x20;
+	assert_int_equal(insert(7, APUS_TCP_KIND_CONNECTION), 0);
+	assert_ptr_equal(apus_tcp_demux_find(&demux, &entries[7].key).entry, &entries[7]);
+	assert_null(connection_of(&entries[7].key));
 }
 
 static void replaced_entry_gives_way_to_one_with_its_key(void **state)
@@ -195,7 +224,7 @@ static void probes_stay_short_for_keys_in_a_row(void **state)
 		insert(i, APUS_TCP_KIND_CONNECTION);
 	for (uint32_t i = 0; i <= demux.mask; i++) {
 		if (demux.slots[i].tagged)
-			distance += (i - demux.slots[i].hash) & demux.mask;
+			distance += (i - (uint32_t)demux.slots[i].print) & demux.mask;
 	}
 	/* Linear probing at a load of at most 1/2: half a slot in the mean, if the hash is good. */
 	assert_in_range(distance, 0, LIMIT);
@@ -209,6 +238,7 @@ int main(int argc, char **argv)
 		TEST(entry_is_found_by_its_key_with_its_kind),
 		TEST(key_that_differs_in_one_field_is_not_found),
 		TEST(ports_swapped_are_another_key),
+		TEST(ipv6_connection_is_not_found_by_an_ipv4_packet),
 		TEST(replaced_entry_gives_way_to_one_with_its_key),
 		TEST(full_table_refuses_one_more),
 		TEST(growth_without_memory_keeps_what_is_there),
