@@ -56,7 +56,7 @@ static inline bool is_plain_steady(const struct apus_tcp *c, uint32_t text, uint
 		return false;
 	if (!text) /* a writer who found no mbuf waits: watch() */
 		return flight || apus_waitq_empty(&c->writers);
-	return !flight && text <= c->cc.mss && text <= c->snd.wnd &&
+	return !flight && text <= apus_tcp_sender_of(c)->steady_most && text <= c->snd.wnd &&
 	       apus_tcp_tick(now_ns) - c->sent_tick < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS);
 }
 
@@ -245,7 +245,7 @@ static void watch(struct apus_tcp *c, uint32_t flight, int64_t now_ns)
 static APUS_NOINLINE void follow(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
 {
 	if (text && !flight)
-		apus_tcp_steady_begin(c);
+		apus_tcp_steady_begin(c, text);
 	if (c->is_steady) {
 		apus_tcp_steady_sent(c, text, now_ns);
 		return;

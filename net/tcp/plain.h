@@ -27,6 +27,7 @@ struct apus_tcp_frame {
 struct apus_tcp_sender {
 	struct apus_recovery recovery; /* first */
 	uint32_t steady_una;           /* SND.UNA when the connection became steady (steady.h) */
+	uint32_t steady_most;          /* so long as it is, no segment has more text */
 	struct apus_tcp_frame frame;
 };
 

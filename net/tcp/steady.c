@@ -14,9 +14,8 @@ static bool recovery_rests(const struct apus_tcp *c)
 {
 	const struct apus_recovery *r = c->recovery;
 
-	/* A window of two full segments is not filled by one; what is app-limited is no rate sample. */
-	return apus_cc_rests(&c->cc) && c->cc.cwnd_bytes >= 2U * c->cc.mss &&
-	       r->rate.app_limited_end && r->reorder_at_ns == APUS_NEVER &&
+	/* What is app-limited is no rate sample. */
+	return apus_cc_rests(&c->cc) && r->rate.app_limited_end && r->reorder_at_ns == APUS_NEVER &&
 	       !(r->has_probe | r->has_recover | r->rack.has_dsack | r->flight.has_sacked_end);
 }
 
@@ -26,19 +25,23 @@ static bool queue_is_grown(const struct apus_tcp *c)
 	return c->sndq.limit_bytes >= apus_tcp_queue_limit(c);
 }
 
-void apus_tcp_steady_begin(struct apus_tcp *c)
+void apus_tcp_steady_begin(struct apus_tcp *c, uint32_t text)
 {
-	struct apus_recovery *r = c->recovery;
+	struct apus_tcp_sender *sender = apus_tcp_sender_of(c);
 
 	apus_assert(c->snd.una == c->snd.nxt);
 	if (c->state != APUS_TCP_ESTABLISHED || !c->has_sack || !c->tally ||
 	    (c->is_released | c->rcv.has_early_fin | c->retries | c->keepalive_sent) ||
 	    c->soft_error || c->user_timeout_ticks || !queue_is_grown(c) || !recovery_rests(c))
 		return;
+	/* A window is not in use of which less than half is (apus_cc_rests()). */
+	sender->steady_most = apus_min(c->cc.cwnd_bytes / 2, (uint32_t)c->cc.mss);
+	if (text > sender->steady_most)
+		return;
 	c->is_steady = true;
 	c->rexmit_at_ns = APUS_NEVER;
-	r->probe_at_ns = APUS_NEVER;
-	apus_tcp_sender_of(c)->steady_una = c->snd.una;
+	sender->recovery.probe_at_ns = APUS_NEVER;
+	sender->steady_una = c->snd.una;
 }
 
 /* What is in flight gets its record and its deadlines, as of when it was sent. */

@@ -35,8 +35,8 @@ static inline void apus_tcp_settle(struct apus_tcp *c)
 		apus_tcp_settle_slow(c);
 }
 
-/** apus_tcp_steady_begin - text leaves now, plainly (plain.c), and nothing was in flight: from now on @c is steady, if it can be */
-void apus_tcp_steady_begin(struct apus_tcp *c);
+/** apus_tcp_steady_begin - @text bytes leave now, plainly (plain.c), and nothing was in flight: from now on @c is steady, if it can be */
+void apus_tcp_steady_begin(struct apus_tcp *c, uint32_t text);
 
 void apus_tcp_steady_arm(struct apus_tcp *c, int64_t now_ns);
 /** apus_tcp_steady_sent - @text bytes left as one segment; @c is steady, and nothing is in flight */

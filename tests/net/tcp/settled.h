@@ -86,7 +86,7 @@ static inline void settled_copy(struct settled *s, const struct apus_tcp *c)
 	settled_turn(f);
 	if (s->c.snd.una == s->c.snd.nxt)
 		settled_forget(s);
-	s->sender.steady_una = 0;
+	s->sender.steady_una = s->sender.steady_most = 0;
 }
 
 static inline void settled_free(struct settled *s)
