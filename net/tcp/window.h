@@ -34,8 +34,17 @@ static inline uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
 static inline uint16_t apus_tcp_choose_window(struct apus_tcp *c)
 {
 	uint32_t scale = c->rcv.wscale, rest = (1U << scale) - 1; /* less than a unit */
+	uint32_t wnd = c->rcv.adv - c->rcv.nxt, used = c->rcv_buffer - wnd;
+
+	/* All was read, and yet the edge has too short a way to go: most of the time. */
+	if (apus_likely(used < c->cc.mss && used < c->rcv_buffer / 2 &&
+			!(c->rcvq.bytes | c->layer->memory.level))) {
+		c->rcv.adv += -wnd & rest;
+		return (uint16_t)((wnd + rest) >> scale);
+	}
+
 	uint32_t least = apus_min(c->rcv_buffer / 2, (uint32_t)c->cc.mss);
-	uint32_t room = apus_tcp_buffer_room(c), wnd = c->rcv.adv - c->rcv.nxt;
+	uint32_t room = apus_tcp_buffer_room(c);
 
 	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
 	if ((int32_t)(room - wnd) >= (int32_t)least && !c->rcv.duplicates)
