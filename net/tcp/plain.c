@@ -52,7 +52,7 @@ static inline bool is_plain(const struct apus_tcp *c)
 static inline bool is_plain_steady(const struct apus_tcp *c, uint32_t text, uint32_t flight,
 				   int64_t now_ns)
 {
-	if (c->rcv.nxt - c->rcv.acked > 2U * c->rcv.mss)
+	if (!c->is_steady || c->rcv.nxt - c->rcv.acked > 2U * c->rcv.mss)
 		return false;
 	if (!text) /* a writer who found no mbuf waits: watch() */
 		return flight || apus_waitq_empty(&c->writers);
@@ -126,8 +126,9 @@ static struct apus_tcp_frame *frame_of(struct apus_tcp *c)
  * An mbuf with the @text bytes at SND.NXT and room for headers in front. NULL: no memory. *sum: of
  * the bytes, unless the device makes it.
  */
-static inline struct rte_mbuf *take_text(struct apus_tcp *c, const struct apus_tcp_frame *frame,
-					 uint32_t text, uint32_t flight, uint64_t *sum)
+static APUS_INLINE struct rte_mbuf *take_text(struct apus_tcp *c,
+					      const struct apus_tcp_frame *frame, uint32_t text,
+					      uint32_t flight, uint64_t *sum)
 {
 	struct rte_mbuf *m = apus_mbuf_get(c->layer->link->pool);
 
@@ -242,7 +243,7 @@ static void watch(struct apus_tcp *c, uint32_t flight, int64_t now_ns)
 }
 
 /* What is to be remembered of what left, and watched. */
-static APUS_NOINLINE void follow(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+static void follow(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
 {
 	if (text && !flight)
 		apus_tcp_steady_begin(c, text);
@@ -256,21 +257,14 @@ static APUS_NOINLINE void follow(struct apus_tcp *c, uint32_t text, uint32_t fli
 	apus_tcp_arm(c);
 }
 
-/* Is it plain? Then a connection that is steady remains so. */
-static inline bool may_output(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t now_ns)
+static APUS_NOINLINE bool output_any(struct apus_tcp *c, uint32_t text, uint32_t flight,
+				     int64_t now_ns)
 {
-	if (apus_likely(c->is_steady) && apus_likely(is_plain_steady(c, text, flight, now_ns)))
-		return true;
-	apus_tcp_settle(c);
-	return is_plain(c) && (!text || text_may_go(c, text, flight, now_ns));
-}
-
-bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
-{
-	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
-
-	if (!may_output(c, text, flight, now_ns))
-		return false;
+	if (!is_plain_steady(c, text, flight, now_ns)) {
+		apus_tcp_settle(c);
+		if (!is_plain(c) || (text && !text_may_go(c, text, flight, now_ns)))
+			return false;
+	}
 	if (text || owes_ack(c)) {
 		if (apus_unlikely(!send_segment(c, text, flight, now_ns)))
 			return false;
@@ -278,11 +272,23 @@ bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
 	} else if (c->want && c->ack_at_ns == APUS_NEVER) {
 		c->ack_at_ns = now_ns + APUS_TCP_DELAYED_ACK_NS;
 	}
-	if (!c->is_steady)
-		follow(c, text, flight, now_ns);
-	else if (text)
-		apus_tcp_steady_sent(c, text, now_ns);
-	else
+	if (c->is_steady)
 		apus_tcp_arm(c);
+	else
+		follow(c, text, flight, now_ns);
 	return true;
+}
+
+bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
+{
+	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
+
+	/* An answer: what is known of it is known to the compiler, too. */
+	if (apus_likely(text && !flight && is_plain_steady(c, text, 0, now_ns) &&
+			send_segment(c, text, 0, now_ns))) {
+		note_sent(c, text, now_ns);
+		apus_tcp_steady_sent(c, text, now_ns);
+		return true;
+	}
+	return output_any(c, text, flight, now_ns);
 }
