@@ -22,6 +22,7 @@
 
 #define BUFFER_BYTES    16384
 #define DATAGRAM_BYTES  65536
+#define DATAGRAMS       32 /* of what has come, at a time */
 #define CONNECTIONS_MAX 10000
 
 /* The command line. */
@@ -55,12 +56,13 @@ static int64_t serve_udp(void *arg)
 {
 	char *buf = malloc(DATAGRAM_BYTES);
 	struct apus_udp *u = arg;
-	struct apus_endpoint from;
+	struct apus_udp_view got[DATAGRAMS];
 	int64_t n = buf ? 0 : -ENOMEM;
 
-	while (n >= 0 && (n = apus_udp_recv(u, buf, DATAGRAM_BYTES, &from)) >= 0)
-		if (apus_udp_send(u, buf, (size_t)n, &from) < 0)
-			continue; /* a datagram may be lost; the stack counted it */
+	while (n >= 0 && (n = apus_udp_recv_many(u, got, DATAGRAMS, buf, DATAGRAM_BYTES)) >= 0)
+		for (int64_t i = 0; i < n; i++)
+			if (apus_udp_send(u, got[i].bytes, got[i].len, &got[i].from) < 0)
+				continue; /* it may be lost; the stack counted it */
 	free(buf);
 	apus_udp_close(u);
 	return n;

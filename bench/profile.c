@@ -89,14 +89,15 @@ static int64_t serve_echo(void *arg)
 /* As apps/echo. */
 static int64_t serve_datagrams(void *arg)
 {
-	struct apus_endpoint from;
+	struct apus_udp_view got[32];
 	struct apus_udp *u;
 	char buf[2048];
 	int64_t n;
 
 	apus_must(apus_udp_open((struct apus_endpoint){.port = 7}, NULL, &u) == 0);
-	while ((n = apus_udp_recv(u, buf, sizeof(buf), &from)) >= 0)
-		apus_must(apus_udp_send(u, buf, (size_t)n, &from) == n);
+	while ((n = apus_udp_recv_many(u, got, 32, buf, sizeof(buf))) >= 0)
+		for (int64_t i = 0; i < n; i++)
+			apus_must(apus_udp_send(u, got[i].bytes, got[i].len, &got[i].from) > 0);
 	apus_udp_close(u);
 	return n;
 }

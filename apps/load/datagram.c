@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define DATAGRAM_MAX 65507
+#define VIEWS        32
 #define REACH_TRY_NS (100 * APUS_MS)
 
 struct flow {
@@ -40,44 +41,56 @@ static void move_on(struct flow *f)
 		f->oldest++;
 }
 
-static int64_t send_due(struct flow *f)
+/* Return: 0; what apus_udp_send() came to */
+static inline int64_t send_one(struct flow *f, int64_t since_ns)
 {
-	int64_t now_ns = apus_now(), since_ns;
+	uint64_t number = f->next;
+	int64_t n;
 
-	while (f->next - f->oldest < load_options.depth &&
-	       (since_ns = load_options.rate ? load_next_ns(f->next, f->index) : now_ns) <=
-		       now_ns) {
-		uint64_t number = f->next;
-		int64_t n;
-
-		memcpy(payload, &number, sizeof(number));
-		n = apus_udp_send(f->u, payload, load_options.bytes, NULL);
-		load_stats.requests++;
-		if (n < 0)
-			return n;
-		*since_of(f, number) = since_ns;
-		f->next++;
-		f->out++;
-		load_stats.bytes_out += (uint64_t)n;
-	}
+	memcpy(payload, &number, sizeof(number));
+	n = apus_udp_send(f->u, payload, load_options.bytes, NULL);
+	load_stats.requests++;
+	if (apus_unlikely(n < 0))
+		return n;
+	*since_of(f, number) = since_ns;
+	f->next++;
+	f->out++;
+	load_stats.bytes_out += (uint64_t)n;
 	return 0;
 }
 
-static void take(struct flow *f, const char *bytes, int64_t n)
+static int64_t send_due(struct flow *f, int64_t now_ns)
 {
+	int64_t rc = 0;
+
+	while (!rc && f->next - f->oldest < load_options.depth) {
+		int64_t since_ns = load_options.rate ? load_next_ns(f->next, f->index) : now_ns;
+
+		if (since_ns > now_ns)
+			break;
+		rc = send_one(f, since_ns);
+	}
+	return rc;
+}
+
+static inline void take(struct flow *f, const char *bytes, size_t n, int64_t now_ns)
+{
+	int64_t since_ns, *since;
 	uint64_t number;
 
-	load_stats.bytes_in += (uint64_t)n;
-	if (n != load_options.bytes) {
+	load_stats.bytes_in += n;
+	if (apus_unlikely(n != load_options.bytes)) {
 		load_stats.errors[LOAD_BAD]++;
 		return;
 	}
 	memcpy(&number, bytes, sizeof(number));
-	if (number < f->oldest || number >= f->next || !*since_of(f, number))
+	since = since_of(f, number);
+	since_ns = *since;
+	if (apus_unlikely(number - f->oldest >= f->next - f->oldest || !since_ns))
 		return;
-	if (*since_of(f, number) >= load_run.since_ns)
-		apus_histogram_record(&load_stats.latency, apus_now() - *since_of(f, number));
-	*since_of(f, number) = 0;
+	if (since_ns >= load_run.since_ns)
+		apus_histogram_record(&load_stats.latency, now_ns - since_ns);
+	*since = 0;
 	f->out--;
 	move_on(f);
 }
@@ -106,6 +119,19 @@ static int64_t wait_until_ns(const struct flow *f)
 	return has_room ? apus_min(late_ns, load_next_ns(f->next, f->index)) : late_ns;
 }
 
+/* What has come by the turn in which it was received. Return: 0; as apus_udp_recv() */
+static inline int64_t receive(struct flow *f, char *buf)
+{
+	struct apus_udp_view views[VIEWS];
+	int64_t n = apus_udp_recv_many(f->u, views, VIEWS, buf, DATAGRAM_MAX), now_ns = apus_now();
+
+	if (apus_unlikely(n < 0))
+		return n;
+	for (int64_t i = 0; i < n; i++)
+		take(f, views[i].bytes, views[i].len, now_ns);
+	return send_due(f, now_ns);
+}
+
 /*
  * Sends and receives for as long as one time limit will do: that of the oldest that is out. In a closed
  * loop it costs a datagram nothing, as those of later ones come later.
@@ -114,21 +140,17 @@ static int64_t exchange(struct flow *f, char *buf)
 {
 	int64_t until_ns = wait_until_ns(f);
 	struct apus_timeout limit;
-	int64_t n;
+	int64_t rc;
 
 	apus_timeout_begin(&limit, until_ns == APUS_NEVER ? APUS_NEVER : until_ns - apus_now());
 	do {
-		n = apus_udp_recv(f->u, buf, DATAGRAM_MAX, NULL);
-		if (n >= 0) {
-			take(f, buf, n);
-			n = send_due(f);
-		}
-	} while (!n && wait_until_ns(f) >= until_ns);
-	n = apus_timeout_end(&limit, n);
-	if (n != -ETIMEDOUT)
-		return n;
+		rc = receive(f, buf);
+	} while (!rc && wait_until_ns(f) >= until_ns);
+	rc = apus_timeout_end(&limit, rc);
+	if (rc != -ETIMEDOUT)
+		return rc;
 	give_up_late(f);
-	return send_due(f);
+	return send_due(f, apus_now());
 }
 
 /* One datagram there and back, until @until_ns. Return: 0, -ETIMEDOUT, -ECANCELED, -errno. */
@@ -177,7 +199,7 @@ static int64_t live_once(struct flow *f, char *buf)
 	memset(f->since_ns, 0, (f->mask + 1) * sizeof(f->since_ns[0]));
 	f->oldest = f->next;
 	f->out = 0;
-	rc = send_due(f);
+	rc = send_due(f, apus_now());
 	while (!rc)
 		rc = exchange(f, buf);
 	apus_udp_close(f->u);

@@ -120,6 +120,19 @@ APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool 
 	return m;
 }
 
+/** apus_mbuf_get_near - apus_mbuf_get(), of those that this core holds. Return: NULL: it holds none */
+APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_near(struct rte_mempool *pool)
+{
+	struct rte_mempool_cache *cache = apus_mbuf_cache(pool);
+	struct rte_mbuf *m;
+
+	if (apus_unlikely(!cache || !cache->len))
+		return NULL;
+	m = (struct rte_mbuf *)cache->objs[--cache->len];
+	rte_pktmbuf_reset(m);
+	return m;
+}
+
 /* A received packet becomes one to send: what the receiver noted in it is forgotten. */
 static inline void apus_mbuf_turn_round(struct rte_mbuf *m)
 {

@@ -83,8 +83,9 @@ static struct apus_udp *find_connected(const struct apus_udp_layer *layer, uint3
 }
 
 /* The socket of a datagram: the one with that peer goes first. */
-static struct apus_udp *find_socket(const struct apus_udp_layer *layer,
-				    const struct rte_ipv4_hdr *ip, const struct rte_udp_hdr *h)
+static inline struct apus_udp *find_socket(const struct apus_udp_layer *layer,
+					   const struct rte_ipv4_hdr *ip,
+					   const struct rte_udp_hdr *h)
 {
 	uint16_t port = rte_be_to_cpu_16(h->dst_port);
 	struct apus_udp *u = NULL;
@@ -116,23 +117,6 @@ static bool checksum_good(struct apus_udp_layer *layer, const struct rte_mbuf *m
 	return apus_sum_is_right(apus_sum_add(apus_mbuf_sum(m, m->l3_len, bytes), sum));
 }
 
-/*
- * What nearly all are: one piece, with a checksum, and nothing behind it. No datagram passes here that
- * check() would not let pass.
- */
-static bool is_plain(const struct rte_mbuf *m)
-{
-	const struct rte_udp_hdr *h =
-		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
-	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
-	uint32_t bytes = m->pkt_len - m->l3_len;
-
-	if (m->data_len != m->pkt_len || bytes < sizeof(*h) ||
-	    h->dgram_len != rte_cpu_to_be_16((uint16_t)bytes) || !h->dgram_cksum || !h->dst_port)
-		return false;
-	return apus_mbuf_checksum_good(m, ip, IPPROTO_UDP);
-}
-
 /* Return: what is wrong with it; APUS_UDP_COUNTER_COUNT if nothing */
 static APUS_NOINLINE enum apus_udp_counter check(struct apus_udp_layer *layer, struct rte_mbuf *m)
 {
@@ -159,53 +143,105 @@ static void drop(struct apus_udp_layer *layer, struct rte_mbuf *m, enum apus_udp
 	rte_pktmbuf_free(m);
 }
 
-/* Consumes @m. */
-static void enqueue(struct apus_udp *u, struct rte_mbuf *m)
+/* Consumes @m, which is as long as it says. */
+static inline void put(struct apus_udp *u, struct rte_mbuf *m)
 {
-	struct apus_udp_layer *layer = u->layer;
+	u->layer->counters[APUS_UDP_RX_DATAGRAMS]++;
+	u->layer->queued++;
+	u->queue[u->tail++ % APUS_UDP_QUEUE_MAX] = m;
+	if (!apus_waitq_empty(&u->readers))
+		apus_waitq_wake_one(&u->readers, 0);
+}
 
-	if (u->tail - u->head == APUS_UDP_QUEUE_MAX) {
-		drop(layer, m, APUS_UDP_DROP_QUEUE_FULL);
-		return;
-	}
-	if (layer->queued >= layer->queued_max) {
-		drop(layer, m, APUS_UDP_DROP_QUEUES_FULL);
-		return;
-	}
-
+/* Consumes @m, a datagram that is as it should be, of @u; NULL: of nobody's. */
+static APUS_NOINLINE void deliver(struct apus_udp_layer *layer, struct apus_udp *u,
+				  struct rte_mbuf *m, int64_t now_ns)
+{
 	const struct rte_udp_hdr *h =
 		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
 	uint32_t bytes = m->l3_len + (uint32_t)rte_be_to_cpu_16(h->dgram_len);
 
-	if (m->pkt_len > bytes)
-		apus_mbuf_trim(m, bytes);
-	layer->counters[APUS_UDP_RX_DATAGRAMS]++;
-	layer->queued++;
-	u->queue[u->tail++ % APUS_UDP_QUEUE_MAX] = m;
-	apus_waitq_wake_one(&u->readers, 0);
+	if (!u) {
+		apus_icmp_unreachable(layer->icmp, m, APUS_ICMP_UNREACHABLE_PORT, now_ns);
+		drop(layer, m, APUS_UDP_DROP_NO_SOCKET);
+	} else if (u->tail - u->head == APUS_UDP_QUEUE_MAX) {
+		drop(layer, m, APUS_UDP_DROP_QUEUE_FULL);
+	} else if (layer->queued >= layer->queued_max) {
+		drop(layer, m, APUS_UDP_DROP_QUEUES_FULL);
+	} else {
+		if (m->pkt_len > bytes)
+			apus_mbuf_trim(m, bytes);
+		put(u, m);
+	}
+}
+
+/* Whatever it is. Consumes @m. */
+static APUS_NOINLINE void input_slow(struct apus_udp_layer *layer, struct rte_mbuf *m,
+				     int64_t now_ns)
+{
+	enum apus_udp_counter wrong = check(layer, m);
+
+	if (wrong == APUS_UDP_COUNTER_COUNT)
+		deliver(layer,
+			find_socket(
+				layer, apus_ipv4_header(m),
+				rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len)),
+			m, now_ns);
+	else
+		drop(layer, m, wrong);
+}
+
+/* As apus_mbuf_checksum_good(), of one piece. */
+static inline bool is_right(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip,
+			    const struct rte_udp_hdr *h, uint32_t bytes)
+{
+	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	uint64_t pseudo = apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_UDP, bytes);
+
+	return told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE ||
+	       apus_sum_fold(apus_sum_add(apus_sum(h, bytes), pseudo)) == UINT16_MAX;
+}
+
+/*
+ * What nearly all are: one piece, with a checksum, and nothing behind it, for a socket that has room. No
+ * datagram passes here that input_slow() would not let pass.
+ */
+static APUS_INLINE void input_plain(struct apus_udp_layer *layer, struct rte_mbuf *m,
+				    uint32_t bytes, int64_t now_ns)
+{
+	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
+	const struct rte_udp_hdr *h = (const struct rte_udp_hdr *)((const uint8_t *)ip + m->l3_len);
+	struct apus_udp *u;
+
+	if (apus_unlikely(m->data_len != m->pkt_len || bytes < sizeof(*h) ||
+			  h->dgram_len != rte_cpu_to_be_16((uint16_t)bytes) || !h->dgram_cksum ||
+			  !h->dst_port || !is_right(m, ip, h, bytes))) {
+		input_slow(layer, m, now_ns);
+		return;
+	}
+	u = find_socket(layer, ip, h);
+	if (apus_likely(u && u->tail - u->head < APUS_UDP_QUEUE_MAX &&
+			layer->queued < layer->queued_max))
+		put(u, m);
+	else
+		deliver(layer, u, m, now_ns);
+}
+
+/* Apart, as the sum of a long one is a call, for which the short ones would save registers. */
+static APUS_NOINLINE void input_long(struct apus_udp_layer *layer, struct rte_mbuf *m,
+				     int64_t now_ns)
+{
+	input_plain(layer, m, m->pkt_len - m->l3_len, now_ns);
 }
 
 void apus_udp_input(struct apus_udp_layer *layer, struct rte_mbuf *m, int64_t now_ns)
 {
-	enum apus_udp_counter wrong =
-		apus_likely(is_plain(m)) ? APUS_UDP_COUNTER_COUNT : check(layer, m);
+	uint32_t bytes = m->pkt_len - m->l3_len;
 
-	if (apus_unlikely(wrong != APUS_UDP_COUNTER_COUNT)) {
-		drop(layer, m, wrong);
-		return;
-	}
-
-	const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
-	const struct rte_udp_hdr *h =
-		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, m->l3_len);
-	struct apus_udp *u = find_socket(layer, ip, h);
-
-	if (apus_likely(u)) {
-		enqueue(u, m);
-		return;
-	}
-	apus_icmp_unreachable(layer->icmp, m, APUS_ICMP_UNREACHABLE_PORT, now_ns);
-	drop(layer, m, APUS_UDP_DROP_NO_SOCKET);
+	if (bytes >= APUS_SUM_LONG_BYTES)
+		input_long(layer, m, now_ns);
+	else
+		input_plain(layer, m, bytes, now_ns);
 }
 
 void apus_udp_icmp_error(struct apus_udp_layer *layer, const struct apus_icmp_error *error,
@@ -317,7 +353,7 @@ int apus_udp_attach(struct apus_udp_layer *layer, struct apus_endpoint local,
 	u->remote = remote ? *remote : (struct apus_endpoint){0};
 	u->users = 0;
 	u->error = 0;
-	u->head = u->tail = 0;
+	u->head = u->tail = u->lent = 0;
 	apus_waitq_init(&u->readers);
 	layer->connected_count += !!remote;
 	apus_list_push_back(remote ? connected_bucket(layer, local.port,

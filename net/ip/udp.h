@@ -52,7 +52,9 @@ enum apus_udp_counter {
 /* Where datagrams to one address go, and what they begin with; written by udp_output.c alone. */
 struct apus_udp_way {
 	struct apus_ipv4_flow flow;
-	uint32_t src, dst; /* network order; dst 0: none yet */
+	uint32_t src, dst;             /* network order; dst 0: none yet */
+	uint64_t sum;                  /* of the pseudo header without the length */
+	uint64_t ol_flags, tx_offload; /* of the mbuf */
 	uint8_t header[APUS_IPV4_FLOW_BYTES_MAX];
 };
 
@@ -73,7 +75,7 @@ struct apus_udp_layer {
 	struct apus_metrics_block metrics;
 };
 
-/* A socket. Written by udp.c alone, but for `readers` and `users`. */
+/* A socket. Written by udp.c alone, but for `readers`, `users` and `lent`. */
 struct apus_udp {
 	struct apus_udp_layer *layer;
 	struct apus_endpoint local;  /* addr any: all of the stack's */
@@ -83,6 +85,7 @@ struct apus_udp {
 	uint32_t users;              /* tasks in recv, which hold the memory */
 	int error;                   /* what ICMP said, until recv has told; 0: nothing */
 	uint32_t head, tail;         /* of the queue: taken, put; they wrap */
+	uint32_t lent;               /* of the oldest: a task looks at them (net/socket/udp.c) */
 	struct rte_mbuf *queue[APUS_UDP_QUEUE_MAX]; /* data at the IPv4 header */
 };
 
@@ -125,10 +128,10 @@ APUS_MUST_CHECK static inline struct rte_mbuf *apus_udp_pop(struct apus_udp *u);
 /**
  * apus_udp_output - send @len bytes as one datagram
  *
- * Context: any. Return: 0; -EMSGSIZE, -ENOBUFS, -EHOSTUNREACH, -ENETUNREACH.
+ * Context: any. Return: @len; -EMSGSIZE, -ENOBUFS, -EHOSTUNREACH, -ENETUNREACH.
  */
-APUS_MUST_CHECK int apus_udp_output(struct apus_udp *u, const void *buf, size_t len,
-				    const struct apus_endpoint *to, int64_t now_ns);
+APUS_MUST_CHECK int64_t apus_udp_output(struct apus_udp *u, const void *buf, size_t len,
+					const struct apus_endpoint *to, int64_t now_ns);
 
 /* inline definitions */
 

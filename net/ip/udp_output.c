@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define HEADERS_BYTES (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
+#define SHORT_BYTES   APUS_SUM_LONG_BYTES
 #define WAY_SHIFT     (64 - 8)
 static_assert(1u << (64 - WAY_SHIFT) == APUS_UDP_WAYS, "the hash's top bits are the way");
 static_assert(RTE_PKTMBUF_HEADROOM >= APUS_IPV4_FLOW_BYTES_MAX + sizeof(struct rte_udp_hdr),
@@ -98,8 +99,8 @@ static void put_checksum(const struct apus_udp_layer *layer, struct rte_mbuf *m,
 	}
 }
 
-static APUS_NOINLINE int output_slow(struct apus_udp *u, const void *buf, size_t len,
-				     const struct apus_endpoint *to, int64_t now_ns)
+static APUS_NOINLINE int64_t output_slow(struct apus_udp *u, const void *buf, size_t len,
+					 const struct apus_endpoint *to, int64_t now_ns)
 {
 	struct apus_udp_layer *layer = u->layer;
 	struct apus_addr src;
@@ -116,42 +117,55 @@ static APUS_NOINLINE int output_slow(struct apus_udp *u, const void *buf, size_t
 	src = apus_addr_v4(source_of(u));
 	put_checksum(layer, m, apus_addr_to_v4(src), apus_addr_to_v4(to->addr));
 	rc = apus_ipv4_output(layer->ip, m, src, to->addr, IPPROTO_UDP, 0, now_ns);
-	if (!rc)
-		layer->counters[APUS_UDP_TX_DATAGRAMS]++;
-	return rc;
+	if (rc)
+		return rc;
+	layer->counters[APUS_UDP_TX_DATAGRAMS]++;
+	return (int64_t)len;
 }
 
 /* --- the short way -------------------------------------------------------------------------- */
 
-static APUS_NOINLINE bool make_way(struct apus_udp_layer *layer, struct apus_udp_way *way,
-				   uint32_t src, uint32_t dst)
+/* Where it is, if it is known. */
+static inline struct apus_udp_way *way_to(const struct apus_udp *u, struct apus_addr to)
 {
+	struct apus_udp_layer *layer = u->layer;
+
+	return &layer->ways[(apus_addr_to_v4(to) * layer->hash_key) >> WAY_SHIFT];
+}
+
+/* Is @way the one there, and up to date? */
+static inline bool is_open(const struct apus_udp *u, const struct apus_udp_way *way,
+			   struct apus_addr to)
+{
+	return way->dst == apus_addr_to_v4(to) && way->src == source_of(u) && way->dst &&
+	       apus_addr_is_v4(to) && apus_ipv4_flow_is_fresh(&way->flow, u->layer->ip);
+}
+
+/* Return: false: there is none, or its neighbour wants more than to be sent to */
+static bool make_way(const struct apus_udp *u, struct apus_udp_way *way, struct apus_addr to)
+{
+	const struct apus_udp_layer *layer = u->layer;
+	uint32_t src = source_of(u), dst = apus_addr_to_v4(to);
+
 	way->dst = 0;
-	if (!apus_ipv4_flow_make(&way->flow, layer->ip, apus_addr_v4(src), apus_addr_v4(dst),
-				 IPPROTO_UDP, way->header))
+	if (!apus_addr_is_v4(to) || !apus_ipv4_flow_make(&way->flow, layer->ip, apus_addr_v4(src),
+							 to, IPPROTO_UDP, way->header))
 		return false;
 	way->src = src;
 	way->dst = dst;
+	way->sum = apus_sum_pseudo(src, dst, IPPROTO_UDP, 0);
+	way->ol_flags = RTE_MBUF_F_TX_IPV4;
+	if (way->flow.sums_in_device)
+		way->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	if (layer->ip->link->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM)
+		way->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+	way->tx_offload =
+		rte_mbuf_tx_offload(way->flow.l2_bytes, sizeof(struct rte_ipv4_hdr), 0, 0, 0, 0, 0);
 	return true;
 }
 
-/* Up to date. NULL: there is none, or its neighbour wants more than to be sent to. */
-static struct apus_udp_way *way_to(const struct apus_udp *u, struct apus_addr to)
-{
-	uint32_t src = source_of(u), dst = apus_addr_to_v4(to);
-	struct apus_udp_layer *layer = u->layer;
-	struct apus_udp_way *way = &layer->ways[(dst * layer->hash_key) >> WAY_SHIFT];
-
-	if (apus_unlikely(!apus_addr_is_v4(to) || dst == 0))
-		return NULL;
-	if (apus_likely(way->dst == dst && way->src == src &&
-			apus_ipv4_flow_is_fresh(&way->flow, layer->ip)))
-		return way;
-	return make_way(layer, way, src, dst) ? way : NULL;
-}
-
 /* Return: the sum of the data, which is in @at then */
-static uint64_t put_data(void *at, const void *buf, size_t len)
+static inline uint64_t put_data(void *at, const void *buf, size_t len)
 {
 	if (apus_likely(len < APUS_SUM_LONG_BYTES))
 		return apus_sum_copy(at, buf, len);
@@ -160,23 +174,23 @@ static uint64_t put_data(void *at, const void *buf, size_t len)
 }
 
 /* Headers and data into @m, which is empty. */
-static void write_datagram(const struct apus_udp *u, const struct apus_udp_way *way,
-			   struct rte_mbuf *m, const void *buf, size_t len, uint16_t to_port)
+static APUS_INLINE void write_datagram(const struct apus_udp *u, const struct apus_udp_way *way,
+				       struct rte_mbuf *m, const void *buf, size_t len,
+				       uint16_t to_port)
 {
 	const struct apus_ipv4_flow *flow = &way->flow;
 	const struct apus_link *link = u->layer->ip->link;
 	uint16_t bytes = (uint16_t)(sizeof(struct rte_udp_hdr) + len);
 	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
 	struct rte_udp_hdr *h = (struct rte_udp_hdr *)(data - sizeof(*h));
-	uint64_t sum = apus_sum_pseudo(way->src, way->dst, IPPROTO_UDP, bytes);
+	uint64_t sum = way->sum + rte_cpu_to_be_16(bytes);
 
 	/* Whole, with what is not in use: UDP's is put over that. */
 	memcpy((uint8_t *)h - flow->bytes, way->header, sizeof(way->header));
 	write_header(h, u, to_port, bytes);
-	m->ol_flags |= RTE_MBUF_F_TX_IPV4 | (flow->sums_in_device ? RTE_MBUF_F_TX_IP_CKSUM : 0);
+	m->ol_flags |= way->ol_flags;
 	if (link->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
 		memcpy(data, buf, len);
-		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
 		h->dgram_cksum = apus_sum_fold(sum);
 	} else {
 		sum += (uint64_t)h->src_port + h->dst_port + h->dgram_len;
@@ -185,31 +199,59 @@ static void write_datagram(const struct apus_udp *u, const struct apus_udp_way *
 	m->data_off = (uint16_t)(m->data_off - sizeof(*h) - flow->bytes);
 	m->data_len = (uint16_t)(flow->bytes + bytes);
 	m->pkt_len = m->data_len;
-	m->tx_offload =
-		rte_mbuf_tx_offload(flow->l2_bytes, sizeof(struct rte_ipv4_hdr), 0, 0, 0, 0, 0);
+	m->tx_offload = way->tx_offload;
 }
 
-int apus_udp_output(struct apus_udp *u, const void *buf, size_t len, const struct apus_endpoint *to,
-		    int64_t now_ns)
+/* Headers and data by the short way, in @m. Return: @len */
+static APUS_INLINE int64_t send_off(struct apus_udp *u, struct apus_udp_way *way,
+				    struct rte_mbuf *m, const void *buf, size_t len,
+				    const struct apus_endpoint *to, int64_t now_ns)
 {
 	struct apus_udp_layer *layer = u->layer;
-	struct apus_udp_way *way;
-	struct rte_mbuf *m;
 
-	if (apus_unlikely(len > apus_ipv4_mtu(layer->ip) - HEADERS_BYTES)) {
-		layer->counters[APUS_UDP_TX_DROP_TOO_BIG]++;
-		return -EMSGSIZE;
-	}
-	way = way_to(u, to->addr);
-	m = way ? apus_mbuf_get(layer->ip->link->pool) : NULL;
-	if (apus_unlikely(!m || len > rte_pktmbuf_tailroom(m))) {
-		rte_pktmbuf_free(m);
-		return output_slow(u, buf, len, to, now_ns); /* which counts what is missing */
-	}
 	write_datagram(u, way, m, buf, len, to->port);
 	layer->counters[APUS_UDP_TX_DATAGRAMS]++;
 	apus_ipv4_flow_output(&way->flow, layer->ip, m,
 			      rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, way->flow.l2_bytes),
 			      now_ns);
-	return 0;
+	return (int64_t)len;
+}
+
+/* Whatever it is. */
+static APUS_NOINLINE int64_t output_any(struct apus_udp *u, const void *buf, size_t len,
+					const struct apus_endpoint *to, int64_t now_ns)
+{
+	struct apus_udp_layer *layer = u->layer;
+	struct apus_udp_way *way;
+	struct rte_mbuf *m;
+
+	if (len > apus_ipv4_mtu(layer->ip) - HEADERS_BYTES) {
+		layer->counters[APUS_UDP_TX_DROP_TOO_BIG]++;
+		return -EMSGSIZE;
+	}
+	way = way_to(u, to->addr);
+	if (!is_open(u, way, to->addr) && !make_way(u, way, to->addr))
+		return output_slow(u, buf, len, to, now_ns);
+	m = apus_mbuf_get(layer->ip->link->pool);
+	if (apus_likely(m && len <= rte_pktmbuf_tailroom(m)))
+		return send_off(u, way, m, buf, len, to, now_ns);
+	rte_pktmbuf_free(m);
+	return output_slow(u, buf, len, to, now_ns); /* which counts what is missing */
+}
+
+/* A short one, over a way that is known, in an mbuf at hand, as nearly all are: there is nothing to call. */
+int64_t apus_udp_output(struct apus_udp *u, const void *buf, size_t len,
+			const struct apus_endpoint *to, int64_t now_ns)
+{
+	struct apus_ipv4 *ip = u->layer->ip;
+	struct apus_udp_way *way = way_to(u, to->addr);
+	struct rte_mbuf *m = NULL;
+
+	if (apus_likely(len < SHORT_BYTES && len <= apus_ipv4_mtu(ip) - HEADERS_BYTES &&
+			is_open(u, way, to->addr)))
+		m = apus_mbuf_get_near(ip->link->pool);
+	if (apus_likely(m && len <= rte_pktmbuf_tailroom(m)))
+		return send_off(u, way, m, buf, len, to, now_ns);
+	rte_pktmbuf_free(m);
+	return output_any(u, buf, len, to, now_ns);
 }

@@ -47,6 +47,12 @@ struct apus_endpoint apus_udp_local(const struct apus_udp *u)
 	return u->local;
 }
 
+static inline struct apus_endpoint sender_of(const struct rte_ipv4_hdr *ip,
+					     const struct rte_udp_hdr *h)
+{
+	return (struct apus_endpoint){apus_addr_v4(ip->src_addr), rte_be_to_cpu_16(h->src_port)};
+}
+
 /* Consumes @m. Return: bytes copied */
 static int64_t take(struct rte_mbuf *m, void *buf, size_t len, struct apus_endpoint *from)
 {
@@ -57,8 +63,7 @@ static int64_t take(struct rte_mbuf *m, void *buf, size_t len, struct apus_endpo
 	uint32_t bytes = (uint32_t)apus_min(len, (size_t)(m->pkt_len - at));
 
 	if (from)
-		*from = (struct apus_endpoint){apus_addr_v4(ip->src_addr),
-					       rte_be_to_cpu_16(h->src_port)};
+		*from = sender_of(ip, h);
 	if (apus_likely(m->nb_segs == 1)) {
 		memcpy(buf, rte_pktmbuf_mtod_offset(m, const void *, at), bytes);
 		apus_mbuf_put(m);
@@ -74,54 +79,111 @@ static int64_t take(struct rte_mbuf *m, void *buf, size_t len, struct apus_endpo
 	return bytes;
 }
 
+static void give_back(struct apus_udp *u)
+{
+	for (; u->lent; u->lent--)
+		apus_mbuf_put(apus_udp_pop(u)); /* one mbuf each, as lend() saw */
+}
+
+/* What lies in one piece, of what is here. Return: how many; 0: the first one does not */
+static int lend(struct apus_udp *u, struct apus_udp_view *views, int n)
+{
+	int count = (int)apus_min((uint32_t)n, u->tail - u->head);
+
+	for (int i = 0; i < count; i++) {
+		struct rte_mbuf *m = u->queue[(u->head + (uint32_t)i) % APUS_UDP_QUEUE_MAX];
+		const struct rte_ipv4_hdr *ip = apus_ipv4_header(m);
+		const struct rte_udp_hdr *h =
+			(const struct rte_udp_hdr *)((const uint8_t *)ip + m->l3_len);
+
+		if (apus_unlikely(m->nb_segs != 1)) {
+			count = i;
+			break;
+		}
+		views[i].bytes = h + 1;
+		views[i].len = m->pkt_len - m->l3_len - sizeof(*h);
+		views[i].from = sender_of(ip, h);
+	}
+	u->lent = (uint32_t)count;
+	return count;
+}
+
 static bool is_closed(const struct apus_udp *u)
 {
 	return !apus_list_linked(&u->link);
 }
 
-/* Waits, holding the socket. Return: 0 and a datagram at @out; why not */
-static int64_t wait_datagram(struct apus_udp *u, struct rte_mbuf **out)
+/* Waits for a datagram, holding the socket. Return: 0 and there is one; why not */
+static int64_t wait_datagram(struct apus_udp *u)
 {
-	int64_t rc = apus_checkpoint();
+	int64_t rc;
 
-	while (rc >= 0 && !is_closed(u)) {
-		*out = apus_udp_pop(u);
-		if (*out)
-			return 0;
+	u->users++;
+	rc = apus_checkpoint();
+	while (!rc && !is_closed(u) && u->head == u->tail) {
 		if (u->error) {
 			rc = u->error;
 			u->error = 0;
-			return rc;
+		} else {
+			rc = apus_waitq_wait(&u->readers, "udp recv");
 		}
-		rc = apus_waitq_wait(&u->readers, "udp recv");
 	}
-	if (rc < 0 && !is_closed(u) && u->head != u->tail)
+	if (is_closed(u))
+		rc = rc ? rc : -EPIPE;
+	else if (rc && u->head != u->tail)
 		apus_waitq_wake_one(&u->readers, 0); /* the wake that our cancel lost */
-	return rc < 0 ? rc : -EPIPE;
+	apus_udp_put_user(u);
+	return rc;
 }
 
-/* There may be no datagram yet, or the task has run for long enough. */
+/* There may be no datagram yet, or the task has run for long enough, or some are lent. */
 static APUS_NOINLINE int64_t recv_slow(struct apus_udp *u, void *buf, size_t len,
 				       struct apus_endpoint *from)
 {
-	struct rte_mbuf *m;
+	int64_t rc;
 
 	if (is_kernel(u))
 		return apus_kernel_udp_recv(u, buf, len, from);
-	u->users++;
-
-	int64_t rc = wait_datagram(u, &m);
-
-	apus_udp_put_user(u);
-	return rc ? rc : take(m, buf, len, from);
+	give_back(u);
+	rc = wait_datagram(u);
+	return rc ? rc : take(apus_udp_pop(u), buf, len, from);
 }
 
 int64_t apus_udp_recv(struct apus_udp *u, void *buf, size_t len, struct apus_endpoint *from)
 {
-	if (apus_unlikely(is_kernel(u) || u->head == u->tail || !apus_checkpoint_is_free() ||
-			  apus_checkpoint()))
+	if (apus_unlikely(is_kernel(u) || u->head == u->tail || u->lent ||
+			  !apus_checkpoint_is_free() || apus_checkpoint()))
 		return recv_slow(u, buf, len, from);
 	return take(apus_udp_pop(u), buf, len, from);
+}
+
+/* The first one by a copy. Return: 1; as apus_udp_recv() */
+static APUS_NOINLINE int64_t recv_one(struct apus_udp *u, struct apus_udp_view *view, void *buf,
+				      size_t len)
+{
+	int64_t rc = apus_udp_recv(u, buf, len, &view->from);
+
+	if (rc < 0)
+		return rc;
+	view->bytes = buf;
+	view->len = (size_t)rc;
+	return 1;
+}
+
+int64_t apus_udp_recv_many(struct apus_udp *u, struct apus_udp_view *views, int n, void *buf,
+			   size_t len)
+{
+	int64_t rc;
+	int count;
+
+	if (apus_unlikely(is_kernel(u)))
+		return recv_one(u, views, buf, len);
+	give_back(u);
+	rc = wait_datagram(u);
+	if (apus_unlikely(rc))
+		return rc;
+	count = lend(u, views, n);
+	return apus_likely(count) ? count : recv_one(u, views, buf, len);
 }
 
 int64_t apus_udp_send(struct apus_udp *u, const void *buf, size_t len,
@@ -129,10 +191,7 @@ int64_t apus_udp_send(struct apus_udp *u, const void *buf, size_t len,
 {
 	if (!to && !u->remote.port)
 		return -EDESTADDRREQ;
-	if (is_kernel(u))
+	if (apus_unlikely(is_kernel(u)))
 		return apus_kernel_udp_send(u, buf, len, to);
-
-	int rc = apus_udp_output(u, buf, len, to ? to : &u->remote, apus_now());
-
-	return rc ? rc : (int64_t)len;
+	return apus_udp_output(u, buf, len, to ? to : &u->remote, apus_now());
 }

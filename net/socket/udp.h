@@ -11,6 +11,13 @@ APUS_BEGIN_DECLS
 
 struct apus_udp;
 
+/* A datagram that is lent. */
+struct apus_udp_view {
+	const void *bytes;
+	size_t len;
+	struct apus_endpoint from;
+};
+
 /**
  * apus_udp_open - receive datagrams for @local
  * @local:  address (any: all of the stack's) and port (0: one is chosen)
@@ -31,6 +38,20 @@ APUS_MUST_CHECK int apus_udp_open(struct apus_endpoint local, const struct apus_
  */
 APUS_MUST_CHECK int64_t apus_udp_recv(struct apus_udp *u, void *buf, size_t len,
 				      struct apus_endpoint *from);
+/**
+ * apus_udp_recv_many - the next datagrams, lent where they lie
+ * @views: written, of those that are here, in order, at most @n > 0
+ * @buf:   of @len bytes: where one goes that cannot be lent, as by apus_udp_recv(); it comes alone. The
+ *         kernel's sockets lend none
+ *
+ * Waits for at least one. The views are valid until the next apus_udp_recv_many() or apus_udp_recv()
+ * on @u, which gives them back before it waits, or apus_udp_close(). Till then they have their place
+ * in the queue. One task at a time receives.
+ *
+ * Context: task, suspends. Return: views, 1 to @n; as apus_udp_recv().
+ */
+APUS_MUST_CHECK int64_t apus_udp_recv_many(struct apus_udp *u, struct apus_udp_view *views, int n,
+					   void *buf, size_t len);
 /**
  * apus_udp_send - send one datagram; it leaves in this turn, or is dropped and counted
  * @to: NULL for a connected socket's peer

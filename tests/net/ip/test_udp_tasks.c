@@ -171,6 +171,154 @@ static void reader_that_never_waits_lets_others_run(void **state)
 	await_all(t, 2);
 }
 
+/* --- lent ----------------------------------------------------------------------------------- */
+
+#define VIEWS 4
+
+struct borrower {
+	struct apus_udp *u;
+	struct apus_udp_view views[VIEWS];
+	char buf[16];
+	int64_t rc;
+};
+
+static int64_t borrow(void *arg)
+{
+	struct borrower *b = arg;
+
+	b->rc = apus_udp_recv_many(b->u, b->views, VIEWS, b->buf, sizeof(b->buf));
+	return 0;
+}
+
+static void borrow_now(struct borrower *b)
+{
+	struct apus_task *t = apus_spawn(borrow, b);
+
+	await_all(&t, 1);
+}
+
+static void assert_lent(const struct borrower *b, int i, const char *text)
+{
+	assert_int_equal(b->views[i].len, strlen(text));
+	assert_memory_equal(b->views[i].bytes, text, strlen(text));
+	assert_int_equal(b->views[i].from.port, 5353);
+	assert_int_equal(apus_addr_to_v4(b->views[i].from.addr), PEER);
+}
+
+/* In segments that are shorter than it. */
+static void receive_in_pieces(const char *text)
+{
+	struct frame f;
+
+	frame_udp(&f, PEER, 5353, US, 7, text, strlen(text));
+	net_put(&net, &f, (uint16_t)(f.len - 3), 0);
+	net_turn(&net);
+}
+
+static void what_has_come_is_lent_in_order_and_as_it_is(void **state)
+{
+	struct borrower b = {.u = open_at(0, 7)};
+
+	receive(7, "one", 3);
+	receive(7, "", 0);
+	receive(7, "three", 5);
+	borrow_now(&b);
+	assert_int_equal(b.rc, 3);
+	assert_lent(&b, 0, "one");
+	assert_lent(&b, 1, "");
+	assert_lent(&b, 2, "three");
+	receive(7, "four", 4); /* what is lent stays */
+	assert_lent(&b, 0, "one");
+	assert_lent(&b, 2, "three");
+	borrow_now(&b);
+	assert_int_equal(b.rc, 1);
+	assert_lent(&b, 0, "four");
+	apus_udp_close(b.u); /* gives it back: teardown counts the mbufs */
+}
+
+static void reader_after_a_loan_takes_the_next(void **state)
+{
+	struct borrower b = {.u = open_at(0, 7)};
+	struct reader r = {.u = b.u};
+	struct apus_task *t;
+
+	for (int i = 0; i < VIEWS; i++)
+		receive(7, "lent", 4);
+	receive(7, "read", 4);
+	borrow_now(&b);
+	assert_int_equal(b.rc, VIEWS);
+	t = apus_spawn(read_one, &r);
+	await_all(&t, 1);
+	assert_int_equal(r.rc, 4);
+	assert_memory_equal(r.buf, "read", 4);
+	assert_int_equal(pop(r.u), -1);
+	apus_udp_close(b.u);
+}
+
+static void borrower_that_waits_has_given_back(void **state)
+{
+	struct borrower b = {.u = open_at(0, 7)};
+	struct apus_task *t;
+
+	receive(7, "one", 3);
+	borrow_now(&b);
+	t = apus_spawn(borrow, &b);
+	net_turn(&net);
+	assert_false(apus_task_done(t));
+	assert_int_equal(rte_mempool_in_use_count(net.pool), 0);
+	receive(7, "two", 3);
+	await_all(&t, 1);
+	assert_lent(&b, 0, "two");
+	apus_udp_close(b.u);
+}
+
+static void lent_datagrams_have_their_place_in_the_queue(void **state)
+{
+	struct borrower b = {.u = open_at(0, 7)};
+
+	for (int i = 0; i < APUS_UDP_QUEUE_MAX; i++)
+		receive(7, "x", 1);
+	borrow_now(&b);
+	assert_int_equal(b.rc, VIEWS);
+	receive(7, "y", 1);
+	assert_count(&net, udp, APUS_UDP_DROP_QUEUE_FULL, 1);
+	borrow_now(&b);
+	receive(7, "y", 1);
+	assert_count(&net, udp, APUS_UDP_DROP_QUEUE_FULL, 1);
+	apus_udp_close(b.u);
+}
+
+static void datagram_in_pieces_is_copied_and_comes_alone(void **state)
+{
+	struct borrower b = {.u = open_at(0, 7)};
+
+	receive(7, "whole", 5);
+	receive_in_pieces("in pieces");
+	receive(7, "last", 4);
+	borrow_now(&b);
+	assert_int_equal(b.rc, 1);
+	assert_lent(&b, 0, "whole");
+	borrow_now(&b);
+	assert_int_equal(b.rc, 1);
+	assert_ptr_equal(b.views[0].bytes, b.buf);
+	assert_lent(&b, 0, "in pieces");
+	borrow_now(&b);
+	assert_int_equal(b.rc, 1);
+	assert_lent(&b, 0, "last");
+	apus_udp_close(b.u);
+}
+
+static void close_ends_the_borrower(void **state)
+{
+	struct borrower b = {.u = open_at(0, 7)};
+	struct apus_task *t = apus_spawn(borrow, &b);
+
+	net_turn(&net);
+	apus_udp_close(b.u);
+	await_all(&t, 1);
+	assert_int_equal(b.rc, -EPIPE);
+}
+
 /* --- ICMP ----------------------------------------------------------------------------------- */
 
 /* The peer, or someone in its name, says that our datagram did not get through. */
@@ -257,6 +405,12 @@ int main(void)
 		TEST(close_ends_the_readers),
 		TEST(cancelled_reader_leaves_the_datagram_to_the_next),
 		TEST(reader_that_never_waits_lets_others_run),
+		TEST(what_has_come_is_lent_in_order_and_as_it_is),
+		TEST(reader_after_a_loan_takes_the_next),
+		TEST(borrower_that_waits_has_given_back),
+		TEST(lent_datagrams_have_their_place_in_the_queue),
+		TEST(datagram_in_pieces_is_copied_and_comes_alone),
+		TEST(close_ends_the_borrower),
 		TEST(port_unreachable_refuses_the_reader_once),
 		TEST(datagrams_before_the_refusal_are_read_first),
 		TEST(soft_errors_are_counted_and_ignored),

@@ -104,6 +104,48 @@ static void datagrams_keep_their_boundaries(void **state)
 	network_run(boundaries_server, boundaries_client);
 }
 
+static int64_t many_server(void *arg)
+{
+	static const char *const texts[] = {"one", "", "three"};
+	struct apus_udp_view views[8];
+	size_t next = 0;
+	struct apus_udp *u;
+	char buf[16];
+
+	sim_check_equal(apus_udp_open(network_any(PORT), NULL, &u), 0);
+	sim_check_equal(network_pause(APUS_SEC), 0); /* till all are here */
+	while (next < apus_countof(texts)) {
+		int64_t n = apus_udp_recv_many(u, views, 8, buf, sizeof(buf));
+
+		sim_check(n > 0 && next + (size_t)n <= apus_countof(texts));
+		sim_check(on_kernel || n == apus_countof(texts));
+		for (int64_t i = 0; i < n; i++, next++) {
+			sim_check_equal(views[i].len, strlen(texts[next]));
+			sim_check_equal(memcmp(views[i].bytes, texts[next], views[i].len), 0);
+			sim_check(apus_addr_equal(views[i].from.addr, network_client_addr()));
+		}
+	}
+	apus_udp_close(u);
+	return 0;
+}
+
+static int64_t many_client(void *arg)
+{
+	struct apus_udp *u;
+
+	sim_check_equal(open_to(PORT, &u), 0);
+	sim_check_equal(apus_udp_send(u, "one", 3, NULL), 3);
+	sim_check_equal(apus_udp_send(u, "", 0, NULL), 0);
+	sim_check_equal(apus_udp_send(u, "three", 5, NULL), 5);
+	apus_udp_close(u);
+	return 0;
+}
+
+static void many_are_received_at_a_time_in_order(void **state)
+{
+	network_run(many_server, many_client);
+}
+
 static int64_t destination_client(void *arg)
 {
 	struct apus_endpoint nowhere = sim_endpoint("192.168.1.1", PORT);
@@ -276,6 +318,7 @@ int main(int argc, char **argv)
 		NETWORK_TEST(port_is_taken_once_and_free_after_close),
 		NETWORK_TEST(port_zero_chooses_a_free_one_each_time),
 		NETWORK_TEST(datagrams_keep_their_boundaries),
+		NETWORK_TEST(many_are_received_at_a_time_in_order),
 		NETWORK_TEST(closed_port_is_reported_to_a_connected_socket),
 		NETWORK_TEST(connected_socket_sees_its_peer_only),
 		NETWORK_TEST(close_wakes_the_task_that_waits),
