@@ -83,10 +83,12 @@ static inline bool apus_mbuf_is_ours(const struct rte_mbuf *m)
 	return true;
 }
 
-/* What this core holds of the pool. */
+/* What this core holds of the pool. NULL: nothing. */
 static inline struct rte_mempool_cache *apus_mbuf_cache(struct rte_mempool *pool)
 {
-	return rte_mempool_default_cache(pool, rte_lcore_id());
+	unsigned int core = rte_lcore_id();
+
+	return pool->cache_size && core < RTE_MAX_LCORE ? &pool->local_cache[core] : NULL;
 }
 
 /**
@@ -98,7 +100,7 @@ static inline void apus_mbuf_put(struct rte_mbuf *m)
 	struct rte_mempool_cache *cache = apus_mbuf_cache(m->pool);
 
 	m->next = NULL; /* as an mbuf in a pool is */
-	if (apus_unlikely(rte_mbuf_refcnt_read(m) != 1 || !RTE_MBUF_DIRECT(m) || !cache ||
+	if (apus_unlikely(!cache || rte_mbuf_refcnt_read(m) != 1 || !RTE_MBUF_DIRECT(m) ||
 			  cache->len >= cache->flushthresh)) {
 		apus_mbuf_put_slow(m);
 		return;
@@ -107,8 +109,8 @@ static inline void apus_mbuf_put(struct rte_mbuf *m)
 	cache->objs[cache->len++] = m;
 }
 
-/** apus_mbuf_get - rte_pktmbuf_alloc(), likewise. Return: NULL: the pool is empty */
-APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool *pool)
+/** apus_mbuf_get_bare - apus_mbuf_get() for who writes data_off, both lengths, ol_flags and tx_offload: they are not valid. What only a receiver reads is not, either */
+APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_bare(struct rte_mempool *pool)
 {
 	struct rte_mempool_cache *cache = apus_mbuf_cache(pool);
 	struct rte_mbuf *m;
@@ -116,7 +118,17 @@ APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool 
 	if (apus_unlikely(!cache || !cache->len))
 		return apus_mbuf_get_slow(pool);
 	m = (struct rte_mbuf *)cache->objs[--cache->len];
-	rte_pktmbuf_reset(m);
+	m->packet_type = 0;
+	return m;
+}
+
+/** apus_mbuf_get - rte_pktmbuf_alloc(), likewise. Return: NULL: the pool is empty */
+APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool *pool)
+{
+	struct rte_mbuf *m = apus_mbuf_get_bare(pool);
+
+	if (apus_likely(m))
+		rte_pktmbuf_reset(m);
 	return m;
 }
 

@@ -97,6 +97,7 @@ static APUS_NOINLINE bool make_frame(struct apus_tcp *c, struct apus_tcp_frame *
 			       apus_addr_to_v4(key->remote), key->remote_port, c->has_ts,
 			       layer->link->tx_offloads, frame->header + frame->flow.bytes);
 	frame->bytes = (uint16_t)(frame->flow.bytes + frame->template.bytes);
+	frame->data_off = (uint16_t)(RTE_PKTMBUF_HEADROOM - frame->bytes);
 
 	struct rte_mbuf lengths = {.l2_len = frame->flow.l2_bytes,
 				   .l3_len = sizeof(struct rte_ipv4_hdr),
@@ -122,43 +123,71 @@ static struct apus_tcp_frame *frame_of(struct apus_tcp *c)
 	return make_frame(c, frame) ? frame : NULL;
 }
 
+/* take_text(), of what is not one piece, or is too long to be copied. */
+static APUS_NOINLINE struct rte_mbuf *
+attach_text(struct apus_tcp *c, const struct apus_tcp_frame *frame, uint32_t text, uint32_t flight)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(c->layer->link->pool);
+
+	if (!m)
+		return NULL;
+	if (apus_sndq_attach(&c->sndq, flight, text, m)) {
+		rte_pktmbuf_free(m);
+		return NULL;
+	}
+	m->data_off = frame->data_off;
+	m->data_len = (uint16_t)(m->data_len + frame->bytes);
+	m->pkt_len += frame->bytes;
+	m->ol_flags |= frame->ol_flags;
+	m->tx_offload = frame->tx_offload;
+	memcpy(rte_pktmbuf_mtod(m, void *), frame->header, frame->bytes);
+	return m;
+}
+
+/* Whole, with what is not in use: the text is put over that. */
+static inline void put_header(uint8_t *at, const struct apus_tcp_frame *frame)
+{
+	static_assert(sizeof(frame->header) == 64 + 8, "that is");
+	apus_sum_put_32(at, frame->header);
+	apus_sum_put_32(at + 32, frame->header + 32);
+	memcpy(at + 64, frame->header + 64, 8);
+}
+
 /*
- * An mbuf with the @text bytes at SND.NXT and room for headers in front. NULL: no memory. *sum: of
- * the bytes, unless the device makes it.
+ * An mbuf with the headers and the @text bytes at SND.NXT. NULL: no memory. *sum: of the bytes,
+ * unless the device makes it.
  */
 static APUS_INLINE struct rte_mbuf *take_text(struct apus_tcp *c,
 					      const struct apus_tcp_frame *frame, uint32_t text,
 					      uint32_t flight, uint64_t *sum)
 {
-	struct rte_mbuf *m = apus_mbuf_get(c->layer->link->pool);
+	struct rte_mbuf *m;
+	uint8_t *at;
 
+	if (apus_unlikely(text && !apus_sndq_is_short(&c->sndq, text))) {
+		m = attach_text(c, frame, text, flight);
+		if (m && !frame->template.sums_in_device)
+			*sum = apus_mbuf_sum_slow(m, frame->bytes, text);
+		return m;
+	}
+	m = apus_mbuf_get_bare(c->layer->link->pool);
 	if (apus_unlikely(!m))
 		return NULL;
+	m->data_off = frame->data_off;
+	m->data_len = (uint16_t)(frame->bytes + text);
+	m->pkt_len = frame->bytes + text;
+	m->ol_flags = frame->ol_flags;
+	m->tx_offload = frame->tx_offload;
+	at = rte_pktmbuf_mtod(m, uint8_t *);
+	put_header(at, frame);
+	if (apus_likely(text)) {
+		const uint8_t *from = apus_sndq_short(&c->sndq, flight);
 
-	uint8_t *at = rte_pktmbuf_mtod(m, uint8_t *);
-
-	/* Whole, with what is not in use: the text is put over that. */
-	memcpy(at - frame->bytes, frame->header, sizeof(frame->header));
-	if (!text)
-		return m;
-
-	const uint8_t *from = apus_sndq_slice(&c->sndq, flight, text);
-
-	if (apus_likely(from)) {
 		if (frame->template.sums_in_device)
-			memcpy(at, from, text);
+			memcpy(at + frame->bytes, from, text);
 		else
-			*sum = apus_sum_copy(at, from, text);
-		m->data_len = (uint16_t)text;
-		m->pkt_len = text;
-		return m;
+			*sum = apus_sum_copy(at + frame->bytes, from, text);
 	}
-	if (apus_sndq_attach(&c->sndq, flight, text, m)) {
-		rte_pktmbuf_free(m);
-		return NULL;
-	}
-	if (!frame->template.sums_in_device)
-		*sum = apus_mbuf_sum(m, 0, text);
 	return m;
 }
 
@@ -172,12 +201,6 @@ static APUS_INLINE bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t
 
 	if (apus_unlikely(!m))
 		return false;
-
-	m->data_off = (uint16_t)(m->data_off - frame->bytes);
-	m->data_len = (uint16_t)(m->data_len + frame->bytes);
-	m->pkt_len += frame->bytes;
-	m->ol_flags |= frame->ol_flags;
-	m->tx_offload = frame->tx_offload;
 
 	uint8_t *header = rte_pktmbuf_mtod(m, uint8_t *);
 	struct apus_tcp_fields fields = {

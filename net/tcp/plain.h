@@ -18,6 +18,7 @@ struct apus_tcp_frame {
 	struct apus_ipv4_flow flow;
 	struct apus_tcp_template template;
 	uint16_t bytes;      /* of header[] in use */
+	uint16_t data_off;   /* of the mbuf */
 	uint64_t ol_flags;   /* of the mbuf */
 	uint64_t tx_offload; /* of the mbuf: lengths of the headers */
 	uint8_t header[APUS_TCP_FRAME_BYTES];

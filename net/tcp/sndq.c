@@ -223,6 +223,8 @@ static struct place seek(const struct apus_sndq *q, uint32_t position)
 
 static void remember(struct apus_sndq *q, struct place at)
 {
+	if (at.m == q->head) /* which is at hand */
+		return;
 	if (!q->forward || apus_seq_geq(at.position, q->forward_position)) {
 		q->forward = at.m;
 		q->forward_position = at.position;

@@ -40,7 +40,7 @@ struct apus_sndq {
 	uint32_t front;       /* position of offset 0: counts, modulo 2^32, all bytes that left */
 	uint32_t head_used;   /* bytes of the head mbuf that are acknowledged */
 
-	/* Places found before: an mbuf (NULL: none) and the position of its first byte. */
+	/* Places found behind the head: an mbuf (NULL: none) and the position of its first byte. */
 	struct rte_mbuf *forward; /* where the last slice at the far end (SND.NXT) ended */
 	struct rte_mbuf *back;    /* where the last slice behind that (retransmission) ended */
 	uint32_t forward_position, back_position;
@@ -120,22 +120,17 @@ APUS_MUST_CHECK int apus_sndq_attach_run(struct apus_sndq *q, uint32_t offset, u
 					 uint32_t segment_bytes, bool spare, uint32_t segs_max,
 					 struct rte_mbuf *head);
 
-/**
- * apus_sndq_slice - where a slice lies, if that is one piece and it is to be copied
- *
- * It is taken note of as by apus_sndq_attach(), which goes all ways. Return: its bytes, valid until
- * the next append or ack; NULL: attach it.
- */
-static inline const uint8_t *apus_sndq_slice(struct apus_sndq *q, uint32_t offset, uint32_t bytes)
+/** apus_sndq_is_short - is a slice of @bytes, wherever it begins, one piece that is to be copied? Else attach it */
+static inline bool apus_sndq_is_short(const struct apus_sndq *q, uint32_t bytes)
 {
-	struct rte_mbuf *m = q->head;
+	return q->head == q->tail && bytes <= APUS_SNDQ_COPY_MAX;
+}
 
-	if (m != q->tail || bytes > APUS_SNDQ_COPY_MAX)
-		return NULL;
-	apus_assert((uint64_t)offset + bytes <= q->bytes);
-	q->forward = m;
-	q->forward_position = q->front - q->head_used;
-	return rte_pktmbuf_mtod_offset(m, const uint8_t *, q->head_used + offset);
+/** apus_sndq_short - where it is, if so; valid until the next append or ack */
+static inline const uint8_t *apus_sndq_short(const struct apus_sndq *q, uint32_t offset)
+{
+	apus_assert(offset < q->bytes);
+	return rte_pktmbuf_mtod_offset(q->head, const uint8_t *, q->head_used + offset);
 }
 
 /** apus_sndq_check - the invariants, for tests; O(n) */
