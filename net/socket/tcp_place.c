@@ -12,13 +12,6 @@
 
 #include <errno.h>
 
-/* Nobody reads or has closed it, it is not the kernel's, and more may come. */
-static inline bool may_come(const struct apus_tcp *c)
-{
-	return !c->is_reading && !c->is_released && !c->is_kernel && !c->error &&
-	       c->state == APUS_TCP_ESTABLISHED;
-}
-
 static APUS_INLINE struct apus_tcp_view view_soon(struct apus_tcp *c)
 {
 	struct apus_tcp *volatile kept =
@@ -26,7 +19,8 @@ static APUS_INLINE struct apus_tcp_view view_soon(struct apus_tcp *c)
 	struct apus_tcp_view view = {0};
 	int64_t rc = apus_wait_check(&c->readers.waiters);
 
-	if (apus_unlikely(rc || !may_come(c) || !apus_checkpoint_is_free()))
+	if (apus_unlikely(rc || c->is_reading || !apus_tcp_is_open(c) ||
+			  !apus_checkpoint_is_free()))
 		return view;
 	(void)!apus_checkpoint();
 	if (apus_likely(!c->rcvq.bytes)) {

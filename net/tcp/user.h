@@ -36,6 +36,13 @@ APUS_MUST_CHECK int apus_tcp_call_open_from(struct apus_tcp_layer *layer,
 APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iovec *iov, size_t n,
 					   int64_t now_ns);
 
+/** apus_tcp_is_open - nothing has ended, neither for us nor for the peer; of our own network */
+static inline bool apus_tcp_is_open(const struct apus_tcp *c)
+{
+	return apus_likely(c->is_steady) ||
+	       (c->state == APUS_TCP_ESTABLISHED && !c->error && !(c->is_released | c->is_kernel));
+}
+
 /**
  * apus_tcp_call_room - SEND, in the plainest case, of text that is made in place
  *
@@ -44,8 +51,7 @@ APUS_MUST_CHECK int64_t apus_tcp_call_send(struct apus_tcp *c, const struct iove
  */
 static inline char *apus_tcp_call_room(struct apus_tcp *c, size_t n)
 {
-	if (c->state != APUS_TCP_ESTABLISHED || c->is_kernel || c->error ||
-	    !apus_tcp_memory_plenty(&c->layer->memory, (uint32_t)n))
+	if (!apus_tcp_is_open(c) || !apus_tcp_memory_plenty(&c->layer->memory, (uint32_t)n))
 		return NULL;
 	return (char *)apus_sndq_room(&c->sndq, n);
 }
@@ -71,7 +77,7 @@ APUS_MUST_CHECK static inline size_t apus_tcp_call_view(struct apus_tcp *c, char
 {
 	struct rte_mbuf *m = c->rcvq.head;
 
-	if (apus_unlikely(!m || m != c->rcvq.tail || c->error))
+	if (apus_unlikely(!m || m != c->rcvq.tail || !apus_tcp_is_open(c)))
 		return 0;
 	c->is_lent = true;
 	*out = rte_pktmbuf_mtod(m, char *);
@@ -80,16 +86,14 @@ APUS_MUST_CHECK static inline size_t apus_tcp_call_view(struct apus_tcp *c, char
 /** apus_tcp_call_is_dry - would RECEIVE say -EAGAIN, and that of our own network? */
 static inline bool apus_tcp_call_is_dry(const struct apus_tcp *c)
 {
-	return !c->rcvq.head && c->state == APUS_TCP_ESTABLISHED &&
-	       !(c->is_released | c->is_kernel) && !c->error;
+	return !c->rcvq.head && apus_tcp_is_open(c);
 }
 /** apus_tcp_call_drop - apus_tcp_call_consume() of all that is there, in one piece, which lets the window stay. Return: else nothing is done */
 APUS_MUST_CHECK static inline bool apus_tcp_call_drop(struct apus_tcp *c, size_t bytes)
 {
 	struct rte_mbuf *m = c->rcvq.head;
 
-	if (apus_unlikely(!m || m != c->rcvq.tail || bytes != m->data_len || c->error ||
-			  c->state != APUS_TCP_ESTABLISHED ||
+	if (apus_unlikely(!m || m != c->rcvq.tail || bytes != m->data_len || !apus_tcp_is_open(c) ||
 			  c->rcv.adv - c->rcv.nxt < c->rcv_buffer / 2))
 		return false;
 	c->rcvq.head = c->rcvq.tail = NULL;
