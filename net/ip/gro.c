@@ -126,8 +126,8 @@ bool apus_gro_join(struct apus_gro *g, struct rte_mbuf *m)
 	    tcp_of(g->head)->tcp_flags != RTE_TCP_ACK_FLAG || m->ol_flags & RTE_MBUF_F_RX_LRO ||
 	    g->head->pkt_len + text_bytes > UINT16_MAX)
 		return false;
-	if (!apus_mbuf_checksum_good(m, ip_of(m), IPPROTO_TCP) ||
-	    (!g->is_summed && !apus_mbuf_checksum_good(g->head, ip_of(g->head), IPPROTO_TCP)))
+	if (!apus_mbuf_checksum_good(m, IP_BYTES, IPPROTO_TCP) ||
+	    (!g->is_summed && !apus_mbuf_checksum_good(g->head, IP_BYTES, IPPROTO_TCP)))
 		return false;
 
 	g->is_summed = true;

@@ -37,8 +37,17 @@ APUS_MUST_CHECK static inline bool apus_mbuf_pull(struct rte_mbuf *m, uint32_t b
 	return apus_likely(m->data_len >= bytes) || apus_mbuf_pull_slow(m, bytes);
 }
 
+/** apus_mbuf_sum_onto - apus_mbuf_sum(), added to @sum */
+APUS_MUST_CHECK static inline uint64_t apus_mbuf_sum_onto(uint64_t sum, const struct rte_mbuf *m,
+							  uint32_t offset, uint32_t bytes)
+{
+	if (apus_likely(offset + bytes <= m->data_len))
+		return apus_sum_onto(sum, rte_pktmbuf_mtod_offset(m, const void *, offset), bytes);
+	return apus_sum_add(sum, apus_mbuf_sum_slow(m, offset, bytes));
+}
+
 /**
- * apus_mbuf_sum - apus_sum() of @bytes bytes from @offset on; both lie within the packet
+ * apus_mbuf_sum - apus_sum() of @bytes bytes from @offset on, which lie within the packet
  *
  * Unlike rte_raw_cksum_mbuf() of DPDK 22.11 it is right for segments that begin at an odd byte: that
  * one swaps their sum before it is folded, and loses the carries.
@@ -48,29 +57,27 @@ APUS_MUST_CHECK static inline bool apus_mbuf_pull(struct rte_mbuf *m, uint32_t b
 APUS_MUST_CHECK static inline uint64_t apus_mbuf_sum(const struct rte_mbuf *m, uint32_t offset,
 						     uint32_t bytes)
 {
-	if (apus_likely(offset + bytes <= m->data_len))
-		return apus_sum(rte_pktmbuf_mtod_offset(m, const void *, offset), bytes);
-	return apus_mbuf_sum_slow(m, offset, bytes);
+	return apus_mbuf_sum_onto(0, m, offset, bytes);
 }
 
 /**
- * apus_mbuf_checksum_good - is the checksum of what @ip carries right, from offset m->l3_len to the end?
+ * apus_mbuf_checksum_good - is the checksum right of what lies behind an IPv4 header of @l3_bytes?
  * @protocol: TCP, or UDP with a checksum
  *
  * What the device said counts, but that it is wrong: drivers err, so that is looked at here.
  */
-APUS_MUST_CHECK static inline bool
-apus_mbuf_checksum_good(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint8_t protocol)
+APUS_MUST_CHECK static inline bool apus_mbuf_checksum_good(const struct rte_mbuf *m,
+							   uint32_t l3_bytes, uint8_t protocol)
 {
+	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	uint32_t bytes = m->pkt_len - l3_bytes;
 	uint64_t told = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	uint32_t bytes = m->pkt_len - m->l3_len;
 
 	/* NONE: not computed, for it never left the host. */
 	if (told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		return true;
-	return apus_sum_is_right(
-		apus_sum_add(apus_mbuf_sum(m, m->l3_len, bytes),
-			     apus_sum_pseudo(ip->src_addr, ip->dst_addr, protocol, bytes)));
+	return apus_sum_is_right(apus_mbuf_sum_onto(
+		apus_sum_pseudo(ip->src_addr, ip->dst_addr, protocol, bytes), m, l3_bytes, bytes));
 }
 
 /* True if we may write to the packet's bytes: nobody else holds them. */

@@ -17,6 +17,7 @@
 APUS_BEGIN_DECLS
 
 #define APUS_SUM_LONG_BYTES 512
+#define APUS_SUM_SWAP       (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 8 : 0)
 
 /* 16 bits of a sum, with the carries brought round: a half added to itself swapped carries into the upper one. */
 static inline uint16_t apus_sum_fold(uint64_t sum)
@@ -156,11 +157,29 @@ static inline uint64_t apus_sum_tail_behind(uint64_t sum, const uint8_t *at, siz
 		at += 8;
 	}
 	bytes &= 7;
-	return bytes ? apus_sum_add(sum, apus_sum_load(at + bytes - 8) >> (-8 * bytes & 63)) : sum;
+	return bytes ? apus_sum_add(sum, apus_sum_load(at + bytes - 8) >> (64 - 8 * bytes)) : sum;
 }
 
 /** apus_sum_long - apus_sum() of a lot, with less per byte. Not inline: in the way of the short ones */
 APUS_MUST_CHECK uint64_t apus_sum_long(const void *data, size_t bytes);
+
+/** apus_sum_onto - apus_sum(), added to @sum */
+APUS_MUST_CHECK static inline uint64_t apus_sum_onto(uint64_t sum, const void *data, size_t bytes)
+{
+	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)63);
+
+	if (bytes >= APUS_SUM_LONG_BYTES)
+		return apus_sum_add(sum, apus_sum_long(data, bytes));
+	if (bytes < 32)
+		return apus_sum_tail(sum, at, bytes);
+	for (; at != end; at += 64)
+		sum = apus_sum_add_64(sum, at);
+	if (bytes & 32) {
+		sum = apus_sum_add_32(sum, at);
+		at += 32;
+	}
+	return apus_sum_tail_behind(sum, at, bytes & 31);
+}
 
 /**
  * apus_sum - of @bytes bytes at @data, not inverted, not folded
@@ -170,20 +189,7 @@ APUS_MUST_CHECK uint64_t apus_sum_long(const void *data, size_t bytes);
  */
 APUS_MUST_CHECK static inline uint64_t apus_sum(const void *data, size_t bytes)
 {
-	const uint8_t *at = (const uint8_t *)data, *end = at + (bytes & ~(size_t)63);
-	uint64_t sum = 0;
-
-	if (bytes >= APUS_SUM_LONG_BYTES)
-		return apus_sum_long(data, bytes);
-	if (bytes < 32)
-		return apus_sum_tail(sum, at, bytes);
-	for (; at != end; at += 64)
-		sum = apus_sum_add_64(sum, at);
-	if (bytes & 32) {
-		sum = apus_sum_add_32(sum, at);
-		at += 32;
-	}
-	return bytes & 31 ? apus_sum_tail_behind(sum, at, bytes & 31) : sum;
+	return apus_sum_onto(0, data, bytes);
 }
 
 /* A step of a copy: the compiler's own are of 16 bytes at most. */
@@ -227,7 +233,8 @@ APUS_MUST_CHECK static inline uint64_t apus_sum_copy(void *to, const void *data,
  */
 static inline uint64_t apus_sum_pseudo(uint32_t src, uint32_t dst, uint8_t protocol, uint32_t bytes)
 {
-	return (uint64_t)src + dst + rte_cpu_to_be_16(protocol) + rte_cpu_to_be_16((uint16_t)bytes);
+	/* Both as if swapped, which in one's complement is a shift. */
+	return (uint64_t)src + dst + ((uint64_t)(protocol + bytes) << APUS_SUM_SWAP);
 }
 
 APUS_END_DECLS

@@ -47,15 +47,18 @@ static inline bool is_plain_header(const struct apus_tcp *c, const struct rte_mb
 	const struct rte_tcp_hdr *tcp =
 		rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, sizeof(struct rte_ipv4_hdr));
 	uint32_t header_bytes = sizeof(*tcp) + (has_ts ? APUS_SEGMENT_TS_BYTES : 0);
+	rte_be16_t offset_and_flags;
 
 	p->text_offset = (uint16_t)(sizeof(struct rte_ipv4_hdr) + header_bytes);
 	p->text_bytes = m->pkt_len - p->text_offset;
+	memcpy(&offset_and_flags, &tcp->data_off, sizeof(offset_and_flags));
 	p->flags = tcp->tcp_flags;
 	p->seq = rte_be_to_cpu_32(tcp->sent_seq);
 	p->ack = rte_be_to_cpu_32(tcp->recv_ack);
 	p->wnd = (uint32_t)rte_be_to_cpu_16(tcp->rx_win) << c->snd.wscale;
-	return tcp->data_off == header_bytes << 2 &&
-	       (p->flags | RTE_TCP_PSH_FLAG) == (RTE_TCP_ACK_FLAG | RTE_TCP_PSH_FLAG) &&
+	p->ts_val = p->ts_ecr = 0;
+	return (offset_and_flags | RTE_BE16(RTE_TCP_PSH_FLAG)) ==
+		       RTE_BE16(header_bytes << 10 | RTE_TCP_ACK_FLAG | RTE_TCP_PSH_FLAG) &&
 	       m->data_len >= p->text_offset &&
 	       (!has_ts || apus_segment_only_ts(tcp + 1, &p->ts_val, &p->ts_ecr));
 }
@@ -63,9 +66,9 @@ static inline bool is_plain_header(const struct apus_tcp *c, const struct rte_mb
 /* First to fifth check: acceptable, not old, and neither news of loss nor of a closed window. */
 static inline bool is_expected(const struct apus_tcp *c, bool has_ts, const struct plain *p)
 {
-	return p->seq == c->rcv.nxt && p->text_bytes <= c->rcv.adv - p->seq && p->wnd &&
+	return p->seq == c->rcv.nxt && p->text_bytes <= c->rcv.adv - p->seq &&
 	       p->ack - c->snd.una <= c->snd.nxt - c->snd.una &&
-	       (p->text_bytes || p->ack != c->snd.una) &&
+	       (p->text_bytes | (p->ack - c->snd.una)) && p->wnd &&
 	       (!has_ts || (int32_t)(p->ts_val - c->rcv.ts_recent) >= 0) &&
 	       apus_tcp_memory_is_fine(&c->layer->memory);
 }
@@ -91,10 +94,14 @@ static APUS_NOINLINE void take_any_ack(struct apus_tcp *c, struct plain p, int64
 }
 
 /* The same, short for the ACK of the one segment in flight. */
-static APUS_NOINLINE void take_other_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
+static APUS_NOINLINE void take_other_ack(struct apus_tcp *c, const struct rte_mbuf *m,
+					 int64_t now_ns)
 {
-	uint32_t bytes = p.ack - c->snd.una;
+	struct plain p;
+	uint32_t bytes;
 
+	(void)is_plain_header(c, m, c->has_ts, &p);
+	bytes = p.ack - c->snd.una;
 	apus_tcp_settle(c);
 	c->snd.acked += apus_min(bytes, UINT32_MAX - c->snd.acked);
 	if (apus_unlikely(!apus_recovery_is_lone(c->recovery, p.ack, now_ns) || c->tally->trace ||
@@ -113,13 +120,14 @@ static APUS_NOINLINE void take_other_ack(struct apus_tcp *c, struct plain p, int
 	apus_tcp_acked(c);
 }
 
-/* SND.UNA < SEG.ACK =< SND.NXT. */
-static APUS_INLINE void take_ack(struct apus_tcp *c, struct plain p, int64_t now_ns)
+/* SND.UNA < SEG.ACK =< SND.NXT; of @m, whose header is read again where that is not all. */
+static APUS_INLINE void take_ack(struct apus_tcp *c, uint32_t ack, const struct rte_mbuf *m,
+				 int64_t now_ns)
 {
-	if (apus_likely(c->is_steady && p.ack == c->snd.nxt))
-		apus_tcp_steady_acked(c, p.ack - c->snd.una, now_ns);
+	if (apus_likely(c->is_steady && ack == c->snd.nxt))
+		apus_tcp_steady_acked(c, ack - c->snd.una, now_ns);
 	else
-		take_other_ack(c, p, now_ns);
+		take_other_ack(c, m, now_ns);
 }
 
 /* The window, from newer segments (RFC 9293 §3.10.7.4); it was open and it is. */
@@ -135,6 +143,18 @@ static inline void take_window(struct apus_tcp *c, struct plain p)
 		c->snd.wl1 = p.seq;
 		c->snd.wl2 = p.ack;
 	}
+}
+
+static inline void count_segments(struct apus_tcp *c, uint32_t n)
+{
+	c->layer->counters[APUS_TCP_COUNT_SEGMENTS_IN] += n;
+	c->layer->counters[APUS_TCP_COUNT_SEGMENTS_FAST] += n;
+	c->tally->segs_in += n;
+}
+
+static APUS_NOINLINE void count_run(struct apus_tcp *c, uint32_t text_bytes, uint32_t full)
+{
+	count_segments(c, (text_bytes + full - 1) / full);
 }
 
 /* Bytes of text in each of the segments that came as this one. */
@@ -171,22 +191,20 @@ static APUS_NOINLINE void free_packet(struct rte_mbuf *m)
 /* @has_ts is c->has_ts, and known to the compiler. */
 static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has_ts, int64_t now_ns)
 {
-	struct apus_tcp_layer *layer = c->layer;
-	struct plain p = {0};
+	struct plain p;
 
 	if (apus_unlikely(!is_plain_header(c, m, has_ts, &p) || !is_expected(c, has_ts, &p) ||
-			  !apus_mbuf_checksum_good(m, apus_ipv4_header(m), IPPROTO_TCP)))
+			  !apus_mbuf_checksum_good(m, sizeof(struct rte_ipv4_hdr), IPPROTO_TCP)))
 		return false;
 
-	uint32_t full = full_of(m, p.text_bytes), segments = 1;
+	uint32_t full = full_of(m, p.text_bytes);
 
-	if (apus_unlikely(full != p.text_bytes))
-		segments = (p.text_bytes + full - 1) / full;
-	layer->counters[APUS_TCP_COUNT_SEGMENTS_IN] += segments;
-	layer->counters[APUS_TCP_COUNT_SEGMENTS_FAST] += segments;
-	c->tally->segs_in += segments;
+	if (apus_likely(full == p.text_bytes))
+		count_segments(c, 1);
+	else
+		count_run(c, p.text_bytes, full);
 	if (p.ack != c->snd.una)
-		take_ack(c, p, now_ns);
+		take_ack(c, p.ack, m, now_ns);
 	take_window(c, p);
 	c->heard_tick = apus_tcp_tick(now_ns);
 	c->keepalive_sent = 0;

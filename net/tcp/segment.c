@@ -186,7 +186,7 @@ enum apus_segment_verdict apus_segment_parse(const struct rte_mbuf *m, struct ap
 	header_bytes = (uint32_t)(header[12] >> 4) * 4;
 	if (header_bytes < APUS_SEGMENT_HEADER_MIN || header_bytes > tcp_bytes)
 		return APUS_SEGMENT_BAD_OFFSET;
-	if (!apus_mbuf_checksum_good(m, ip, IPPROTO_TCP))
+	if (!apus_mbuf_checksum_good(m, m->l3_len, IPPROTO_TCP))
 		return APUS_SEGMENT_BAD_CHECKSUM;
 
 	*out = (struct apus_segment){

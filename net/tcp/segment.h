@@ -131,13 +131,14 @@ APUS_MUST_CHECK int apus_segment_build(struct rte_mbuf *m, const struct apus_seg
 /** apus_segment_only_ts - 12 bytes of @options: NOP, NOP and a timestamp? Written if so. Context: any */
 static inline bool apus_segment_only_ts(const void *options, uint32_t *ts_val, uint32_t *ts_ecr)
 {
-	uint32_t word[3];
+	const struct {
+		rte_be32_t kind, val, ecr;
+	} __attribute__((packed)) *ts = options;
 
-	memcpy(word, options, sizeof(word));
-	if (word[0] != RTE_BE32(APUS_SEGMENT_ONLY_TS))
+	if (ts->kind != RTE_BE32(APUS_SEGMENT_ONLY_TS))
 		return false;
-	*ts_val = rte_be_to_cpu_32(word[1]);
-	*ts_ecr = rte_be_to_cpu_32(word[2]);
+	*ts_val = rte_be_to_cpu_32(ts->val);
+	*ts_ecr = rte_be_to_cpu_32(ts->ecr);
 	return true;
 }
 
