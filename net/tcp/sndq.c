@@ -95,6 +95,13 @@ static struct rte_mbuf *tail_with_room(struct apus_sndq *q)
 	return m;
 }
 
+APUS_NOINLINE uint8_t *apus_sndq_begin(struct apus_sndq *q, size_t n)
+{
+	struct rte_mbuf *m = n <= rte_pktmbuf_data_room_size(q->pool) ? tail_with_room(q) : NULL;
+
+	return m ? rte_pktmbuf_mtod(m, uint8_t *) : NULL;
+}
+
 static size_t append_piece(struct apus_sndq *q, const uint8_t *from, size_t bytes)
 {
 	size_t taken = 0;

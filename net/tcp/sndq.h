@@ -85,6 +85,8 @@ APUS_MUST_CHECK size_t apus_sndq_append_lent(struct apus_sndq *q, const void *by
 
 /** apus_sndq_room - where the next @n bytes, > 0, go, if that is one mbuf; to be filled before all else. Return: NULL: apus_sndq_append() is the way */
 static inline uint8_t *apus_sndq_room(struct apus_sndq *q, size_t n);
+/** apus_sndq_begin - the other half of apus_sndq_room(): in an empty queue */
+uint8_t *apus_sndq_begin(struct apus_sndq *q, size_t n);
 /** apus_sndq_filled - the first @n bytes of that room, > 0, are queued now */
 static inline void apus_sndq_filled(struct apus_sndq *q, size_t n);
 
@@ -138,32 +140,17 @@ void apus_sndq_check(const struct apus_sndq *q);
 
 /* inline definitions */
 
-/* The first mbuf, without headroom. NULL: no memory, or it has not the room. */
-static inline struct rte_mbuf *apus_sndq_begin(struct apus_sndq *q, size_t room)
-{
-	struct rte_mbuf *m = apus_mbuf_get(q->pool);
-
-	if (apus_unlikely(!m))
-		return NULL;
-	if (apus_unlikely(m->buf_len < room)) {
-		apus_mbuf_put(m);
-		return NULL;
-	}
-	m->data_off = 0;
-	return q->head = q->tail = m;
-}
-
 static inline uint8_t *apus_sndq_room(struct apus_sndq *q, size_t n)
 {
 	struct rte_mbuf *m = q->tail;
+	size_t end;
 
-	if (n > apus_sndq_space(q))
+	if (q->bytes + n > q->limit_bytes) /* not apus_sndq_space(): no need to know how much */
 		return NULL;
-	if (!m)
-		m = apus_sndq_begin(q, n);
-	else if (rte_pktmbuf_tailroom(m) < n)
-		m = NULL;
-	return apus_likely(m) ? rte_pktmbuf_mtod_offset(m, uint8_t *, m->data_len) : NULL;
+	if (apus_unlikely(!m)) /* after an ACK there is one */
+		return apus_sndq_begin(q, n);
+	end = (size_t)m->data_off + m->data_len;
+	return n > m->buf_len - end ? NULL : (uint8_t *)m->buf_addr + end;
 }
 
 static inline void apus_sndq_filled(struct apus_sndq *q, size_t n)

@@ -110,9 +110,11 @@ static void piece_is_put_into_one_mbuf_or_not_at_all(void **state)
 
 	apus_sndq_init(&q, test_pool, ALL);
 	assert_false(put_at(&q, 0, ROOM + 1));
+	assert_null(apus_sndq_room(&q, SIZE_MAX));
 	assert_null(q.head);
 	assert_true(put_at(&q, 0, ROOM - 5));
 	assert_false(put_at(&q, ROOM - 5, 6));
+	assert_null(apus_sndq_room(&q, SIZE_MAX)); /* not even with what is queued added to it */
 	assert_true(put_at(&q, ROOM - 5, 5));
 	assert_false(put_at(&q, ROOM, 1));
 	apus_sndq_check(&q);
