@@ -22,7 +22,7 @@ struct apus_ipv4_flow {
 	uint32_t
 		neighbour_changes; /* of it and of the routes when this was made; else it is stale */
 	uint32_t route_changes;
-	uint32_t sum;        /* of the IPv4 header with length and checksum 0 */
+	uint32_t sum;        /* of the IPv4 header with length and checksum 0, folded */
 	uint16_t l2_bytes;   /* 14, 18 with a tag, 0 without Ethernet */
 	uint16_t bytes;      /* of both headers */
 	bool sums_in_device; /* the device makes the checksum of the IPv4 header */
@@ -90,7 +90,7 @@ static inline void apus_ipv4_flow_output(const struct apus_ipv4_flow *flow, stru
 
 	header->total_length = length;
 	if (!flow->sums_in_device)
-		header->hdr_checksum = (uint16_t)~apus_sum_fold((uint64_t)flow->sum + length);
+		header->hdr_checksum = (uint16_t)~apus_sum_fold_2(flow->sum + length);
 	ip->counters[APUS_IPV4_TX_PACKETS]++;
 	flow->neighbour->used_at_ns = now_ns;
 	apus_eth_push(ip->arp->eth, m, now_ns);

@@ -39,6 +39,12 @@ static inline bool apus_sum_is_right(uint64_t sum)
 	return sum % UINT16_MAX == 0;
 }
 
+/* The same, of no more than two numbers of 16 bits. */
+static inline uint16_t apus_sum_fold_2(uint32_t sum)
+{
+	return (uint16_t)(sum + (sum >> 16));
+}
+
 /* Adds with the carry brought round. */
 static inline uint64_t apus_sum_add(uint64_t sum, uint64_t word)
 {

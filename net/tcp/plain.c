@@ -203,10 +203,11 @@ static APUS_INLINE bool send_segment(struct apus_tcp *c, uint32_t text, uint32_t
 		return false;
 
 	uint8_t *header = rte_pktmbuf_mtod(m, uint8_t *);
+	uint16_t wnd = apus_tcp_choose_window(c);
 	struct apus_tcp_fields fields = {
 		.seq = c->snd.nxt,
 		.ack = c->rcv.nxt,
-		.wnd = apus_tcp_choose_window(c),
+		.wnd = wnd,
 		.flags = text ? FLAG_PSH | FLAG_ACK : FLAG_ACK,
 		.ts_val = apus_tcp_ts_clock(now_ns) + c->ts_offset,
 		.ts_ecr = c->rcv.ts_recent,

@@ -59,12 +59,13 @@ static inline void apus_tcp_template_make(struct apus_tcp_template *t, uint32_t 
 	t->fixed = apus_sum_fold(sum + h->src_port + h->dst_port + (has_ts ? ts : 0));
 }
 
-/* Stores a word in network order. Return: it, as it lies in memory. */
-static inline uint32_t apus_tcp_template_put(uint8_t *at, uint32_t value)
+/* Stores two words in network order. Return: them, as they lie in memory. */
+static inline uint64_t apus_tcp_template_put(uint8_t *at, uint32_t first, uint32_t second)
 {
-	value = rte_cpu_to_be_32(value);
-	memcpy(at, &value, sizeof(value));
-	return value;
+	uint64_t both = rte_cpu_to_be_64((uint64_t)first << 32 | second);
+
+	memcpy(at, &both, sizeof(both));
+	return both;
 }
 
 /**
@@ -79,16 +80,14 @@ static inline void apus_tcp_template_fill(const struct apus_tcp_template *t, uin
 {
 	uint32_t mixed = (uint32_t)t->bytes << 26 | (uint32_t)f->flags << 16 | f->wnd;
 	uint32_t length = rte_cpu_to_be_16((uint16_t)(t->bytes + text_bytes));
-	uint64_t sum = (uint64_t)t->fixed + length;
+	uint64_t sum = apus_tcp_template_put(at + 4, f->seq, f->ack);
 	uint16_t checksum;
 
-	sum += apus_tcp_template_put(at + 4, f->seq);
-	sum += apus_tcp_template_put(at + 8, f->ack);
-	sum += apus_tcp_template_put(at + 12, mixed);
-	if (t->has_ts) {
-		sum += apus_tcp_template_put(at + 24, f->ts_val);
-		sum += apus_tcp_template_put(at + 28, f->ts_ecr);
-	}
+	mixed = rte_cpu_to_be_32(mixed);
+	memcpy(at + 12, &mixed, sizeof(mixed));
+	sum = apus_sum_add(sum, (uint64_t)mixed + t->fixed + length);
+	if (t->has_ts)
+		sum = apus_sum_add(sum, apus_tcp_template_put(at + 24, f->ts_val, f->ts_ecr));
 	if (t->sums_in_device)
 		checksum = apus_sum_fold((uint64_t)t->pseudo + length);
 	else

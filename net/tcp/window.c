@@ -16,6 +16,27 @@
 
 #define TS_SAMPLE_MAX_MS 60000 /* an echo from longer ago is not believed */
 
+/* ---- what is offered of it ---- */
+
+uint16_t apus_tcp_choose_window_any(struct apus_tcp *c)
+{
+	uint32_t scale = c->rcv.wscale, rest = (1U << scale) - 1; /* less than a unit */
+	uint32_t least = apus_min(c->rcv_buffer / 2, (uint32_t)c->cc.mss);
+	uint32_t room = apus_tcp_buffer_room(c), wnd = c->rcv.adv - c->rcv.nxt;
+
+	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
+	if ((int32_t)(room - wnd) >= (int32_t)least && !c->rcv.duplicates)
+		wnd = room;
+
+	uint32_t field = (wnd + rest) >> scale;
+
+	if (field << scale > room + rest)
+		field = wnd >> scale;
+	field = apus_min(field, (uint32_t)UINT16_MAX);
+	c->rcv.adv = c->rcv.nxt + apus_max(wnd, field << scale);
+	return (uint16_t)field;
+}
+
 /* ---- how large the buffer is ---- */
 
 uint32_t apus_tcp_buffer_max(const struct apus_tcp_options *options, const struct rte_mempool *pool)

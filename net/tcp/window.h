@@ -24,6 +24,8 @@ static inline uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
 	return more > 0 ? (uint32_t)more : 0;
 }
 
+/** apus_tcp_choose_window_any - apus_tcp_choose_window(), however much there is */
+uint16_t apus_tcp_choose_window_any(struct apus_tcp *c);
 /**
  * apus_tcp_choose_window - the window field for a segment that acknowledges RCV.NXT
  *
@@ -33,30 +35,15 @@ static inline uint32_t apus_tcp_window_grow(const struct apus_tcp *c)
  */
 static inline uint16_t apus_tcp_choose_window(struct apus_tcp *c)
 {
-	uint32_t scale = c->rcv.wscale, rest = (1U << scale) - 1; /* less than a unit */
-	uint32_t wnd = c->rcv.adv - c->rcv.nxt, used = c->rcv_buffer - wnd;
+	uint32_t wnd = c->rcv.adv - c->rcv.nxt, used = c->rcv_buffer - wnd, rest;
 
-	/* All was read, and yet the edge has too short a way to go: most of the time. */
-	if (apus_likely(used < c->cc.mss && used < c->rcv_buffer / 2 &&
-			!(c->rcvq.bytes | c->layer->memory.level))) {
-		c->rcv.adv += -wnd & rest;
-		return (uint16_t)((wnd + rest) >> scale);
-	}
-
-	uint32_t least = apus_min(c->rcv_buffer / 2, (uint32_t)c->cc.mss);
-	uint32_t room = apus_tcp_buffer_room(c);
-
-	/* Not while duplicate ACKs are sent: with another window they would not count as such. */
-	if ((int32_t)(room - wnd) >= (int32_t)least && !c->rcv.duplicates)
-		wnd = room;
-
-	uint32_t field = (wnd + rest) >> scale;
-
-	if (field << scale > room + rest)
-		field = wnd >> scale;
-	field = apus_min(field, (uint32_t)UINT16_MAX);
-	c->rcv.adv = c->rcv.nxt + apus_max(wnd, field << scale);
-	return (uint16_t)field;
+	/* Unless all was read, and yet the edge has too short a way to go: most of the time. */
+	if (apus_unlikely(used >= c->cc.mss || used >= c->rcv_buffer / 2 ||
+			  c->rcvq.bytes | c->layer->memory.level))
+		return apus_tcp_choose_window_any(c);
+	rest = (1U << c->rcv.wscale) - 1; /* less than a unit */
+	c->rcv.adv += -wnd & rest;
+	return (uint16_t)((wnd + rest) >> c->rcv.wscale);
 }
 
 /** apus_tcp_buffer_first - bytes of a new connection's buffer */
