@@ -65,11 +65,11 @@ static int64_t answer(struct load_stream *s, const char *bytes, size_t len, bool
 {
 	if (apus_unlikely(s->left || len < load_options.bytes))
 		return part_of_answer(s, bytes, len, whole);
-	if (apus_unlikely(memcmp(bytes, pattern + s->line, load_options.bytes) != 0))
-		return -EBADMSG;
+	const char *right = pattern + s->line;
+
 	s->line = behind(s->line);
 	*whole = true;
-	return load_options.bytes;
+	return memcmp(bytes, right, load_options.bytes) ? -EBADMSG : (int64_t)load_options.bytes;
 }
 
 const struct load_protocol load_echo = {prepare, begin, end, request, answer};

@@ -146,17 +146,24 @@ static inline int64_t ask(struct connection *k, int64_t since_ns)
 	return write_request(k);
 }
 
-static APUS_INLINE int64_t ask_all(struct connection *k)
+/* All that may be sent now. */
+static APUS_INLINE int64_t ask_all(struct connection *k, int64_t now_ns)
 {
-	int64_t rc = k->left ? write_request(k) : 0;
+	int64_t rc = 0;
 
+	if (apus_unlikely(k->left)) {
+		rc = write_request(k);
+		now_ns = apus_now();
+	}
 	while (!rc && has_room(k)) {
-		int64_t now_ns = apus_now(), since_ns = next_ns(k->next, k->index, now_ns);
+		int64_t since_ns = next_ns(k->next, k->index, now_ns);
 
 		if (since_ns > now_ns)
 			break;
 		k->sent_ns = now_ns;
 		rc = ask(k, since_ns);
+		if (load_options.depth > 1)
+			now_ns = apus_now(); /* it may have waited */
 	}
 	return rc;
 }
@@ -223,19 +230,21 @@ static APUS_NOINLINE int64_t take_views(struct connection *k, const struct iovec
 	return rc;
 }
 
-static APUS_INLINE int64_t receive(struct connection *k)
+/* @now_ns: written, the turn in which it came. Return: 0, -errno */
+static APUS_INLINE int64_t receive(struct connection *k, int64_t *now_ns)
 {
 	struct iovec views[VIEWS];
-	int64_t n = apus_tcp_peek(k->c, views, VIEWS), now_ns = apus_now(), rc;
+	int64_t n = apus_tcp_peek(k->c, views, VIEWS), rc;
 	size_t bytes = 0;
 
+	*now_ns = apus_now();
 	if (apus_unlikely(n <= 0))
 		return n ? n : -ENODATA;
 	if (apus_likely(n == 1)) {
 		bytes = views[0].iov_len;
-		rc = take(k, views[0].iov_base, bytes, now_ns);
+		rc = take(k, views[0].iov_base, bytes, *now_ns);
 	} else {
-		rc = take_views(k, views, n, &bytes, now_ns);
+		rc = take_views(k, views, n, &bytes, *now_ns);
 	}
 	apus_tcp_consume(k->c, bytes);
 	load_stats.bytes_in += bytes;
@@ -254,14 +263,14 @@ static bool is_over(const struct connection *k)
  */
 static int64_t exchange_within_limit(struct connection *k)
 {
-	int64_t until_ns = wait_until_ns(k), rc;
+	int64_t until_ns = wait_until_ns(k), now_ns, rc;
 	struct apus_timeout limit;
 
 	apus_timeout_begin(&limit, until_ns == APUS_NEVER ? APUS_NEVER : until_ns - apus_now());
 	do {
-		rc = receive(k);
+		rc = receive(k, &now_ns);
 		if (!rc)
-			rc = ask_all(k);
+			rc = ask_all(k, now_ns);
 	} while (!rc && !is_over(k) && wait_until_ns(k) >= until_ns);
 	rc = apus_timeout_end(&limit, rc);
 	if (rc == -ETIMEDOUT && apus_timeout_expired(&limit) && apus_now() < late_ns(k))
@@ -275,7 +284,7 @@ static int64_t exchange(struct connection *k)
 	int64_t rc = 0;
 
 	while (!rc && !is_over(k)) {
-		rc = ask_all(k);
+		rc = ask_all(k, apus_now());
 		if (!rc)
 			rc = exchange_within_limit(k);
 	}
