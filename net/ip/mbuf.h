@@ -139,7 +139,7 @@ APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool 
 	return m;
 }
 
-/** apus_mbuf_get_near - apus_mbuf_get(), of those that this core holds. Return: NULL: it holds none */
+/** apus_mbuf_get_near - apus_mbuf_get_bare(), of those that this core holds. Return: NULL: it holds none */
 APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_near(struct rte_mempool *pool)
 {
 	struct rte_mempool_cache *cache = apus_mbuf_cache(pool);
@@ -148,7 +148,7 @@ APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_near(struct rte_mem
 	if (apus_unlikely(!cache || !cache->len))
 		return NULL;
 	m = (struct rte_mbuf *)cache->objs[--cache->len];
-	rte_pktmbuf_reset(m);
+	m->packet_type = 0;
 	return m;
 }
 

@@ -173,7 +173,7 @@ static inline uint64_t put_data(void *at, const void *buf, size_t len)
 	return apus_sum(at, len);
 }
 
-/* Headers and data into @m, which is empty. */
+/* Headers and data into @m, which may be bare. */
 static APUS_INLINE void write_datagram(const struct apus_udp *u, const struct apus_udp_way *way,
 				       struct rte_mbuf *m, const void *buf, size_t len,
 				       uint16_t to_port)
@@ -181,14 +181,14 @@ static APUS_INLINE void write_datagram(const struct apus_udp *u, const struct ap
 	const struct apus_ipv4_flow *flow = &way->flow;
 	const struct apus_link *link = u->layer->ip->link;
 	uint16_t bytes = (uint16_t)(sizeof(struct rte_udp_hdr) + len);
-	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
+	uint8_t *data = (uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM;
 	struct rte_udp_hdr *h = (struct rte_udp_hdr *)(data - sizeof(*h));
 	uint64_t sum = way->sum + rte_cpu_to_be_16(bytes);
 
 	/* Whole, with what is not in use: UDP's is put over that. */
 	memcpy((uint8_t *)h - flow->bytes, way->header, sizeof(way->header));
 	write_header(h, u, to_port, bytes);
-	m->ol_flags |= way->ol_flags;
+	m->ol_flags = way->ol_flags;
 	if (link->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
 		memcpy(data, buf, len);
 		h->dgram_cksum = apus_sum_fold(sum);
@@ -196,10 +196,16 @@ static APUS_INLINE void write_datagram(const struct apus_udp *u, const struct ap
 		sum += (uint64_t)h->src_port + h->dst_port + h->dgram_len;
 		h->dgram_cksum = checksum_of(apus_sum_add(put_data(data, buf, len), sum));
 	}
-	m->data_off = (uint16_t)(m->data_off - sizeof(*h) - flow->bytes);
+	m->data_off = (uint16_t)(RTE_PKTMBUF_HEADROOM - sizeof(*h) - flow->bytes);
 	m->data_len = (uint16_t)(flow->bytes + bytes);
 	m->pkt_len = m->data_len;
 	m->tx_offload = way->tx_offload;
+}
+
+/* For data behind the headroom, which is in each mbuf of ours. */
+static inline bool has_room(const struct rte_mbuf *m, size_t len)
+{
+	return len + RTE_PKTMBUF_HEADROOM <= m->buf_len;
 }
 
 /* Headers and data by the short way, in @m. Return: @len */
@@ -232,8 +238,8 @@ static APUS_NOINLINE int64_t output_any(struct apus_udp *u, const void *buf, siz
 	way = way_to(u, to->addr);
 	if (!is_open(u, way, to->addr) && !make_way(u, way, to->addr))
 		return output_slow(u, buf, len, to, now_ns);
-	m = apus_mbuf_get(layer->ip->link->pool);
-	if (apus_likely(m && len <= rte_pktmbuf_tailroom(m)))
+	m = apus_mbuf_get_bare(layer->ip->link->pool);
+	if (apus_likely(m && has_room(m, len)))
 		return send_off(u, way, m, buf, len, to, now_ns);
 	rte_pktmbuf_free(m);
 	return output_slow(u, buf, len, to, now_ns); /* which counts what is missing */
@@ -250,7 +256,7 @@ int64_t apus_udp_output(struct apus_udp *u, const void *buf, size_t len,
 	if (apus_likely(len < SHORT_BYTES && len <= apus_ipv4_mtu(ip) - HEADERS_BYTES &&
 			is_open(u, way, to->addr)))
 		m = apus_mbuf_get_near(ip->link->pool);
-	if (apus_likely(m && len <= rte_pktmbuf_tailroom(m)))
+	if (apus_likely(m && has_room(m, len)))
 		return send_off(u, way, m, buf, len, to, now_ns);
 	rte_pktmbuf_free(m);
 	return output_any(u, buf, len, to, now_ns);

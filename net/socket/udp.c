@@ -81,8 +81,13 @@ static int64_t take(struct rte_mbuf *m, void *buf, size_t len, struct apus_endpo
 
 static void give_back(struct apus_udp *u)
 {
-	for (; u->lent; u->lent--)
-		apus_mbuf_put(apus_udp_pop(u)); /* one mbuf each, as lend() saw */
+	uint32_t count = u->lent;
+
+	for (uint32_t i = 0; i < count; i++) /* one mbuf each, as lend() saw */
+		apus_mbuf_put(u->queue[(u->head + i) % APUS_UDP_QUEUE_MAX]);
+	u->head += count;
+	u->layer->queued -= count;
+	u->lent = 0;
 }
 
 /* What lies in one piece, of what is here. Return: how many; 0: the first one does not */
