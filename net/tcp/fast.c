@@ -122,9 +122,9 @@ static APUS_NOINLINE void take_other_ack(struct apus_tcp *c, const struct rte_mb
 
 /* SND.UNA < SEG.ACK =< SND.NXT; of @m, whose header is read again where that is not all. */
 static APUS_INLINE void take_ack(struct apus_tcp *c, uint32_t ack, const struct rte_mbuf *m,
-				 int64_t now_ns)
+				 bool is_steady, int64_t now_ns)
 {
-	if (apus_likely(c->is_steady && ack == c->snd.nxt))
+	if (apus_likely(is_steady && ack == c->snd.nxt))
 		apus_tcp_steady_acked(c, ack - c->snd.una, now_ns);
 	else
 		take_other_ack(c, m, now_ns);
@@ -188,8 +188,9 @@ static APUS_NOINLINE void free_packet(struct rte_mbuf *m)
 	rte_pktmbuf_free(m);
 }
 
-/* @has_ts is c->has_ts, and known to the compiler. */
-static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has_ts, int64_t now_ns)
+/* @has_ts is c->has_ts, @is_steady c->is_steady or false; both are known to the compiler. */
+static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has_ts, bool is_steady,
+				int64_t now_ns)
 {
 	struct plain p;
 
@@ -204,10 +205,11 @@ static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has
 	else
 		count_run(c, p.text_bytes, full);
 	if (p.ack != c->snd.una)
-		take_ack(c, p.ack, m, now_ns);
+		take_ack(c, p.ack, m, is_steady || c->is_steady, now_ns);
 	take_window(c, p);
 	c->heard_tick = apus_tcp_tick(now_ns);
-	c->keepalive_sent = 0;
+	if (!is_steady)
+		c->keepalive_sent = 0;
 	if (has_ts && c->rcv.nxt == c->rcv.acked) { /* RFC 7323 §4.3 (2) */
 		c->rcv.ts_recent = p.ts_val;
 		c->rcv.ts_age = apus_tcp_ts_age(now_ns);
@@ -220,10 +222,17 @@ static APUS_INLINE bool arrives(struct apus_tcp *c, struct rte_mbuf *m, bool has
 	return true;
 }
 
-bool apus_tcp_fast_arrives(struct apus_tcp *c, struct rte_mbuf *m, int64_t now_ns)
+static APUS_NOINLINE bool arrives_any(struct apus_tcp *c, struct rte_mbuf *m, int64_t now_ns)
 {
 	/* Steady is more than quiet. */
-	if (apus_unlikely(!c->is_steady && !is_quiet(c)))
+	if (!c->is_steady && !is_quiet(c))
 		return false;
-	return apus_likely(c->has_ts) ? arrives(c, m, true, now_ns) : arrives(c, m, false, now_ns);
+	return apus_likely(c->has_ts) ? arrives(c, m, true, false, now_ns)
+				      : arrives(c, m, false, false, now_ns);
+}
+
+bool apus_tcp_fast_arrives(struct apus_tcp *c, struct rte_mbuf *m, int64_t now_ns)
+{
+	return apus_likely(c->is_steady && c->has_ts) ? arrives(c, m, true, true, now_ns)
+						      : arrives_any(c, m, now_ns);
 }

@@ -48,16 +48,17 @@ static inline bool is_plain(const struct apus_tcp *c)
 	       !(layer->options.pacing | layer->options.no_fast) && flight_is_plain(c->recovery);
 }
 
-/* The same of a steady connection, where all else is known: nothing, or all of it in one segment. */
-static inline bool is_plain_steady(const struct apus_tcp *c, uint32_t text, uint32_t flight,
-				   int64_t now_ns)
+/*
+ * The same of a steady connection, where all else is known: nothing, or all of it in one segment. It was
+ * not silent for an RTO, or its timer had settled it.
+ */
+static inline bool is_plain_steady(const struct apus_tcp *c, uint32_t text, uint32_t flight)
 {
 	if (!c->is_steady || c->rcv.nxt - c->rcv.acked > 2U * c->rcv.mss)
 		return false;
 	if (!text) /* a writer who found no mbuf waits: watch() */
 		return flight || apus_waitq_empty(&c->writers);
-	return !flight && text <= apus_tcp_sender_of(c)->steady_most && text <= c->snd.wnd &&
-	       apus_tcp_tick(now_ns) - c->sent_tick < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS);
+	return !flight && text <= apus_tcp_sender_of(c)->steady_most && text <= c->snd.wnd;
 }
 
 /* May all of @text bytes that wait leave as one segment? @flight: bytes in the network. */
@@ -284,7 +285,7 @@ static void follow(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t n
 static APUS_NOINLINE bool output_any(struct apus_tcp *c, uint32_t text, uint32_t flight,
 				     int64_t now_ns)
 {
-	if (!is_plain_steady(c, text, flight, now_ns)) {
+	if (!is_plain_steady(c, text, flight)) {
 		apus_tcp_settle(c);
 		if (!is_plain(c) || (text && !text_may_go(c, text, flight, now_ns)))
 			return false;
@@ -308,7 +309,7 @@ bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
 	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
 
 	/* An answer: what is known of it is known to the compiler, too. */
-	if (apus_likely(text && !flight && is_plain_steady(c, text, 0, now_ns) &&
+	if (apus_likely(text && !flight && is_plain_steady(c, text, 0) &&
 			send_segment(c, text, 0, now_ns))) {
 		note_sent(c, text, now_ns);
 		apus_tcp_steady_sent(c, text, now_ns);
