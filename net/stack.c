@@ -148,48 +148,61 @@ static void rx_tcp(struct apus_stack *s, struct rte_mbuf *m, struct apus_tcp *c,
 
 /* What is known of a frame before anything is done. */
 struct rx_look {
-	struct apus_tcp_sought sought; /* slot NULL: not to be looked for */
+	struct apus_tcp_sought sought; /* of a segment whose connection is looked for */
 	struct apus_tcp *owner;        /* whose it is, if it may take the short way */
-	enum door door;                /* of one that has no owner */
+	enum door door;                /* DOOR_OUT: the rooms are still to be asked */
 };
 
 /*
- * Is the frame, as it came, such that its connection is to be looked for at once? All is asked of it
- * that Ethernet and IPv4 would ask of the plainest frame, but for the addresses: they are right if a
- * connection has them, and if none has, the frame goes the long way.
+ * All is asked of the frame, as it came, that Ethernet and IPv4 would ask of the plainest one, but for
+ * the addresses. What is shorter than this least is padded on Ethernet.
  */
 static APUS_INLINE bool rx_is_plain(const struct apus_stack *s, const struct rte_mbuf *m,
 				    const struct rte_ipv4_hdr *ip)
 {
 	return m->data_len >=
 		       sizeof(struct rte_ether_hdr) + sizeof(*ip) + sizeof(struct rte_tcp_hdr) &&
-	       apus_eth_is_plain(&s->eth, m) && ip->next_proto_id == IPPROTO_TCP &&
+	       apus_eth_is_plain(&s->eth, m) &&
 	       apus_ipv4_is_plain_shape(m, ip, m->pkt_len - sizeof(struct rte_ether_hdr));
 }
 
+/*
+ * Is the connection to be looked for at once, or is it a datagram for us? The addresses of a segment
+ * are right if a connection has them, and if none has, the frame goes the long way.
+ */
 static APUS_INLINE void rx_seek(const struct apus_stack *s, const struct rte_mbuf *m,
-				struct apus_tcp_sought *sought)
+				struct rx_look *look)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
+	bool is_plain = rx_is_plain(s, m, ip);
 
-	if (apus_likely(rx_is_plain(s, m, ip)))
-		apus_tcp_fast_seek(&s->tcp, ip, sought);
-	else
-		sought->slot = NULL;
+	if (apus_likely(is_plain && ip->next_proto_id == IPPROTO_TCP)) {
+		look->door = DOOR_TCP;
+		apus_tcp_fast_seek(&s->tcp, ip, &look->sought);
+		return;
+	}
+	look->door = DOOR_OUT;
+	if (is_plain && ip->next_proto_id == IPPROTO_UDP && apus_ipv4_is_plain_way(&s->ipv4, ip))
+		look->door = DOOR_UDP;
 }
 
-/* Whose it is; it is TCP then, and both headers are taken off, but not counted. NULL: nothing is done. */
-static APUS_INLINE struct apus_tcp *rx_find(struct apus_stack *s, struct rte_mbuf *m,
-					    const struct apus_tcp_sought *sought)
+/* Is its door known? Then both headers are taken off, but not counted; else nothing is done. */
+static APUS_INLINE bool rx_find(struct apus_stack *s, struct rte_mbuf *m, struct rx_look *look)
 {
-	struct apus_tcp *c = sought->slot ? apus_tcp_fast_find(&s->tcp, sought) : NULL;
-
-	if (apus_likely(c)) {
-		apus_eth_take_plain(m);
-		m->l3_len = sizeof(struct rte_ipv4_hdr);
+	if (apus_likely(look->door == DOOR_TCP)) {
+		look->owner = apus_tcp_fast_find(&s->tcp, &look->sought);
+		if (apus_unlikely(!look->owner))
+			return false;
+		apus_tcp_fast_prefetch(look->owner);
+	} else {
+		look->owner = NULL;
+		if (look->door != DOOR_UDP)
+			return false;
 	}
-	return c;
+	apus_eth_take_plain(m);
+	m->l3_len = sizeof(struct rte_ipv4_hdr);
+	return true;
 }
 
 static void rx_count(struct apus_stack *s, uint16_t found)
@@ -205,28 +218,18 @@ static APUS_NOINLINE void rx_look(struct apus_stack *s, struct rte_mbuf **frames
 	uint16_t sought = apus_tcp_fast_is_on(&s->tcp) ? count : 0, found = 0;
 
 	for (uint16_t i = 0; i < sought; i++)
-		rx_seek(s, frames[i], &looks[i].sought);
+		rx_seek(s, frames[i], &looks[i]);
 	for (uint16_t i = 0; i < sought; i++) {
-		struct apus_tcp *c = rx_find(s, frames[i], &looks[i].sought);
-
-		looks[i].owner = c;
-		if (apus_likely(c)) {
-			apus_tcp_fast_prefetch(c);
+		if (apus_likely(rx_find(s, frames[i], &looks[i])))
 			found++;
-		} else {
+		else
 			looks[i].door = rx_parse(s, frames[i]);
-		}
 	}
 	rx_count(s, found);
 	for (uint16_t i = sought; i < count; i++) {
 		looks[i].owner = NULL;
 		looks[i].door = rx_parse(s, frames[i]);
 	}
-}
-
-static bool is_tcp(const struct rx_look *look)
-{
-	return look->owner || look->door == DOOR_TCP;
 }
 
 /*
@@ -240,7 +243,7 @@ static APUS_NOINLINE uint16_t rx_act_run(struct apus_stack *s, struct rte_mbuf *
 	struct apus_gro gro;
 	uint16_t n = 1;
 
-	if (!is_tcp(looks)) {
+	if (looks->door != DOOR_TCP) {
 		rx_act(s, frames[0], looks->door, now_ns);
 		return 1;
 	}
@@ -249,7 +252,7 @@ static APUS_NOINLINE uint16_t rx_act_run(struct apus_stack *s, struct rte_mbuf *
 		rx_tcp(s, frames[0], looks->owner, now_ns);
 		return 1;
 	}
-	while (n < count && is_tcp(&looks[n]) && apus_gro_join(&gro, frames[n]))
+	while (n < count && looks[n].door == DOOR_TCP && apus_gro_join(&gro, frames[n]))
 		n++;
 	rx_tcp(s, apus_gro_end(&gro), looks->owner, now_ns);
 	return n;
@@ -274,6 +277,11 @@ static APUS_INLINE void rx_act_burst(struct apus_stack *s, struct rte_mbuf **fra
 			looks++;
 			continue;
 		}
+		if (!c && looks->door == DOOR_UDP) {
+			apus_udp_input(&s->udp, *frames++, now_ns);
+			looks++;
+			continue;
+		}
 		n = rx_act_run(s, frames, looks, (uint16_t)(end - looks), now_ns);
 		frames += n;
 		looks += n;
@@ -283,19 +291,20 @@ static APUS_INLINE void rx_act_burst(struct apus_stack *s, struct rte_mbuf **fra
 /* A frame that came alone: there is nothing to fetch or to find ahead. */
 static void rx_single(struct apus_stack *s, struct rte_mbuf *m, int64_t now_ns)
 {
-	struct apus_tcp_sought sought;
-	struct apus_tcp *c = NULL;
+	struct rx_look look;
 
 	if (apus_tcp_fast_is_on(&s->tcp)) {
-		rx_seek(s, m, &sought);
-		c = rx_find(s, m, &sought);
+		rx_seek(s, m, &look);
+		if (apus_likely(rx_find(s, m, &look))) {
+			rx_count(s, 1);
+			if (look.owner)
+				rx_tcp(s, m, look.owner, now_ns);
+			else
+				apus_udp_input(&s->udp, m, now_ns);
+			return;
+		}
 	}
-	if (apus_likely(c)) {
-		rx_count(s, 1);
-		rx_tcp(s, m, c, now_ns);
-	} else {
-		rx_act(s, m, rx_parse(s, m), now_ns);
-	}
+	rx_act(s, m, rx_parse(s, m), now_ns);
 }
 
 static void rx_burst(struct apus_stack *s, struct rte_mbuf **frames, uint16_t count, int64_t now_ns)

@@ -202,6 +202,15 @@ static inline bool apus_ipv4_is_plain_shape(const struct rte_mbuf *m, const stru
 	       apus_ipv4_checksum_good(m, h, sizeof(*h));
 }
 
+/** apus_ipv4_is_plain_way - is it from one host to us? Context: any */
+static inline bool apus_ipv4_is_plain_way(const struct apus_ipv4 *ip, const struct rte_ipv4_hdr *h)
+{
+	uint32_t src = h->src_addr, first = *(const uint8_t *)&h->src_addr;
+
+	return apus_ipv4_has(ip, h->dst_addr) && first - 1 < 0xdf && first != IN_LOOPBACKNET &&
+	       !apus_ipv4_has(ip, src) && src != ip->broadcast;
+}
+
 /*
  * The packet that nearly all are: no options, no fragment, no padding, from one host to us. Nothing
  * passes here that apus_ipv4_input_any() would not let pass.
@@ -209,15 +218,10 @@ static inline bool apus_ipv4_is_plain_shape(const struct rte_mbuf *m, const stru
 static inline bool apus_ipv4_is_plain(const struct apus_ipv4 *ip, const struct rte_mbuf *m)
 {
 	const struct rte_ipv4_hdr *h = apus_ipv4_header(m);
-	uint32_t src, first;
 
-	if (apus_unlikely(m->data_len < sizeof(*h)))
-		return false;
-	src = h->src_addr;
-	first = *(const uint8_t *)&h->src_addr;
-	return apus_ipv4_is_plain_shape(m, h, m->pkt_len) && apus_ipv4_has(ip, h->dst_addr) &&
-	       first - 1 < 0xdf && first != IN_LOOPBACKNET && !apus_ipv4_has(ip, src) &&
-	       src != ip->broadcast && !apus_eth_is_group(m);
+	return apus_likely(m->data_len >= sizeof(*h)) &&
+	       apus_ipv4_is_plain_shape(m, h, m->pkt_len) && apus_ipv4_is_plain_way(ip, h) &&
+	       !apus_eth_is_group(m);
 }
 
 static inline enum apus_ipv4_verdict apus_ipv4_input(struct apus_ipv4 *ip, struct rte_mbuf *m)

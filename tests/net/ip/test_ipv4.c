@@ -231,6 +231,24 @@ static void device_that_complains_is_checked(void **state)
 
 /* --- addresses ------------------------------------------------------------------------------ */
 
+/* The same for datagrams, which have a shorter way: alone, and several in a burst. */
+static void assert_datagrams_dropped(uint32_t src, uint32_t dst, enum apus_ipv4_counter reason)
+{
+	static const uint8_t data[32];
+	uint64_t before = net.stack->ipv4.counters[reason];
+	struct frame f;
+
+	for (int count = 1; count <= 3; count += 2) {
+		for (int i = 0; i < count; i++) {
+			frame_udp(&f, src, 5353, dst, 7, data, sizeof(data));
+			net_put(&net, &f, FRAME_BYTES, 0);
+		}
+		net_turn(&net);
+	}
+	assert_int_equal(net.stack->ipv4.counters[reason], before + 4);
+	assert_count(&net, udp, APUS_UDP_RX_DATAGRAMS, 0);
+}
+
 static void impossible_sources_are_dropped_by_name(void **state)
 {
 	static const struct {
@@ -253,6 +271,7 @@ static void impossible_sources_are_dropped_by_name(void **state)
 	for (size_t i = 0; i < apus_countof(bad); i++) {
 		frame_echo(&f, bad[i].src, US, "ping", 4);
 		assert_dropped(&f, bad[i].reason);
+		assert_datagrams_dropped(bad[i].src, US, bad[i].reason);
 	}
 }
 
@@ -274,6 +293,7 @@ static void other_destinations_are_dropped_by_name(void **state)
 	for (size_t i = 0; i < apus_countof(bad); i++) {
 		frame_echo(&f, PEER, bad[i].dst, "ping", 4);
 		assert_dropped(&f, bad[i].reason);
+		assert_datagrams_dropped(PEER, bad[i].dst, bad[i].reason);
 	}
 }
 
