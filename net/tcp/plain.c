@@ -297,7 +297,7 @@ static APUS_NOINLINE bool output_any(struct apus_tcp *c, uint32_t text, uint32_t
 	} else if (c->want && c->ack_at_ns == APUS_NEVER) {
 		c->ack_at_ns = now_ns + APUS_TCP_DELAYED_ACK_NS;
 	}
-	if (c->is_steady)
+	if (c->is_steady) /* and all that left is an ACK */
 		apus_tcp_arm(c);
 	else
 		follow(c, text, flight, now_ns);
@@ -309,8 +309,9 @@ bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
 	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
 
 	/* An answer: what is known of it is known to the compiler, too. */
-	if (apus_likely(text && !flight && is_plain_steady(c, text, 0) &&
-			send_segment(c, text, 0, now_ns))) {
+	if (apus_likely(text && !flight && is_plain_steady(c, text, 0))) {
+		if (apus_unlikely(!send_segment(c, text, 0, now_ns)))
+			return false;
 		note_sent(c, text, now_ns);
 		apus_tcp_steady_sent(c, text, now_ns);
 		return true;
