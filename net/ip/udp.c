@@ -199,7 +199,7 @@ static inline bool is_right(const struct rte_mbuf *m, const struct rte_ipv4_hdr 
 	uint64_t pseudo = apus_sum_pseudo(ip->src_addr, ip->dst_addr, IPPROTO_UDP, bytes);
 
 	return told == RTE_MBUF_F_RX_L4_CKSUM_GOOD || told == RTE_MBUF_F_RX_L4_CKSUM_NONE ||
-	       apus_sum_fold(apus_sum_add(apus_sum(h, bytes), pseudo)) == UINT16_MAX;
+	       apus_sum_is_right(apus_sum_add(apus_sum(h, bytes), pseudo));
 }
 
 /*
