@@ -169,7 +169,10 @@ static inline uint32_t full_of(const struct rte_mbuf *m, uint32_t text_bytes)
 static inline void take_text(struct apus_tcp *c, struct plain p, struct rte_mbuf *m, uint32_t full,
 			     int64_t now_ns)
 {
-	apus_tcp_memory_kept(&c->layer->memory, m->nb_segs);
+	if (apus_likely(m->nb_segs == 1))
+		apus_tcp_memory_taken(&c->layer->memory, 1);
+	else
+		apus_tcp_memory_kept(&c->layer->memory, m->nb_segs);
 	apus_rcvq_append(&c->rcvq, m, p.text_offset, p.text_bytes);
 	if (apus_unlikely(full > c->rcv.mss))
 		c->rcv.mss = (uint16_t)apus_max(c->rcv.mss, apus_min(full, c->layer->mss));

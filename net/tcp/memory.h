@@ -11,7 +11,7 @@
 #ifndef APUS_NET_TCP_MEMORY_H
 #define APUS_NET_TCP_MEMORY_H
 
-#include "runtime/base/compiler.h"
+#include "runtime/base/check.h"
 
 APUS_BEGIN_DECLS
 
@@ -72,6 +72,12 @@ static inline bool apus_tcp_memory_is_fine(const struct apus_tcp_memory *memory)
 static inline void apus_tcp_memory_kept(struct apus_tcp_memory *memory, uint32_t mbufs)
 {
 	memory->free -= apus_min(memory->free, mbufs);
+}
+/** apus_tcp_memory_taken - the same, of @mbufs that are there: apus_tcp_memory_is_fine() or _plenty() said so */
+static inline void apus_tcp_memory_taken(struct apus_tcp_memory *memory, uint32_t mbufs)
+{
+	apus_assert(mbufs <= memory->free);
+	memory->free -= mbufs;
 }
 /** apus_tcp_memory_queued - a writer queued so many @bytes */
 static inline void apus_tcp_memory_queued(struct apus_tcp_memory *memory, size_t bytes)

@@ -59,7 +59,7 @@ static inline char *apus_tcp_call_room(struct apus_tcp *c, size_t n)
 static inline void apus_tcp_call_filled(struct apus_tcp *c, size_t n)
 {
 	apus_sndq_filled(&c->sndq, n);
-	apus_tcp_memory_queued(&c->layer->memory, n);
+	apus_tcp_memory_taken(&c->layer->memory, (uint32_t)(n / APUS_TCP_MEMORY_MBUF) + 1);
 	apus_tcp_mark_open(c);
 }
 
