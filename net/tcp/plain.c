@@ -48,17 +48,25 @@ static inline bool is_plain(const struct apus_tcp *c)
 	       !(layer->options.pacing | layer->options.no_fast) && flight_is_plain(c->recovery);
 }
 
+/* The last text left so lately that the window is not to be restarted (RFC 5681 §4.1: an RTO). */
+static inline bool is_lately(const struct apus_tcp *c, int64_t now_ns)
+{
+	return apus_tcp_tick(now_ns) - c->sent_tick < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS);
+}
+
 /*
- * The same of a steady connection, where all else is known: nothing, or all of it in one segment. It was
- * not silent for an RTO, or its timer had settled it.
+ * The same of a steady connection, where all else is known: nothing, or all of it in one segment. Its
+ * timer does not tell that it was silent for an RTO: the last ACK may have made that shorter.
  */
-static inline bool is_plain_steady(const struct apus_tcp *c, uint32_t text, uint32_t flight)
+static inline bool is_plain_steady(const struct apus_tcp *c, uint32_t text, uint32_t flight,
+				   int64_t now_ns)
 {
 	if (!c->is_steady || c->rcv.nxt - c->rcv.acked > 2U * c->rcv.mss)
 		return false;
 	if (!text) /* a writer who found no mbuf waits: watch() */
 		return flight || apus_waitq_empty(&c->writers);
-	return !flight && text <= apus_tcp_sender_of(c)->steady_most && text <= c->snd.wnd;
+	return !flight && text <= apus_tcp_sender_of(c)->steady_most && text <= c->snd.wnd &&
+	       is_lately(c, now_ns);
 }
 
 /* May all of @text bytes that wait leave as one segment? @flight: bytes in the network. */
@@ -73,7 +81,7 @@ static inline bool text_may_go(const struct apus_tcp *c, uint32_t text, uint32_t
 		return false;
 	if (flight) /* Nagle */
 		return c->is_nodelay || text == mss;
-	return apus_tcp_tick(now_ns) - c->sent_tick < apus_tcp_tick(APUS_RTT_RTO_FLOOR_NS);
+	return is_lately(c, now_ns);
 }
 
 /* Is an ACK due that no text carries? (output.c's output_ack()) */
@@ -285,7 +293,7 @@ static void follow(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t n
 static APUS_NOINLINE bool output_any(struct apus_tcp *c, uint32_t text, uint32_t flight,
 				     int64_t now_ns)
 {
-	if (!is_plain_steady(c, text, flight)) {
+	if (!is_plain_steady(c, text, flight, now_ns)) {
 		apus_tcp_settle(c);
 		if (!is_plain(c) || (text && !text_may_go(c, text, flight, now_ns)))
 			return false;
@@ -309,7 +317,7 @@ bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
 	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
 
 	/* An answer: what is known of it is known to the compiler, too. */
-	if (apus_likely(text && !flight && is_plain_steady(c, text, 0))) {
+	if (apus_likely(text && !flight && is_plain_steady(c, text, 0, now_ns))) {
 		if (apus_unlikely(!send_segment(c, text, 0, now_ns)))
 			return false;
 		note_sent(c, text, now_ns);
