@@ -176,7 +176,7 @@ static void lost(void)
 	int64_t rto_ns = info().rto_ns, at_ns = now();
 
 	at_ns += apus_min(2 * info().srtt_ns + APUS_TLP_ONE_IN_FLIGHT_NS, rto_ns);
-	peer_wait(p, 3 * APUS_SEC);
+	peer_wait(p, 14 * rto_ns);
 	for (uint32_t i = 0; i < 4; i++) {
 		const struct frame *f = frame(from, i);
 
@@ -234,6 +234,17 @@ static void acked_in_duplicate(void)
 static void loss_is_repaired_by_the_probe_and_then_by_timeouts(void **state)
 {
 	tell_twice(lost);
+	for (int no_fast = 0; no_fast < 2; no_fast++) {
+		open_story(no_fast, 150 * APUS_MS, 0);
+		answers(4, 150 * APUS_MS);
+		answers(5, RTT_NS / 2); /* round trips vary: the probe is sooner than the timeout */
+		answer(ANSWER);
+		assert_true(2 * info().srtt_ns + APUS_TLP_ONE_IN_FLIGHT_NS + 2 * RTT_NS <
+			    info().rto_ns);
+		lost();
+		end_story();
+	}
+	compare();
 }
 
 static void odd_acks_say_what_they_say(void **state)
