@@ -172,9 +172,9 @@ static void flush_one(struct apus_tcp *c, int64_t now_ns)
 			apus_tcp_destroy(c);
 		return;
 	}
-	apus_sndq_rest(&c->sndq);
 	if (apus_tcp_output_plain(c, now_ns))
 		return;
+	apus_sndq_rest(&c->sndq);
 	apus_tcp_output(c, now_ns);
 	if (c->state == APUS_TCP_TIME_WAIT)
 		apus_tcp_time_wait_open(c, now_ns); /* which marks it, to be freed */

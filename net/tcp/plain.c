@@ -293,6 +293,7 @@ static void follow(struct apus_tcp *c, uint32_t text, uint32_t flight, int64_t n
 static APUS_NOINLINE bool output_any(struct apus_tcp *c, uint32_t text, uint32_t flight,
 				     int64_t now_ns)
 {
+	apus_sndq_rest(&c->sndq);
 	if (!is_plain_steady(c, text, flight, now_ns)) {
 		apus_tcp_settle(c);
 		if (!is_plain(c) || (text && !text_may_go(c, text, flight, now_ns)))
