@@ -317,13 +317,12 @@ bool apus_tcp_output_plain(struct apus_tcp *c, int64_t now_ns)
 {
 	uint32_t flight = c->snd.nxt - c->snd.una, text = c->sndq.bytes - flight;
 
+	if (apus_unlikely(!text || flight || !is_plain_steady(c, text, 0, now_ns)))
+		return output_any(c, text, flight, now_ns);
 	/* An answer: what is known of it is known to the compiler, too. */
-	if (apus_likely(text && !flight && is_plain_steady(c, text, 0, now_ns))) {
-		if (apus_unlikely(!send_segment(c, text, 0, now_ns)))
-			return false;
-		note_sent(c, text, now_ns);
-		apus_tcp_steady_sent(c, text, now_ns);
-		return true;
-	}
-	return output_any(c, text, flight, now_ns);
+	if (apus_unlikely(!send_segment(c, text, 0, now_ns)))
+		return false;
+	note_sent(c, text, now_ns);
+	apus_tcp_steady_sent(c, text, now_ns);
+	return true;
 }
