@@ -45,11 +45,8 @@ struct apus_tcp_slot {
 /* The four-tuple of an IPv4 packet to us, and where it is at home. */
 struct apus_tcp_sought {
 	const struct apus_tcp_slot *slot;
-	uint64_t print; /* of a slot that has it */
-	union {
-		uint64_t addrs;   /* source and destination, as they lie in the packet */
-		uint32_t addr[2]; /* that is, remote and local */
-	};
+	uint64_t print;   /* of a slot that has it */
+	uint32_t addr[2]; /* source and destination, as they lie in the packet */
 };
 
 struct apus_tcp_demux {
@@ -144,11 +141,13 @@ static inline const struct apus_tcp_slot *apus_tcp_demux_home(const struct apus_
 static inline void apus_tcp_demux_seek(const struct apus_tcp_demux *d, const void *tuple,
 				       struct apus_tcp_sought *sought)
 {
+	uint64_t addrs;
 	uint32_t ports;
 
-	memcpy(&sought->addrs, tuple, sizeof(sought->addrs));
-	memcpy(&ports, (const char *)tuple + sizeof(sought->addrs), sizeof(ports));
-	sought->print = apus_tcp_demux_print_v4(d, sought->addrs, ports);
+	memcpy(&addrs, tuple, sizeof(addrs));
+	memcpy(&ports, (const char *)tuple + sizeof(addrs), sizeof(ports));
+	memcpy(sought->addr, &addrs, sizeof(sought->addr));
+	sought->print = apus_tcp_demux_print_v4(d, addrs, ports);
 	sought->slot = apus_tcp_demux_home(d, sought->print);
 	__builtin_prefetch(sought->slot);
 }

@@ -128,12 +128,16 @@ APUS_MUST_CHECK int apus_segment_build(struct rte_mbuf *m, const struct apus_seg
 
 #define APUS_SEGMENT_ONLY_TS 0x0101080a /* the first word of the layout of RFC 7323 A */
 
+/* A timestamp and no other option, as it lies in a header. */
+struct apus_segment_ts {
+	rte_be32_t kind; /* with two NOPs before it */
+	rte_be32_t val, ecr;
+} __attribute__((packed));
+
 /** apus_segment_only_ts - 12 bytes of @options: NOP, NOP and a timestamp? Written if so. Context: any */
 static inline bool apus_segment_only_ts(const void *options, uint32_t *ts_val, uint32_t *ts_ecr)
 {
-	const struct {
-		rte_be32_t kind, val, ecr;
-	} __attribute__((packed)) *ts = options;
+	const struct apus_segment_ts *ts = (const struct apus_segment_ts *)options;
 
 	if (ts->kind != RTE_BE32(APUS_SEGMENT_ONLY_TS))
 		return false;

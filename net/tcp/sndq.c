@@ -50,7 +50,7 @@ void apus_sndq_check(const struct apus_sndq *q)
 	}
 	apus_must(last == q->tail);
 	apus_must_op(bytes, ==, (uint64_t)q->bytes + q->head_used);
-	apus_must(!q->bytes || q->head_used < q->head->data_len);
+	apus_must(!q->bytes || (q->head && q->head_used < q->head->data_len));
 	apus_must(q->bytes || q->head == q->tail);
 	apus_must(q->head || !q->head_used);
 	apus_must(has_forward && has_back);
