@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import unittest
@@ -131,13 +132,14 @@ class App:
         self.ip = ip
         self.limits = []  # as prlimit has them
         self.process = None
+        self.told = tempfile.TemporaryFile()
         self.said = b''
 
     def __enter__(self):
         self.process = subprocess.Popen(
             ['setpriv', '--pdeathsig', 'KILL', *(['prlimit', *self.limits] if self.limits else []),
              str(APPS / self.name), *self.args],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            stdin=subprocess.DEVNULL, stdout=self.told, stderr=subprocess.PIPE)
         STARTED.add(self.process.pid)
         os.set_blocking(self.process.stderr.fileno(), False)
         try:
@@ -151,6 +153,9 @@ class App:
             if self.ip:
                 command('ip', 'addr', 'add', f'{KERNEL_ADDR}/24', 'dev', TAP)
                 wait_until(self.answers_ping, 20, f'{ADDR} does not answer')
+                # The stack answers before the last shard listens.
+                wait_until(lambda: self.is_serving() or not self.alive() or not self.listens, 30,
+                           f'{self.name} does not say its port')
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise
@@ -165,6 +170,7 @@ class App:
             shutil.rmtree(f'/var/run/dpdk/apus-{self.process.pid}', ignore_errors=True)
         said = self.log()
         self.process.stderr.close()
+        self.told.close()
         wait_until(lambda: TAP not in devices(), 5, f'{TAP} is still there')
         if error and said:
             print(f'--- {self.name} {" ".join(self.args)} said:\n{said}---', file=sys.stderr)
@@ -176,6 +182,10 @@ class App:
         with contextlib.suppress(OSError, ValueError):
             self.said += self.process.stderr.read() or b''
         return self.said.decode(errors='replace')
+
+    def is_serving(self):
+        """Said once all its shards listen."""
+        return b' port ' in os.pread(self.told.fileno(), 4096, 0)
 
     def answers_ping(self):
         if not self.alive():
