@@ -116,29 +116,6 @@ static inline void apus_mbuf_put(struct rte_mbuf *m)
 	cache->objs[cache->len++] = m;
 }
 
-/** apus_mbuf_get_bare - apus_mbuf_get() for who writes data_off, both lengths, ol_flags and tx_offload: they are not valid. What only a receiver reads is not, either */
-APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_bare(struct rte_mempool *pool)
-{
-	struct rte_mempool_cache *cache = apus_mbuf_cache(pool);
-	struct rte_mbuf *m;
-
-	if (apus_unlikely(!cache || !cache->len))
-		return apus_mbuf_get_slow(pool);
-	m = (struct rte_mbuf *)cache->objs[--cache->len];
-	m->packet_type = 0;
-	return m;
-}
-
-/** apus_mbuf_get - rte_pktmbuf_alloc(), likewise. Return: NULL: the pool is empty */
-APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool *pool)
-{
-	struct rte_mbuf *m = apus_mbuf_get_bare(pool);
-
-	if (apus_likely(m))
-		rte_pktmbuf_reset(m);
-	return m;
-}
-
 /** apus_mbuf_get_near - apus_mbuf_get_bare(), of those that this core holds. Return: NULL: it holds none */
 APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_near(struct rte_mempool *pool)
 {
@@ -149,6 +126,24 @@ APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_near(struct rte_mem
 		return NULL;
 	m = (struct rte_mbuf *)cache->objs[--cache->len];
 	m->packet_type = 0;
+	return m;
+}
+
+/** apus_mbuf_get_bare - apus_mbuf_get() for who writes data_off, both lengths, ol_flags and tx_offload: they are not valid. What only a receiver reads is not, either */
+APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get_bare(struct rte_mempool *pool)
+{
+	struct rte_mbuf *m = apus_mbuf_get_near(pool);
+
+	return apus_likely(m) ? m : apus_mbuf_get_slow(pool);
+}
+
+/** apus_mbuf_get - rte_pktmbuf_alloc(), likewise. Return: NULL: the pool is empty */
+APUS_MUST_CHECK static inline struct rte_mbuf *apus_mbuf_get(struct rte_mempool *pool)
+{
+	struct rte_mbuf *m = apus_mbuf_get_bare(pool);
+
+	if (apus_likely(m))
+		rte_pktmbuf_reset(m);
 	return m;
 }
 
