@@ -153,10 +153,6 @@ class App:
             if self.ip:
                 command('ip', 'addr', 'add', f'{KERNEL_ADDR}/24', 'dev', TAP)
                 wait_until(self.answers_ping, 20, f'{ADDR} does not answer')
-                # The stack answers before the last shard listens.
-                if self.listens and '--cores' in self.args:
-                    wait_until(lambda: self.is_serving() or not self.alive(), 30,
-                               f'{self.name} does not say its port')
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise
@@ -184,9 +180,10 @@ class App:
             self.said += self.process.stderr.read() or b''
         return self.said.decode(errors='replace')
 
-    def is_serving(self):
-        """Said once all its shards listen."""
-        return b' port ' in os.pread(self.told.fileno(), 4096, 0)
+    def wait_until_all_listen(self):
+        """The stack answers pings before the last shard listens; then ours say their port."""
+        wait_until(lambda: b' port ' in os.pread(self.told.fileno(), 4096, 0) or not self.alive(),
+                   30, f'{self.name} does not say its port')
 
     def answers_ping(self):
         if not self.alive():

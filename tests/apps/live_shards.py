@@ -27,6 +27,7 @@ class Shards(LiveTest):
 
     def test_every_shard_serves_pages(self):
         with App('httpd', '--cores', self.cores()) as app:
+            app.wait_until_all_listen()
             opened, taken, handed = {}, {}, {}
             for _ in range(CONNECTIONS):
                 with urllib.request.urlopen(f'http://{ADDR}/stats', timeout=10) as page:
@@ -57,6 +58,7 @@ class Shards(LiveTest):
 
     def test_datagrams_come_back_to_many_peers(self):
         with App('echo', '--cores', self.cores()) as app:
+            app.wait_until_all_listen()
             for i in range(CONNECTIONS):
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                     sock.settimeout(10)
@@ -86,6 +88,7 @@ class Shards(LiveTest):
     @unittest.skipIf(live.SANITIZED, 'of what users run')
     def test_idle_shards_take_less_than_a_hundredth_of_a_core(self):
         with App('httpd', '--cores', self.cores()) as app:
+            app.wait_until_all_listen()
             before = self.stats_of_both()
             time.sleep(1)  # connections that were closed have their last timers
             begin, ran = time.monotonic(), self.run_ns(app)
