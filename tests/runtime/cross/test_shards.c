@@ -5,9 +5,8 @@
  * Real threads on the real clock. Nothing waits for a fixed time to be long enough: what does not
  * come shows as a hang, which the test's time limit ends.
  */
-#include "tests/runtime/base_test.h"
+#include "tests/runtime/cross/held_test.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -505,18 +504,6 @@ static void overflow_of_a_stack_names_shard_and_task(void **state)
 
 /* Leaks. */
 
-static int entries_of(const char *path)
-{
-	DIR *dir = opendir(path);
-	int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static size_t lines_of(const char *path)
 {
 	FILE *f = fopen(path, "re");
@@ -558,13 +545,12 @@ static void hundred_starts_and_stops_leave_nothing_behind(void **state)
 {
 	start_and_stop(10); /* what libraries keep for good, they have by now */
 
-	int descriptors = entries_of("/proc/self/fd"), threads = entries_of("/proc/self/task");
+	struct held before = held_now();
 	size_t mappings = lines_of("/proc/self/maps");
 	size_t bytes = resident_bytes();
 
 	start_and_stop(test_is_slow() ? 20 : 100);
-	assert_int_equal(entries_of("/proc/self/fd"), descriptors);
-	assert_int_equal(entries_of("/proc/self/task"), threads);
+	assert_held_no_more(before);
 	if (!test_memory_is_ours())
 		return;
 	/* A page of each shard would be 1.6 MiB, a mapping of each 400 lines. */

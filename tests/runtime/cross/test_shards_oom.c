@@ -7,9 +7,8 @@
  * with the number of the shard, and nothing is left open. Then the same for main tasks and for
  * submitted ones.
  */
-#include "tests/runtime/base_test.h"
+#include "tests/runtime/cross/held_test.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -121,18 +120,6 @@ int __wrap_apus_thread_start_shard(pthread_t *thread, void *(*fn)(void *arg), vo
 	return is_to_fail() ? -EAGAIN : __real_apus_thread_start_shard(thread, fn, arg, name);
 }
 
-static int entries_of(const char *path)
-{
-	DIR *dir = opendir(path);
-	int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 /* ------------------------------------------------------------------------------------------ open */
 
 static int64_t one(void *arg)
@@ -159,7 +146,7 @@ static bool open_with_one_failing(int n, bool debug)
 	};
 	struct apus_shards *shards = NULL;
 	unsigned int failed = 99;
-	int descriptors = entries_of("/proc/self/fd"), threads = entries_of("/proc/self/task");
+	struct held before = held_now();
 
 	atomic_store(&has_failed, false);
 	atomic_store(&left, n);
@@ -178,8 +165,7 @@ static bool open_with_one_failing(int n, bool debug)
 	}
 	assert_null(apus_shard_self());
 	assert_int_equal(atomic_load(&heaps), 0);
-	assert_int_equal(entries_of("/proc/self/fd"), descriptors);
-	assert_int_equal(entries_of("/proc/self/task"), threads);
+	assert_held_no_more(before);
 	return atomic_load(&has_failed);
 }
 
@@ -215,13 +201,13 @@ static void main_task_without_memory_is_an_error_and_all_shards_stop(void **stat
 		.count = COUNT,
 		.setup = take_the_place,
 	};
-	int threads = entries_of("/proc/self/task");
+	struct held before = held_now();
 	struct apus_shards *shards;
 
 	assert_int_equal(apus_shards_open(&options, &shards, NULL), 0);
 	assert_int_equal(apus_shards_run(shards, one, NULL), -ENOMEM);
 	apus_shards_close(shards);
-	assert_int_equal(entries_of("/proc/self/task"), threads);
+	assert_held_no_more(before);
 }
 
 static struct apus_inbox *_Atomic inbox;
