@@ -198,11 +198,12 @@ class Iperf(LiveTest):
         self.assertEqual(len(end['streams']), 8)
         self.assertTrue(all(s['receiver']['bytes'] > 1 << 18 for s in end['streams']))
 
+    # Not --bidir: its server tells streams apart by the order of their SYNs, one of which may be lost.
     @live.own_network
-    def test_iperf3_both_ways_over_a_lossy_link(self):
-        end = self.iperf('--bidir', impair=['--impair', 'loss=1%,delay=1ms'])
-        self.assertGreater(end['sum_received']['bytes'], 1 << 17)
-        self.assertGreater(end['sum_received_bidir_reverse']['bytes'], 1 << 17)
+    def test_iperf3_each_way_over_a_lossy_link(self):
+        for way in ([], ['-R']):
+            end = self.iperf(*way, impair=['--impair', 'loss=1%,delay=1ms'])
+            self.assertGreater(end['sum_received']['bytes'], 1 << 17)
 
 
 @unittest.skipUnless(shutil.which('tshark'), 'no tshark')
