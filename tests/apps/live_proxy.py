@@ -198,7 +198,7 @@ class Iperf(LiveTest):
         self.assertEqual(len(end['streams']), 8)
         self.assertTrue(all(s['receiver']['bytes'] > 1 << 18 for s in end['streams']))
 
-    # Not --bidir: its server tells streams apart by the order of their SYNs, one of which may be lost.
+    # Not --bidir: its server tells streams apart by the order in which they come.
     @live.own_network
     def test_iperf3_each_way_over_a_lossy_link(self):
         for way in ([], ['-R']):
