@@ -20,7 +20,8 @@ struct pipe_end {
 	struct pipe_end *peer;
 	struct rte_mbuf *arrived[PIPE_FRAMES];
 	uint16_t count;
-	bool checks; /* checksums: says of each frame that they are right */
+	uint16_t lose; /* so many of the next frames do not come */
+	bool checks;   /* checksums: says of each frame that they are right */
 };
 
 static uint16_t pipe_rx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n,
@@ -40,7 +41,8 @@ static void pipe_tx(struct apus_link *link, struct rte_mbuf **frames, uint16_t n
 	struct pipe_end *to = ((struct pipe_end *)link)->peer;
 
 	for (uint16_t i = 0; i < n; i++) {
-		if (to->count == apus_countof(to->arrived)) {
+		if (to->lose || to->count == apus_countof(to->arrived)) {
+			to->lose -= !!to->lose;
 			rte_pktmbuf_free(frames[i]);
 			continue;
 		}

@@ -3,7 +3,8 @@
  * bench/stack.c: what the stack alone costs: two of them, each on a shard of its own in this thread,
  * joined by a link that passes pointers: no world, no wire, no driver. The loop, the tasks and the
  * sockets of both ends count. With `offload` the link says that it makes and checks checksums; with
- * `32` so many connections ask at once, and with `100000` as many more are open.
+ * `32` so many connections ask at once, with `100000` as many more are open, and with `lost` each of
+ * them has lost an answer before.
  */
 #include "net/stack.h"
 #include "bench/bench.h"
@@ -19,6 +20,7 @@
 #define IDLE_PORTS  8  /* behind it; each has 28232 four-tuples */
 #define UNTIMED     16 /* requests: the handshake, ARP */
 #define OFFLOAD     1  /* a bit of a benchmark's argument */
+#define LOST        2  /* another one */
 #define BUSY        APUS_LINK_BURST_MAX
 #define BATCH_BYTES 64
 
@@ -76,6 +78,7 @@ struct job {
 	uint32_t idle;  /* connections */
 	uint32_t begun; /* of the busy ones */
 	size_t bytes;
+	bool loses; /* an answer of each, before the clock runs */
 	bool is_over;
 	int64_t begin_ns, elapsed_ns;
 };
@@ -132,6 +135,10 @@ static int64_t ask(void *arg)
 	while (job->begun < job->busy)
 		apus_must(!apus_yield());
 	for (uint64_t i = 0; i < job->n + UNTIMED; i++) {
+		if (i == UNTIMED / 2 && job->loses) {
+			sides[1].end.lose = (uint16_t)job->busy;
+			job->loses = false;
+		}
 		if (i == UNTIMED && !job->begin_ns)
 			job->begin_ns = apus_clock_host_ns();
 		apus_must(apus_tcp_write(c, buf, job->bytes) == (int64_t)job->bytes);
@@ -193,7 +200,8 @@ static int64_t batches(uint64_t n, int64_t arg)
 {
 	struct job job = {.n = (n + BUSY - 1) / BUSY,
 			  .busy = BUSY,
-			  .idle = (uint32_t)(arg & ~OFFLOAD),
+			  .idle = (uint32_t)(arg & ~(OFFLOAD | LOST)),
+			  .loses = arg & LOST,
 			  .bytes = BATCH_BYTES};
 
 	run_job(&job, arg & OFFLOAD);
@@ -205,6 +213,7 @@ const struct apus_bench apus_bench_stack[] = {
 	{"stack/request_response/offload", request_response, 64 | OFFLOAD, 200000, 10000},
 	{"stack/request_response/32", batches, 0, 200000, 10240},
 	{"stack/request_response/32/offload", batches, OFFLOAD, 200000, 10240},
+	{"stack/request_response/32/lost", batches, LOST, 200000, 10240},
 	{"stack/request_response/100000", batches, 100000, 200000, 10240},
 	{NULL, NULL, 0, 0, 0},
 };

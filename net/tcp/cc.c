@@ -33,7 +33,7 @@ static void start_type(struct apus_cc *cc, const struct apus_cc_type *type)
 {
 	apus_must_op(type->state_bytes, <=, APUS_CC_STATE_BYTES_MAX);
 	cc->type = type;
-	cc->is_attached = false;
+	cc->is_attached = cc->is_timed = false;
 	cc->kept[0] = cc->kept[1] = 0;
 	if (type->init)
 		type->init(cc);
@@ -71,7 +71,7 @@ void apus_cc_detach(struct apus_cc *cc)
 	if (!cc->is_attached)
 		return;
 	cc->type->save(cc, kept);
-	cc->is_attached = false;
+	cc->is_attached = cc->is_timed = false;
 	cc->kept[0] = kept[0];
 	cc->kept[1] = kept[1];
 }

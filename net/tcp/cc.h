@@ -64,9 +64,7 @@ enum apus_cc_flags {
 	APUS_CC_NEEDS_ECN = 1 << 1,    /* asks for ECN in the SYN, and for ECE at every mark */
 	APUS_CC_NEEDS_RATE = 1 << 2,   /* uses rate samples */
 	APUS_CC_NEEDS_PACING = 1 << 3, /* sends by pacing_rate, always */
-	APUS_CC_RESTS =
-		1
-		<< 4, /* an ACK tells it nothing before the first congestion, while the window may not grow */
+	APUS_CC_RESTS = 1 << 4,        /* see apus_cc_rests() */
 };
 
 /* What an algorithm tells of itself, for apus_tcp_info and traces. */
@@ -115,6 +113,7 @@ struct apus_cc {
 	uint16_t mss;              /* SMSS: bytes of text in a full segment; > 0 */
 	bool is_limited : 1;       /* within this window, cwnd kept data back */
 	bool is_attached : 1;      /* state is lent */
+	bool is_timed : 1;         /* the state has a clock, which ACKs stop or let go on */
 };
 
 static_assert(sizeof(struct apus_cc) <= 40, "its part of a connection's 512 bytes");
@@ -197,11 +196,10 @@ static inline bool apus_cc_in_slow_start(const struct apus_cc *cc)
 /** apus_cc_may_grow - outside recovery, and the window was in use (TCP.md §2: in slow start, half of it) */
 bool apus_cc_may_grow(const struct apus_cc *cc, const struct apus_cc_sample *s);
 
-/** apus_cc_rests - would apus_cc_acked() do nothing, outside recovery? */
+/** apus_cc_rests - would apus_cc_acked() do nothing, outside recovery? The window may not grow, and no clock is to be stopped */
 static inline bool apus_cc_rests(const struct apus_cc *cc)
 {
-	return cc->type->flags & APUS_CC_RESTS && !cc->is_limited &&
-	       cc->ssthresh_bytes == APUS_CC_SSTHRESH_NONE &&
+	return cc->type->flags & APUS_CC_RESTS && !(cc->is_limited | cc->is_timed) &&
 	       cc->cwnd_bytes >= 2 * cc->flight_max_bytes;
 }
 

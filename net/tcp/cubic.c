@@ -99,6 +99,12 @@ static void save(const struct apus_cc *cc, uint32_t kept[2])
 
 /* ---- growth ---- */
 
+static void set_epoch(struct apus_cc *cc, int64_t epoch_ns)
+{
+	cubic_of(cc)->epoch_ns = epoch_ns;
+	cc->is_timed = epoch_ns != 0;
+}
+
 /*
  * RFC 9438 §4.2: the epoch begins. Without a W_max above (after slow start, §4.10; after a timeout,
  * §4.8) the function begins at its plateau.
@@ -107,7 +113,7 @@ static void start_epoch(struct apus_cc *cc, int64_t now_ns)
 {
 	struct apus_cubic *q = cubic_of(cc);
 
-	q->epoch_ns = now_ns;
+	set_epoch(cc, now_ns);
 	q->last_ns = now_ns;
 	q->cubic_credit = q->est_credit = 0;
 	q->w_est_bytes = cc->cwnd_bytes;
@@ -240,7 +246,7 @@ static uint32_t congestion(struct apus_cc *cc, const struct apus_cc_sample *s,
 
 	if (!s->in_recovery && !s->is_after_timeout)
 		remember(q);
-	q->epoch_ns = 0;
+	set_epoch(cc, 0);
 	q->prior_bytes = cwnd_bytes;
 	q->w_max_bytes = why == APUS_CC_TIMEOUT ? 0 : converge(q, cwnd_bytes); /* §4.8 */
 	return (uint32_t)((uint64_t)cwnd_bytes * APUS_CUBIC_BETA_NUM / APUS_CUBIC_BETA_DEN);
@@ -250,7 +256,7 @@ static void undone(struct apus_cc *cc)
 {
 	struct apus_cubic *q = cubic_of(cc);
 
-	q->epoch_ns = q->undo.epoch_ns;
+	set_epoch(cc, q->undo.epoch_ns);
 	q->w_max_bytes = q->undo.w_max_bytes;
 	q->prior_bytes = q->undo.prior_bytes;
 	q->w_est_bytes = q->undo.w_est_bytes;
@@ -260,7 +266,7 @@ static void undone(struct apus_cc *cc)
 /* RFC 5681 §4.1, and the curve begins anew behind it. */
 static void idle_restart(struct apus_cc *cc, int64_t now_ns)
 {
-	cubic_of(cc)->epoch_ns = 0;
+	set_epoch(cc, 0);
 	apus_cc_set_cwnd(cc, apus_min(cc->cwnd_bytes, APUS_CC_INITIAL_MSS * cc->mss));
 }
 

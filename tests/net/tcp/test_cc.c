@@ -83,6 +83,84 @@ static void window_that_is_not_used_does_not_grow(void **state)
 	}
 }
 
+/* Some bytes leave, mostly few, and are acknowledged some time later. */
+static struct apus_cc_sample random_turn(struct test_cc *t, uint64_t *chance)
+{
+	uint32_t most = test_random_below(chance, 4) ? 2 * MSS : t->cc.cwnd_bytes;
+	uint32_t bytes = 1 + (uint32_t)test_random_below(chance, most);
+	bool is_all = bytes >= t->cc.cwnd_bytes || !test_random_below(chance, 20);
+	struct apus_cc_sample s;
+
+	apus_cc_sent(&t->cc, t->una, t->una + bytes, is_all);
+	t->now_ns += (int64_t)test_random_below(chance, 300 * APUS_MS);
+	t->una += bytes;
+	s = test_cc_sample(t);
+	s.nxt = t->una;
+	s.acked_bytes = s.prior_flight_bytes = bytes;
+	s.flight_bytes = 0;
+	s.rtt_ns = s.srtt_ns = s.min_rtt_ns = 100 * APUS_MS;
+	return s;
+}
+
+static void something_else(struct test_cc *t, uint64_t *chance)
+{
+	uint32_t cwnd = t->cc.cwnd_bytes, ssthresh = t->cc.ssthresh_bytes;
+
+	switch (test_random_below(chance, 200)) {
+	case 0:
+	case 1:
+		test_cc_lose(t, APUS_CC_LOSS);
+		break;
+	case 2:
+		test_cc_lose(t, APUS_CC_TIMEOUT);
+		break;
+	case 3:
+		test_cc_lose(t, APUS_CC_LOSS);
+		apus_cc_undo(&t->cc, cwnd, ssthresh);
+		break;
+	case 4:
+		apus_cc_idle_restart(&t->cc, t->now_ns);
+		break;
+	case 5:
+		apus_cc_detach(&t->cc);
+		apus_cc_attach(&t->cc, t->state);
+		break;
+	}
+}
+
+/* apus_cc_rests(): whoever does not tell it of an ACK then changes nothing. */
+static void type_at_rest_learns_nothing_from_an_ack(void **state)
+{
+	static const struct apus_cc_type *const resting[] = {&apus_reno, &apus_cubic};
+	uint64_t chance = 1;
+
+	for (size_t i = 0; i < apus_countof(resting); i++) {
+		uint32_t rests = 0, rests_after_loss = 0, others = 0;
+		struct test_cc t, before;
+
+		for (int turn = 0; turn < 200000; turn++) {
+			struct apus_cc_sample s;
+			bool is_resting;
+
+			if (turn % 2000 == 0)
+				test_cc_init(&t, resting[i]);
+			s = random_turn(&t, &chance);
+			before = t;
+			is_resting = apus_cc_rests(&t.cc);
+			apus_cc_acked(&t.cc, &s);
+			if (is_resting) {
+				assert_memory_equal(&t, &before, sizeof(t));
+				rests++;
+				rests_after_loss += t.cc.ssthresh_bytes != APUS_CC_SSTHRESH_NONE;
+			} else {
+				others++;
+			}
+			something_else(&t, &chance);
+		}
+		assert_true(rests > 10000 && rests_after_loss > 1000 && others > 10000);
+	}
+}
+
 static void after_a_timeout_an_ack_adds_one_segment_at_most(void **state)
 {
 	static const struct apus_cc_type *const windows[] = {&apus_reno, &apus_cubic, &apus_dctcp};
@@ -289,6 +367,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(divided_acks_gain_nothing),
 		cmocka_unit_test(renos_avoidance_adds_a_segment_per_round),
 		cmocka_unit_test(window_that_is_not_used_does_not_grow),
+		cmocka_unit_test(type_at_rest_learns_nothing_from_an_ack),
 		cmocka_unit_test(after_a_timeout_an_ack_adds_one_segment_at_most),
 		cmocka_unit_test(window_has_a_ceiling),
 		cmocka_unit_test(reno_halves_what_was_in_flight),
