@@ -11,6 +11,7 @@
 
 #include "tests/net/tcp/tcp_test.h"
 
+#include "net/ip/icmp.h"
 #include "net/stack_internal.h"
 #include "net/tcp/listen.h"
 #include "net/tcp/user.h"
@@ -395,6 +396,25 @@ static inline void peer_write(struct peer *p, const void *bytes, size_t count)
 	struct iovec iov = {(void *)(uintptr_t)bytes, count};
 
 	apus_must(apus_tcp_call_send(p->c, &iov, 1, apus_clock_read(&p->clock)) == (int64_t)count);
+	peer_turn(p);
+}
+
+/* A router cannot pass on the segment of ours, of number @seq; @mtu: of its next link. */
+static inline void peer_unreachable(struct peer *p, uint8_t code, uint32_t seq, uint16_t mtu)
+{
+	struct apus_icmp_error error = {
+		.type = APUS_ICMP_UNREACHABLE,
+		.code = code,
+		.proto = IPPROTO_TCP,
+		.local = p->c->key.local,
+		.remote = p->c->key.remote,
+		.local_port = p->c->key.local_port,
+		.remote_port = p->c->key.remote_port,
+		.seq = seq,
+		.mtu = mtu,
+	};
+
+	apus_tcp_icmp_error(&p->stack->tcp, &error, apus_clock_read(&p->clock));
 	peer_turn(p);
 }
 

@@ -65,20 +65,7 @@ static void open_plain(void)
 
 static void too_big_about(uint16_t mtu, uint32_t about)
 {
-	struct apus_icmp_error error = {
-		.type = APUS_ICMP_UNREACHABLE,
-		.code = APUS_ICMP_UNREACHABLE_TOO_BIG,
-		.proto = 6,
-		.local = p->c->key.local,
-		.remote = p->c->key.remote,
-		.local_port = p->c->key.local_port,
-		.remote_port = p->c->key.remote_port,
-		.seq = about,
-		.mtu = mtu,
-	};
-
-	apus_tcp_icmp_error(&p->stack->tcp, &error, apus_clock_read(&p->clock));
-	peer_turn(p);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_TOO_BIG, about, mtu);
 }
 
 static void too_big(uint16_t mtu)

@@ -319,21 +319,11 @@ static void peer_resets(void)
 
 static void too_big(void)
 {
-	struct apus_icmp_error error = {.type = APUS_ICMP_UNREACHABLE,
-					.code = APUS_ICMP_UNREACHABLE_TOO_BIG,
-					.proto = 6,
-					.local = p->c->key.local,
-					.remote = p->c->key.remote,
-					.local_port = p->c->key.local_port,
-					.remote_port = p->c->key.remote_port,
-					.mtu = 700};
 	uint32_t from, bytes = 0;
 
 	answer(1200);
 	from = told->count;
-	error.seq = p->c->snd.una;
-	apus_tcp_icmp_error(&p->stack->tcp, &error, now());
-	peer_turn(p);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_TOO_BIG, p->c->snd.una, 700);
 	for (uint32_t i = from; i < told->count; i++) {
 		assert_in_range(told->frames[i].bytes, 1, 700 - 52);
 		bytes += told->frames[i].bytes;

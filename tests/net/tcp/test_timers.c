@@ -422,35 +422,17 @@ static void fin_wait_2_with_a_reader_does_not_end(void **state)
 
 /* ---- ICMP ---- */
 
-static void icmp(uint8_t code, uint32_t about, uint16_t mtu)
-{
-	struct apus_icmp_error error = {
-		.type = APUS_ICMP_UNREACHABLE,
-		.code = code,
-		.proto = 6,
-		.local = p->c->key.local,
-		.remote = p->c->key.remote,
-		.local_port = p->c->key.local_port,
-		.remote_port = p->c->key.remote_port,
-		.seq = about,
-		.mtu = mtu,
-	};
-
-	apus_tcp_icmp_error(&p->stack->tcp, &error, apus_clock_read(&p->clock));
-	peer_turn(p);
-}
-
 static void hard_icmp_error_refuses_a_connection_attempt(void **state)
 {
 	peer_is_called(p);
-	icmp(APUS_ICMP_UNREACHABLE_PORT, p->iss, 0);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_PORT, p->iss, 0);
 	assert_int_equal(p->c->error, -ECONNREFUSED);
 }
 
 static void soft_icmp_error_is_told_when_the_attempt_times_out(void **state)
 {
 	peer_is_called(p);
-	icmp(APUS_ICMP_UNREACHABLE_HOST, p->iss, 0);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_HOST, p->iss, 0);
 	assert_int_equal(p->c->state, APUS_TCP_SYN_SENT);
 	peer_wait(p, 200 * APUS_SEC);
 	assert_int_equal(p->c->error, -EHOSTUNREACH);
@@ -459,7 +441,7 @@ static void soft_icmp_error_is_told_when_the_attempt_times_out(void **state)
 static void hard_icmp_error_does_not_end_an_established_connection(void **state)
 {
 	peer_write(p, bytes, 100);
-	icmp(APUS_ICMP_UNREACHABLE_PORT, una, 0);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_PORT, una, 0);
 	assert_int_equal(p->c->state, APUS_TCP_ESTABLISHED);
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_ICMP_ERRORS), 1);
 }
@@ -467,7 +449,7 @@ static void hard_icmp_error_does_not_end_an_established_connection(void **state)
 static void soft_icmp_error_is_told_when_the_connection_times_out(void **state)
 {
 	peer_write(p, bytes, 100);
-	icmp(APUS_ICMP_UNREACHABLE_HOST, una, 0);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_HOST, una, 0);
 	peer_wait(p, 1200 * APUS_SEC);
 	assert_int_equal(p->c->error, -EHOSTUNREACH);
 }
@@ -475,7 +457,7 @@ static void soft_icmp_error_is_told_when_the_connection_times_out(void **state)
 static void soft_icmp_error_is_forgotten_when_the_way_is_back(void **state)
 {
 	peer_write(p, bytes, 100);
-	icmp(APUS_ICMP_UNREACHABLE_HOST, una, 0);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_HOST, una, 0);
 	una += 100;
 	peer_send_ack(p, seq, una);
 	peer_write(p, bytes, 100);
@@ -486,8 +468,8 @@ static void soft_icmp_error_is_forgotten_when_the_way_is_back(void **state)
 static void icmp_error_about_what_is_not_in_flight_is_ignored(void **state)
 {
 	peer_write(p, bytes, 100);
-	icmp(APUS_ICMP_UNREACHABLE_TOO_BIG, una - 1, 576);
-	icmp(APUS_ICMP_UNREACHABLE_TOO_BIG, una + 100, 576);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_TOO_BIG, una - 1, 576);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_TOO_BIG, una + 100, 576);
 	assert_int_equal(p->c->cc.mss, MSS);
 	assert_int_equal(peer_counter(p, APUS_TCP_COUNT_ICMP_IGNORED), 2);
 }
@@ -496,7 +478,7 @@ static void too_big_sends_again_in_smaller_segments(void **state)
 {
 	peer_write(p, bytes, 2 * MSS);
 	peer_forget(p);
-	icmp(APUS_ICMP_UNREACHABLE_TOO_BIG, una, 1000);
+	peer_unreachable(p, APUS_ICMP_UNREACHABLE_TOO_BIG, una, 1000);
 	assert_int_equal(p->c->cc.mss, 960);
 	assert_true(p->heard_count >= 3);
 	assert_int_equal(p->heard[0].seg.seq, una);
@@ -513,7 +495,7 @@ static void too_big_never_goes_below_536_nor_up(void **state)
 
 	peer_write(p, bytes, MSS);
 	for (size_t i = 0; i < apus_countof(cases); i++) {
-		icmp(APUS_ICMP_UNREACHABLE_TOO_BIG, una, cases[i].mtu);
+		peer_unreachable(p, APUS_ICMP_UNREACHABLE_TOO_BIG, una, cases[i].mtu);
 		assert_int_equal(p->c->cc.mss, cases[i].mss);
 	}
 }

@@ -177,24 +177,6 @@ static void no_memory_at_any_allocation_is_survived(void **state)
 
 /* ---- ICMP (RFC 5927; RFC 9293 §3.9.2.2) ---- */
 
-static void icmp(struct peer *p, uint8_t code, uint16_t mtu, uint32_t seq)
-{
-	struct apus_icmp_error error = {
-		.type = 3,
-		.code = code,
-		.proto = IPPROTO_TCP,
-		.local = apus_addr_v4(htonl(0x0a000001)),
-		.remote = apus_addr_v4(htonl(0x0a000002)),
-		.local_port = p->port,
-		.remote_port = PEER_PORT,
-		.seq = seq,
-		.mtu = mtu,
-	};
-
-	apus_tcp_icmp_error(&p->stack->tcp, &error, apus_clock_read(&p->clock));
-	peer_turn(p);
-}
-
 static uint32_t largest_after_icmp(uint16_t mtu, int32_t seq_offset)
 {
 	static const uint8_t zeros[40000];
@@ -202,7 +184,7 @@ static uint32_t largest_after_icmp(uint16_t mtu, int32_t seq_offset)
 	uint32_t una = p->iss + 1, largest = 0;
 
 	peer_write(p, zeros, 5000);
-	icmp(p, 4, mtu, una + (uint32_t)seq_offset);
+	peer_unreachable(p, 4, una + (uint32_t)seq_offset, mtu);
 	peer_send_ack(p, p->irs + 1, una + 5000);
 	peer_forget(p);
 	peer_write(p, zeros, sizeof(zeros));
@@ -243,14 +225,14 @@ static void unreachable_ends_syn_sent_and_nothing_later(void **state)
 		uint8_t byte;
 
 		peer_is_called(p);
-		icmp(p, codes[i], 0, p->iss);
+		peer_unreachable(p, codes[i], p->iss, 0);
 		assert_true(apus_tcp_call_receive(p->c, &byte, 1) < 0);
 		assert_int_equal(p->c->state, APUS_TCP_CLOSED);
 		peer_close(p);
 
 		p = established();
 		peer_write(p, "x", 1);
-		icmp(p, codes[i], 0, p->iss + 1);
+		peer_unreachable(p, codes[i], p->iss + 1, 0);
 		assert_int_equal(p->c->state, APUS_TCP_ESTABLISHED);
 		assert_int_equal(apus_tcp_call_receive(p->c, &byte, 1), -EAGAIN);
 		peer_close(p);
@@ -266,11 +248,11 @@ static void soft_errors_abort_nothing(void **state)
 		struct peer *p = peer_open();
 
 		peer_is_called(p);
-		icmp(p, codes[i], 0, p->iss);
+		peer_unreachable(p, codes[i], p->iss, 0);
 		assert_int_equal(p->c->state, APUS_TCP_SYN_SENT);
 		peer_answers(p, peer_syn_ack(p));
 		peer_write(p, "x", 1);
-		icmp(p, codes[i], 0, p->iss + 1);
+		peer_unreachable(p, codes[i], p->iss + 1, 0);
 		assert_int_equal(p->c->state, APUS_TCP_ESTABLISHED);
 		peer_close(p);
 	}
@@ -281,8 +263,8 @@ static void unreachable_with_a_wrong_number_is_ignored(void **state)
 	struct peer *p = peer_open();
 
 	peer_is_called(p);
-	icmp(p, 3, 0, p->iss + 1000);
-	icmp(p, 3, 0, p->iss - 1);
+	peer_unreachable(p, 3, p->iss + 1000, 0);
+	peer_unreachable(p, 3, p->iss - 1, 0);
 	assert_int_equal(p->c->state, APUS_TCP_SYN_SENT);
 	peer_close(p);
 }
