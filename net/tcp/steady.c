@@ -71,12 +71,17 @@ APUS_COLD void apus_tcp_settle_slow(struct apus_tcp *c)
 	apus_rate_limited(&r->rate, c->snd.nxt - c->snd.una);
 }
 
-/* As watch() of plain.c and apus_tcp_arm() would, had they been asked. */
-APUS_NOINLINE void apus_tcp_steady_arm(struct apus_tcp *c, int64_t now_ns)
+int64_t apus_tcp_steady_deadline_ns(const struct apus_tcp *c)
 {
 	int64_t probe_ns = apus_tlp_span_ns(apus_rtt_srtt_ns(&c->rtt), true);
 
-	c->rexmit_at_ns = now_ns + apus_min(probe_ns, apus_rtt_rto_ns(&c->rtt));
+	return c->recovery->rto_from_ns + apus_min(probe_ns, apus_rtt_rto_ns(&c->rtt));
+}
+
+/* As watch() of plain.c and apus_tcp_arm() would, had they been asked. */
+APUS_NOINLINE void apus_tcp_steady_arm(struct apus_tcp *c)
+{
+	c->rexmit_at_ns = apus_tcp_steady_deadline_ns(c);
 	apus_tcp_arm(c);
 	c->rexmit_at_ns = APUS_NEVER;
 }

@@ -38,14 +38,16 @@ static inline void apus_tcp_settle(struct apus_tcp *c)
 /** apus_tcp_steady_begin - @text bytes leave now, plainly (plain.c), and nothing was in flight: from now on @c is steady, if it can be */
 void apus_tcp_steady_begin(struct apus_tcp *c, uint32_t text);
 
-void apus_tcp_steady_arm(struct apus_tcp *c, int64_t now_ns);
+/** apus_tcp_steady_deadline_ns - of what is in flight: its probe, or its RTO */
+int64_t apus_tcp_steady_deadline_ns(const struct apus_tcp *c);
+void apus_tcp_steady_arm(struct apus_tcp *c);
 /** apus_tcp_steady_sent - @text bytes left as one segment; @c is steady, and nothing is in flight */
 static inline void apus_tcp_steady_sent(struct apus_tcp *c, uint32_t text, int64_t now_ns)
 {
 	c->snd.nxt += text;
 	c->recovery->rto_from_ns = now_ns;
 	if (apus_unlikely(!c->timer.prev || c->timer.deadline_ns > now_ns + APUS_TCP_STEADY_NS))
-		apus_tcp_steady_arm(c, now_ns);
+		apus_tcp_steady_arm(c);
 }
 
 /** apus_tcp_steady_acked - all @bytes in flight are acknowledged; @c is steady */

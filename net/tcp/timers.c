@@ -257,20 +257,44 @@ static void idle_fired(struct apus_tcp *c, int64_t now_ns)
 }
 
 /*
- * What is kept for the sake of data in flight is given back when there was none for an RTO. The
- * timer that was armed for that data is still armed when it is acknowledged: it ends up here.
+ * What is kept for the sake of data in flight is given back when there was none for an RTO, and for a
+ * second, in which a connection that is used now and then is used again. The timer that was armed for
+ * that data is still armed when it is acknowledged: it ends up here. Return: when; now: it is time.
  */
-static void forget_recovery(struct apus_tcp *c, int64_t now_ns)
+static int64_t forget_at_ns(const struct apus_tcp *c, int64_t now_ns)
 {
 	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick;
-	uint32_t span = apus_tcp_tick(apus_rtt_rto_ns(&c->rtt)) + 1;
+	uint32_t span = apus_tcp_tick(apus_max(apus_rtt_rto_ns(&c->rtt), APUS_SEC)) + 1;
+
+	return silent > span ? now_ns : now_ns + apus_tcp_tick_ns(span - silent + 1);
+}
+
+static void forget_recovery(struct apus_tcp *c, int64_t now_ns)
+{
+	int64_t at_ns;
 
 	if (!c->recovery || c->snd.una != c->snd.nxt)
 		return;
-	if (silent > span)
-		apus_tcp_recovery_close(c);
+	at_ns = forget_at_ns(c, now_ns);
+	if (at_ns > now_ns)
+		apus_timer_arm(&c->timer, at_ns);
 	else
-		apus_timer_arm(&c->timer, now_ns + apus_tcp_tick_ns(span - silent + 1));
+		apus_tcp_recovery_close(c);
+}
+
+/* A steady connection's timer was early, as it mostly is: it is armed anew, and no more is to be done. */
+static bool was_early(struct apus_tcp *c, int64_t now_ns)
+{
+	int64_t at_ns = apus_min(c->ack_at_ns, c->idle_at_ns);
+
+	if (!c->is_steady)
+		return false;
+	at_ns = apus_min(at_ns, c->snd.una == c->snd.nxt ? forget_at_ns(c, now_ns)
+							 : apus_tcp_steady_deadline_ns(c));
+	if (at_ns <= now_ns)
+		return false;
+	apus_timer_arm(&c->timer, at_ns);
+	return true;
 }
 
 void apus_tcp_timer_fired(struct apus_work *work)
@@ -278,6 +302,8 @@ void apus_tcp_timer_fired(struct apus_work *work)
 	struct apus_tcp *c = apus_container_of(apus_timer_of(work), struct apus_tcp, timer);
 	int64_t now_ns = apus_now();
 
+	if (was_early(c, now_ns))
+		return;
 	apus_tcp_settle(c);
 	if (c->ack_at_ns <= now_ns)
 		ack_fired(c);

@@ -244,6 +244,42 @@ static void lost_again(void)
 	lost();
 }
 
+/* The timer of an answer before it fires, 5 ms after this one left: this one has its own deadline. */
+static void timer_is_early(void)
+{
+	int64_t rto_ns = info().rto_ns, at_ns;
+	uint32_t from;
+
+	ack(p->c->snd.nxt);
+	peer_wait(p, p->c->timer.deadline_ns - now() - 5 * APUS_MS);
+	answer(ANSWER);
+	from = told->count;
+	at_ns = now() + apus_min(2 * info().srtt_ns + APUS_TLP_ONE_IN_FLIGHT_NS, rto_ns);
+	peer_wait(p, 10 * APUS_MS);
+	assert_steady();
+	peer_wait(p, 4 * rto_ns);
+	assert_around(frame(from, 0)->at_ns, at_ns);
+	carry_on();
+}
+
+/* What is kept for text in flight stays for a second after the last of it. */
+static void nothing_is_in_flight(void)
+{
+	ack(p->c->snd.nxt);
+	peer_wait(p, 990 * APUS_MS);
+	assert_steady();
+	assert_non_null(p->c->recovery);
+	peer_wait(p, 30 * APUS_MS);
+	assert_null(p->c->recovery);
+	carry_on();
+}
+
+static void timer_that_is_early_ends_nothing(void **state)
+{
+	tell_twice(timer_is_early);
+	tell_twice(nothing_is_in_flight);
+}
+
 static void loss_is_repaired_by_the_probe_and_then_by_timeouts(void **state)
 {
 	tell_twice(lost);
@@ -673,6 +709,7 @@ int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		test_with_pool(loss_is_repaired_by_the_probe_and_then_by_timeouts),
+		test_with_pool(timer_that_is_early_ends_nothing),
 		test_with_pool(odd_acks_say_what_they_say),
 		test_with_pool(peer_and_path_are_heard),
 		test_with_pool(user_may_do_anything_meanwhile),
