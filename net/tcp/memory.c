@@ -31,7 +31,7 @@ void apus_tcp_memory_init(struct apus_tcp_memory *memory, struct rte_mempool *po
 {
 	*memory = (struct apus_tcp_memory){
 		.pool = pool,
-		.fine = pool->size / 8 * 3,
+		.fine = pool->size / 8 * 2,
 		.reserve = apus_min(pool->size / 32, (uint32_t)RESERVE_MAX),
 		.free = pool->size,
 	};
@@ -47,17 +47,22 @@ static uint32_t free_mbufs(struct rte_mempool *pool)
 
 static enum apus_tcp_memory_level level_of(const struct apus_tcp_memory *memory)
 {
-	uint32_t size = memory->pool->size;
-
 	if (apus_likely(apus_tcp_memory_is_fine(memory)))
 		return APUS_TCP_MEMORY_FINE;
 	if (memory->free < memory->reserve)
 		return APUS_TCP_MEMORY_RESERVE;
-	if (memory->free < size / 8)
+	if (memory->free < memory->pool->size / 8)
 		return APUS_TCP_MEMORY_CRITICAL;
-	if (memory->free < size / 4 || memory->level != APUS_TCP_MEMORY_FINE)
-		return APUS_TCP_MEMORY_PRESSED;
-	return APUS_TCP_MEMORY_FINE;
+	return APUS_TCP_MEMORY_PRESSED;
+}
+
+/* Pressure ends later than it begins. */
+static void set_level(struct apus_tcp_memory *memory)
+{
+	uint32_t eighth = memory->pool->size / 8;
+
+	memory->level = level_of(memory);
+	memory->fine = memory->level ? 3 * eighth : 2 * eighth;
 }
 
 void apus_tcp_memory_look(struct apus_tcp_layer *layer)
@@ -66,7 +71,7 @@ void apus_tcp_memory_look(struct apus_tcp_layer *layer)
 	enum apus_tcp_memory_level before = memory->level;
 
 	memory->free = free_mbufs(memory->pool);
-	memory->level = level_of(memory);
+	set_level(memory);
 	if (apus_unlikely(memory->level && !before))
 		apus_tcp_count(layer, APUS_TCP_COUNT_MEMORY_PRESSURES);
 }
@@ -121,7 +126,7 @@ static APUS_COLD bool may_keep_slow(struct apus_tcp *c, bool in_order)
 {
 	struct apus_tcp_memory *memory = &c->layer->memory;
 
-	memory->level = level_of(memory);
+	set_level(memory);
 	switch (memory->level) {
 	case APUS_TCP_MEMORY_FINE:
 		return true;

@@ -33,7 +33,7 @@ enum apus_tcp_memory_level {
 struct apus_tcp_memory {
 	struct rte_mempool *pool; /* borrowed */
 	enum apus_tcp_memory_level level;
-	uint32_t fine;    /* mbufs: with so many free there is no pressure */
+	uint32_t fine;    /* mbufs: with so many free there is no pressure, or it ends */
 	uint32_t reserve; /* mbufs that no text gets */
 	uint32_t free;    /* mbufs at the beginning of this turn, less what was queued since */
 	uint32_t cursor;  /* into the demux: whose text out of order is next */
