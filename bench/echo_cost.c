@@ -30,7 +30,7 @@
 # define CALLGRIND_TOGGLE_COLLECT
 #endif
 
-#define MBUFS           32768
+#define MBUFS           131072 /* answers wait for a delayed ACK, 40 ms, each in one */
 #define CONNECTIONS_MAX 1000000
 #define PER_ADDR        20000 /* connections from an address: a port for each */
 #define OPENERS         64
