@@ -110,7 +110,7 @@ struct apus_tcp {
 	int64_t ack_at_ns;    /* delayed ACK; or the next try after there was no mbuf */
 	int64_t idle_at_ns;   /* keepalive; or the end of FIN-WAIT-2 */
 	struct apus_tcp_tally *tally;   /* NULL: no text yet, or no memory */
-	struct apus_recovery *recovery; /* records, all about loss; NULL: idle for a second */
+	struct apus_recovery *recovery; /* records and all about loss; NULL: idle for an RTO */
 	uint32_t rcv_buffer;            /* bytes for the reader, at most */
 	uint32_t ts_offset;             /* TSval is the clock's milliseconds and this */
 	uint32_t heard_tick;            /* anything acceptable came */

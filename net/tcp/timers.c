@@ -257,14 +257,14 @@ static void idle_fired(struct apus_tcp *c, int64_t now_ns)
 }
 
 /*
- * What is kept for the sake of data in flight is given back when there was none for an RTO, and for a
- * second, in which a connection that is used now and then is used again. The timer that was armed for
- * that data is still armed when it is acknowledged: it ends up here. Return: when; now: it is time.
+ * What is kept for the sake of data in flight is given back when there was none for an RTO. The
+ * timer that was armed for that data is still armed when it is acknowledged: it ends up here.
+ * Return: when; now: it is time.
  */
 static int64_t forget_at_ns(const struct apus_tcp *c, int64_t now_ns)
 {
 	uint32_t silent = apus_tcp_tick(now_ns) - c->sent_tick;
-	uint32_t span = apus_tcp_tick(apus_max(apus_rtt_rto_ns(&c->rtt), APUS_SEC)) + 1;
+	uint32_t span = apus_tcp_tick(apus_rtt_rto_ns(&c->rtt)) + 1;
 
 	return silent > span ? now_ns : now_ns + apus_tcp_tick_ns(span - silent + 1);
 }

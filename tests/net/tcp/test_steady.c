@@ -116,14 +116,14 @@ static void timer_is_early(void)
 	carry_on();
 }
 
-/* What is kept for text in flight stays for a second after the last of it. */
+/* What is kept for text in flight stays for an RTO after the last of it. */
 static void nothing_is_in_flight(void)
 {
 	ack(p->c->snd.nxt);
-	peer_wait(p, 990 * APUS_MS);
+	peer_wait(p, info().rto_ns - 5 * APUS_MS);
 	assert_steady();
 	assert_non_null(p->c->recovery);
-	peer_wait(p, 30 * APUS_MS);
+	peer_wait(p, 10 * APUS_MS);
 	assert_null(p->c->recovery);
 	carry_on();
 }
