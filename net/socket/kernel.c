@@ -272,6 +272,7 @@ static bool kernel_poll(struct apus_poller *p, int64_t now_ns)
 	struct apus_kernel *kernel = apus_container_of(p, struct apus_kernel, poller);
 
 	apus_kernel_feed(kernel);
+	apus_kernel_look(kernel, now_ns);
 	return false;
 }
 
@@ -287,7 +288,9 @@ static int64_t kernel_idle(struct apus_poller *p, enum apus_idle what, int64_t n
 {
 	struct apus_kernel *kernel = apus_container_of(p, struct apus_kernel, poller);
 
-	return apus_list_empty(&kernel->marked) ? APUS_NEVER : now_ns;
+	if (!apus_list_empty(&kernel->marked))
+		return now_ns;
+	return apus_list_empty(&kernel->drained) ? APUS_NEVER : kernel->look_at_ns;
 }
 
 static const struct apus_poller_type kernel_type = {
@@ -312,6 +315,7 @@ int apus_kernel_open(struct apus_shard *shard, const struct apus_kernel_options 
 	apus_list_init(&kernel->connections);
 	apus_list_init(&kernel->marked);
 	apus_list_init(&kernel->starved);
+	apus_list_init(&kernel->drained);
 	apus_list_init(&kernel->listeners);
 	apus_list_init(&kernel->datagrams);
 	apus_waitq_init(&kernel->closed);

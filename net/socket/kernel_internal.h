@@ -28,6 +28,8 @@ struct apus_kernel {
 	struct apus_list connections; /* all of them */
 	struct apus_list marked;      /* those with something to send at the end of the turn */
 	struct apus_list starved;     /* those that wait for a receive buffer */
+	struct apus_list drained;     /* those that may have been reset, and nobody would tell */
+	int64_t look_at_ns;           /* when these are looked at */
 	struct apus_list listeners;
 	struct apus_list datagrams; /* struct apus_udp.link */
 	uint32_t polls;             /* of datagram sockets, under way */
@@ -85,6 +87,8 @@ struct apus_tcp *apus_kernel_accepted(struct apus_kernel *kernel, int fd);
 void apus_kernel_reset(struct apus_list *node);
 /* All that waited for a buffer, or for room in the ring. */
 void apus_kernel_feed(struct apus_kernel *kernel);
+/* Were some of `drained` reset? Then they fail. */
+void apus_kernel_look(struct apus_kernel *kernel, int64_t now_ns);
 /* Sends what was written in this turn. */
 void apus_kernel_send_marked(struct apus_kernel *kernel);
 

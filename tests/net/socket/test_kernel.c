@@ -5,112 +5,17 @@
  * Both ends are tasks of one shard. The only tests of sockets that run in real time: the kernel has
  * no other. They wait for events, never for a while, but where nothing is to happen.
  */
-#include "net/socket/kernel.h"
+#include "tests/net/socket/kernel_test.h"
 
-#include "net/socket/tcp.h"
 #include "net/socket/udp.h"
 #include "net/tcp/info.h"
 #include "runtime/base/random.h"
-#include "runtime/sched/run.h"
 #include "runtime/sched/wait.h"
 #include "runtime/sync/event.h"
 #include "runtime/sync/group.h"
-#include "runtime/sync/timeout.h"
-
-#include <arpa/inet.h>
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #define LARGE (4 * 1024 * 1024)
 #define MANY  200
-
-#define check(cond)                                                         \
- do {                                                                       \
-  if (!(cond)) {                                                            \
-   fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #cond); \
-   return -EBADMSG;                                                         \
-  }                                                                         \
- } while (0)
-
-#define check_equal(left, right)                                                              \
- do {                                                                                         \
-  int64_t l_ = (int64_t)(left), r_ = (int64_t)(right);                                        \
-  if (l_ != r_) {                                                                             \
-   fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #left, (long long)l_, \
-	   (long long)r_);                                                                    \
-   return -EBADMSG;                                                                           \
-  }                                                                                           \
- } while (0)
-
-static struct apus_kernel *kernel;
-
-struct story {
-	apus_task_fn fn;
-};
-
-static int64_t in_network(void *arg)
-{
-	const struct story *story = arg;
-	struct apus_timeout limit;
-	int64_t rc;
-
-	if (apus_kernel_open(apus_shard_self(), NULL, &kernel))
-		return 77;
-	apus_timeout_begin(&limit, 60 * APUS_SEC);
-	rc = apus_timeout_end(&limit, story->fn(NULL));
-	if (!rc)
-		rc = apus_kernel_linger(kernel, APUS_SEC);
-	return rc;
-}
-
-/* The network outlives the main task, which may not close it: its tasks could still be there. */
-static void run(apus_task_fn fn)
-{
-	struct story story = {fn};
-	struct apus_shard_options options = {.core = -1};
-	struct apus_shard *shard;
-	int64_t rc;
-
-	kernel = NULL;
-	assert_int_equal(apus_shard_open(&options, &shard), 0);
-	apus_shard_enter(shard);
-	rc = apus_run_task(shard, in_network, &story);
-	if (kernel)
-		apus_kernel_close(kernel);
-	apus_shard_close(shard);
-	if (rc == 77)
-		skip(); /* no io_uring here */
-	assert_int_equal(rc, 0);
-}
-
-/* --- Two ends ------------------------------------------------------------------------------ */
-
-static struct apus_endpoint loopback(uint16_t port)
-{
-	return (struct apus_endpoint){apus_addr_v4(htonl(INADDR_LOOPBACK)), port};
-}
-
-static int open_pair(struct apus_tcp_listener *l, struct apus_tcp **client,
-		     struct apus_tcp **server)
-{
-	int rc = apus_tcp_connect(loopback(apus_tcp_listener_local(l).port), client);
-
-	return rc ? rc : apus_tcp_accept(l, server);
-}
-
-static int open_two(struct apus_tcp_listener **l, struct apus_tcp **client,
-		    struct apus_tcp **server)
-{
-	int rc = apus_tcp_listen(loopback(0), 0, l);
-
-	return rc ? rc : open_pair(*l, client, server);
-}
 
 /* Bytes that show their place. */
 static void fill(char *buf, size_t n, size_t at)
@@ -243,28 +148,6 @@ static int64_t refused(void *arg)
 	check_equal(
 		apus_tcp_listen((struct apus_endpoint){apus_addr_v4(htonl(0x08080808)), 0}, 0, &l),
 		-EADDRNOTAVAIL);
-	return 0;
-}
-
-static int64_t resets(void *arg)
-{
-	struct apus_tcp_listener *l;
-	struct apus_tcp *client, *server;
-	char buf[10];
-
-	check_equal(open_two(&l, &client, &server), 0);
-	apus_tcp_abort(server);
-	check_equal(apus_tcp_read(client, buf, 10), -ECONNRESET);
-	check_equal(apus_tcp_write(client, "x", 1), -ECONNRESET);
-	apus_tcp_close(client);
-	/* A close with something unread is a reset, too. */
-	check_equal(open_pair(l, &client, &server), 0);
-	check_equal(apus_tcp_write(client, "hello", 5), 5);
-	check_equal(apus_tcp_read(server, buf, 1), 1);
-	apus_tcp_close(server);
-	check_equal(apus_tcp_read(client, buf, 10), -ECONNRESET);
-	apus_tcp_close(client);
-	apus_tcp_listener_close(l);
 	return 0;
 }
 
@@ -623,16 +506,9 @@ static int64_t watched(void *arg)
 	return 0;
 }
 
-#define TEST(name)                              \
- static void name##_on_the_kernel(void **state) \
- {                                              \
-  run(name);                                    \
- }
-
 TEST(both_ways)
 TEST(names)
 TEST(refused)
-TEST(resets)
 TEST(half_closed)
 TEST(cancels)
 TEST(pushed_back)
@@ -648,7 +524,6 @@ int main(void)
 		cmocka_unit_test(both_ways_on_the_kernel),
 		cmocka_unit_test(names_on_the_kernel),
 		cmocka_unit_test(refused_on_the_kernel),
-		cmocka_unit_test(resets_on_the_kernel),
 		cmocka_unit_test(half_closed_on_the_kernel),
 		cmocka_unit_test(cancels_on_the_kernel),
 		cmocka_unit_test(pushed_back_on_the_kernel),
