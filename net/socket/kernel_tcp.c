@@ -72,13 +72,14 @@ static void try_destroy(struct connection *k)
 
 /* --- Ends ---------------------------------------------------------------------------------- */
 
-static void cancel(struct connection *k, struct apus_ring_op *op)
+/* Return: is @op being taken back? Not if the ring has no room. */
+static bool cancel(struct connection *k, struct apus_ring_op *op)
 {
 	struct io_uring_sqe *sqe = apus_ring_prepare(k->kernel->ring, NULL);
 
 	if (sqe)
 		io_uring_prep_cancel(sqe, op, 0);
-	/* Without room for it: the socket is shut below, and the operation ends by itself. */
+	return sqe;
 }
 
 /* No more of the kernel's socket. What is under way ends soon. */
@@ -86,12 +87,10 @@ static void let_go(struct connection *k)
 {
 	if (k->fd < 0)
 		return;
-	if (k->is_receiving)
-		cancel(k, &k->receive_op);
-	if (k->is_sending)
-		cancel(k, &k->send_op);
-	if (k->is_opening)
-		cancel(k, &k->open_op);
+	if ((k->is_receiving && !cancel(k, &k->receive_op)) ||
+	    (k->is_sending && !cancel(k, &k->send_op)) ||
+	    (k->is_opening && !cancel(k, &k->open_op)))
+		(void)shutdown(k->fd, SHUT_RDWR); /* ends all of them */
 	apus_list_remove(&k->marked);
 	apus_list_remove(&k->starved);
 	apus_list_remove(&k->drained);
@@ -265,10 +264,8 @@ static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
 		fail(k, result);
 	}
 	apus_waitq_wake_all(&k->face.readers, 0);
-	if (k->is_receiving && !k->is_paused && k->in.bytes >= IN_MAX) {
-		k->is_paused = true;
-		cancel(k, &k->receive_op);
-	}
+	if (k->is_receiving && !k->is_paused && k->in.bytes >= IN_MAX)
+		k->is_paused = cancel(k, &k->receive_op);
 	receive(k);
 	try_destroy(k);
 }
