@@ -57,23 +57,22 @@ static enum apus_tcp_memory_level level_of(const struct apus_tcp_memory *memory)
 }
 
 /* Pressure ends later than it begins. */
-static void set_level(struct apus_tcp_memory *memory)
+static void set_level(struct apus_tcp_layer *layer)
 {
+	struct apus_tcp_memory *memory = &layer->memory;
+	enum apus_tcp_memory_level before = memory->level;
 	uint32_t eighth = memory->pool->size / 8;
 
 	memory->level = level_of(memory);
 	memory->fine = memory->level ? 3 * eighth : 2 * eighth;
+	if (apus_unlikely(memory->level && !before))
+		apus_tcp_count(layer, APUS_TCP_COUNT_MEMORY_PRESSURES);
 }
 
 void apus_tcp_memory_look(struct apus_tcp_layer *layer)
 {
-	struct apus_tcp_memory *memory = &layer->memory;
-	enum apus_tcp_memory_level before = memory->level;
-
-	memory->free = free_mbufs(memory->pool);
-	set_level(memory);
-	if (apus_unlikely(memory->level && !before))
-		apus_tcp_count(layer, APUS_TCP_COUNT_MEMORY_PRESSURES);
+	layer->memory.free = free_mbufs(layer->memory.pool);
+	set_level(layer);
 }
 
 void apus_tcp_memory_reclaim(struct apus_tcp_layer *layer)
@@ -126,7 +125,7 @@ static APUS_COLD bool may_keep_slow(struct apus_tcp *c, bool in_order)
 {
 	struct apus_tcp_memory *memory = &c->layer->memory;
 
-	set_level(memory);
+	set_level(c->layer);
 	switch (memory->level) {
 	case APUS_TCP_MEMORY_FINE:
 		return true;
