@@ -84,13 +84,14 @@ static void accept_more(struct listener *k)
 	k->is_paused = false;
 }
 
-static void cancel_accept(struct listener *k)
+/* Return: is it being taken back? Not if the ring has no room. */
+static bool cancel_accept(struct listener *k)
 {
 	struct io_uring_sqe *sqe = apus_ring_prepare(k->kernel->ring, NULL);
 
 	if (sqe)
 		io_uring_prep_cancel(sqe, &k->accept_op, 0);
-	k->is_paused = sqe != NULL;
+	return sqe;
 }
 
 static void try_destroy(struct listener *k)
@@ -145,7 +146,7 @@ static void accepted(struct apus_ring_op *op, int32_t result, uint32_t flags)
 	if (result >= 0)
 		keep(k, result);
 	if (k->is_accepting && !k->is_paused && waiting(&k->face) >= k->face.backlog)
-		cancel_accept(k);
+		k->is_paused = cancel_accept(k);
 	/* Out of descriptors or memory: who accepts next asks again, when some may be free. */
 	if (result >= 0 || result == -ECANCELED || result == -ECONNABORTED)
 		accept_more(k);
@@ -251,8 +252,8 @@ void apus_kernel_listener_shut(struct apus_tcp_listener *l)
 	l->is_closed = true;
 	while (waiting(l))
 		apus_kernel_call_abort(l->ready[l->ready_head++ & (l->ready_size - 1)]);
-	if (k->is_accepting)
-		cancel_accept(k);
+	if (k->is_accepting && !cancel_accept(k))
+		(void)shutdown(k->fd, SHUT_RDWR); /* ends it, too */
 	close(k->fd);
 	apus_waitq_wake_all(&l->acceptors, 0);
 	apus_kernel_listener_unhold(l);

@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -65,6 +66,7 @@ static void try_destroy(struct connection *k)
 
 	if (k->ops || k->face.holds || k->fd >= 0)
 		return;
+	apus_kernel_inq_drop(&k->in, k->in.bytes);
 	apus_list_remove(&k->all);
 	apus_heap_free(heap, k->out);
 	apus_heap_free(heap, k);
@@ -82,15 +84,27 @@ static bool cancel(struct connection *k, struct apus_ring_op *op)
 	return sqe;
 }
 
+/* The same of all that is under way, whatever the ring has room for. */
+static void cancel_all(struct connection *k)
+{
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+	if ((!k->is_receiving || cancel(k, &k->receive_op)) &&
+	    (!k->is_sending || cancel(k, &k->send_op)) &&
+	    (!k->is_opening || cancel(k, &k->open_op)))
+		return;
+	if (k->face.error)
+		(void)connect(k->fd, &nobody, sizeof(nobody)); /* a reset */
+	else
+		(void)shutdown(k->fd, SHUT_RDWR);
+}
+
 /* No more of the kernel's socket. What is under way ends soon. */
 static void let_go(struct connection *k)
 {
 	if (k->fd < 0)
 		return;
-	if ((k->is_receiving && !cancel(k, &k->receive_op)) ||
-	    (k->is_sending && !cancel(k, &k->send_op)) ||
-	    (k->is_opening && !cancel(k, &k->open_op)))
-		(void)shutdown(k->fd, SHUT_RDWR); /* ends all of them */
+	cancel_all(k);
 	apus_list_remove(&k->marked);
 	apus_list_remove(&k->starved);
 	apus_list_remove(&k->drained);
@@ -104,11 +118,17 @@ static void let_go(struct connection *k)
 	apus_waitq_wake_all(&k->face.writers, 0);
 }
 
-/* The connection has failed: RFC 9293 flushes its queues and tells its users. */
+/*
+ * The connection has failed: RFC 9293 flushes its queues and tells its users. What a peek lent stays
+ * until it is taken.
+ */
 static void fail(struct connection *k, int error)
 {
+	if (k->fd < 0)
+		return;
 	k->face.error = (int16_t)apus_kernel_error(error);
-	apus_kernel_inq_drop(&k->in, k->in.bytes);
+	if (!k->face.is_lent)
+		apus_kernel_inq_drop(&k->in, k->in.bytes);
 	k->out_bytes = 0;
 	let_go(k);
 }
@@ -132,9 +152,7 @@ static void reset(struct connection *k)
 
 	if (k->fd >= 0)
 		(void)setsockopt(k->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	apus_kernel_inq_drop(&k->in, k->in.bytes);
-	k->out_bytes = 0;
-	let_go(k);
+	fail(k, -ECONNABORTED);
 }
 
 void apus_kernel_reset(struct apus_list *node)
@@ -166,10 +184,14 @@ static void written(struct connection *k)
 
 static void look_for_reset(struct connection *k)
 {
+	struct pollfd seen = {.fd = k->fd};
 	socklen_t bytes = sizeof(int);
 	int error = 0;
 
-	if (k->fd >= 0 && !getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &error, &bytes) && error)
+	/* SO_ERROR alone tells of ICMP errors, too, of which RFC 9293's MUST-56 makes nothing. */
+	if (k->fd < 0 || poll(&seen, 1, 0) != 1 || !(seen.revents & POLLERR))
+		return;
+	if (!getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &error, &bytes) && error)
 		fail(k, -error);
 }
 
@@ -272,24 +294,31 @@ static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
 
 void apus_kernel_call_consume(struct apus_tcp *c, size_t bytes)
 {
-	apus_kernel_inq_drop(&of(c)->in, bytes);
-	apus_kernel_feed(of(c)->kernel);
-	receive(of(c));
+	struct connection *k = of(c);
+
+	apus_kernel_inq_drop(&k->in, bytes);
+	c->is_lent = false;
+	if (c->error) /* what would have gone with the connection but was lent */
+		apus_kernel_inq_drop(&k->in, k->in.bytes);
+	apus_kernel_feed(k->kernel);
+	receive(k);
 }
 
 /* Nothing is there. */
-static int why_nothing(const struct connection *k)
+static int end_or_wait(const struct connection *k)
 {
-	if (k->face.error)
-		return k->face.error;
 	return k->at_end ? 0 : -EAGAIN;
 }
 
 int apus_kernel_call_peek(struct apus_tcp *c, struct iovec *views, int n)
 {
-	int count = apus_kernel_inq_view(&of(c)->in, views, n);
+	int count;
 
-	return count ? count : why_nothing(of(c));
+	if (c->error)
+		return c->error;
+	count = apus_kernel_inq_view(&of(c)->in, views, n);
+	c->is_lent = count > 0;
+	return count ? count : end_or_wait(of(c));
 }
 
 int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len)
@@ -297,6 +326,8 @@ int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len)
 	struct iovec piece;
 	size_t taken = 0;
 
+	if (c->error)
+		return c->error;
 	while (taken < len && apus_kernel_inq_view(&of(c)->in, &piece, 1)) {
 		size_t n = apus_min(len - taken, piece.iov_len);
 
@@ -304,7 +335,7 @@ int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len)
 		apus_kernel_call_consume(c, n);
 		taken += n;
 	}
-	return taken || !len ? (int64_t)taken : why_nothing(of(c));
+	return taken || !len ? (int64_t)taken : end_or_wait(of(c));
 }
 
 /* --- Sending ------------------------------------------------------------------------------- */

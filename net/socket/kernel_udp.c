@@ -113,6 +113,8 @@ void apus_kernel_udp_close(struct apus_udp *u)
 		sqe = apus_ring_prepare(k->kernel->ring, NULL);
 		if (sqe)
 			io_uring_prep_cancel(sqe, &k->poll_op, 0);
+		else
+			(void)shutdown(k->fd, SHUT_RDWR); /* ends it, too */
 	}
 	close(k->fd);
 	apus_waitq_wake_all(&u->readers, 0);

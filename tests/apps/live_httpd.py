@@ -256,6 +256,17 @@ class Wrong(LiveTest):
                 self.assertEqual(get('/')[0], 200)
                 self.assertEqual(app.stop(), 0)
 
+    def test_client_that_resets_while_its_request_is_at_work_does_no_harm(self):
+        with tempfile.TemporaryDirectory() as folder, httpd('--root', folder) as app:
+            for i in range(200):
+                sock = connect(PORT)
+                sock.sendall(b'GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n')
+                time.sleep(i % 20 * 20e-6)  # a thread looks for the file
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                sock.close()
+            self.assertEqual(get('/nothing')[0], 404)
+            self.assertEqual(app.stop(), 0)
+
 
 class Files(LiveTest):
     def setUp(self):
