@@ -88,6 +88,7 @@ class Telling(LiveTest):
     def test_all_shards_are_asked_or_one(self):
         cores = ','.join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2])
         with App('echo', '--cores', cores) as app, Telemetry(app) as telemetry:
+            app.wait_until_all_listen()
             tasks = telemetry.ask('/apus/tasks')
             self.assertEqual({key.split('/')[0] for key in tasks}, {'0', '1'})
             one = telemetry.ask('/apus/tasks,1')
@@ -136,6 +137,7 @@ class Telling(LiveTest):
     def test_shard_that_is_stuck_is_named_and_the_others_answer(self):
         cores = ','.join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:2])
         with App('echo', '--cores', cores) as app, Telemetry(app) as telemetry:
+            app.wait_until_all_listen()
             threads = {app.process.pid: 0}
             for thread in pathlib.Path(f'/proc/{app.process.pid}/task').iterdir():
                 if (thread / 'comm').read_text() == 'apus-shard-1\n':
