@@ -3,8 +3,9 @@
  * net/socket/kernel.c: the kernel's sockets as a shard's network: its life, and listeners; see
  * kernel.h.
  *
- * A listener has one multishot accept out. Connections that nobody has accepted yet wait here, at
- * most `backlog` of them: then the accept is taken back, and the kernel's own queue fills.
+ * A listener has one multishot accept out. A few connections that nobody has accepted yet wait here,
+ * unread; when there are READY_MAX of them the accept is taken back, and the kernel's queue of `backlog`
+ * fills.
  */
 #include "net/socket/kernel_internal.h"
 
@@ -13,6 +14,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,8 +22,9 @@
 #include <unistd.h>
 
 #define BACKLOG_DEFAULT 4096
-#define BUSY_RETRIES    30
-#define BUSY_RETRY_NS   (10 * APUS_MS)
+#define READY_MAX       64u
+#define BUSY_NS         (300 * APUS_MS)
+#define RETRY_NS        (10 * APUS_MS)
 
 struct listener {
 	struct apus_tcp_listener face; /* first: what the sockets see */
@@ -70,15 +73,22 @@ static uint32_t waiting(const struct apus_tcp_listener *l)
 	return l->ready_tail - l->ready_head;
 }
 
+static bool is_full(const struct listener *k)
+{
+	return waiting(&k->face) >= apus_min(k->face.backlog, READY_MAX);
+}
+
 static void accept_more(struct listener *k)
 {
 	struct io_uring_sqe *sqe;
 
-	if (k->is_accepting || k->face.is_closed || waiting(&k->face) >= k->face.backlog)
+	if (k->is_accepting || k->face.is_closed || is_full(k))
 		return;
 	sqe = apus_ring_prepare(k->kernel->ring, &k->accept_op);
-	if (!sqe)
-		return; /* the next accept asks again */
+	if (!sqe) {
+		k->kernel->accept_at_ns = apus_now() + RETRY_NS;
+		return;
+	}
 	io_uring_prep_multishot_accept(sqe, k->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	k->is_accepting = true;
 	k->is_paused = false;
@@ -145,48 +155,63 @@ static void accepted(struct apus_ring_op *op, int32_t result, uint32_t flags)
 		k->is_accepting = false;
 	if (result >= 0)
 		keep(k, result);
-	if (k->is_accepting && !k->is_paused && waiting(&k->face) >= k->face.backlog)
+	if (k->is_accepting && !k->is_paused && is_full(k))
 		k->is_paused = cancel_accept(k);
-	/* Out of descriptors or memory: who accepts next asks again, when some may be free. */
 	if (result >= 0 || result == -ECANCELED || result == -ECONNABORTED)
 		accept_more(k);
+	else /* out of descriptors or memory: soon some may be free */
+		k->kernel->accept_at_ns = apus_now() + RETRY_NS;
 	try_destroy(k);
 }
 
 /*
  * The descriptors of a process that was killed are the kernel's until it has taken down that one's
- * ring, 20 to 80 ms later: who is started at once finds the port taken, and waits for it a while.
+ * ring, 20 to 80 ms later: who is started at once finds the port taken, and waits for it a while. Not
+ * later: a shard that has work does not wait.
  */
-int apus_kernel_bind(int fd, const struct sockaddr_in *name, uint32_t backlog)
+int apus_kernel_bind(const struct apus_kernel *kernel, int fd, const struct sockaddr_in *name,
+		     uint32_t backlog)
 {
-	const struct timespec moment = {.tv_nsec = BUSY_RETRY_NS};
+	const struct timespec moment = {.tv_nsec = RETRY_NS};
 	int rc;
 
-	for (int i = 0;; i++) {
+	for (;;) {
 		rc = bind(fd, (const struct sockaddr *)name, sizeof(*name)) ||
 				     (backlog && listen(fd, (int)backlog))
 			     ? -errno
 			     : 0;
-		if (rc != -EADDRINUSE || !name->sin_port || i == BUSY_RETRIES)
+		if (rc != -EADDRINUSE || !name->sin_port ||
+		    apus_clock_host_ns() - kernel->opened_at_ns > BUSY_NS)
 			return rc;
 		(void)nanosleep(&moment, NULL);
 	}
 }
 
-static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local, uint32_t backlog)
+/* Small pieces leave at once, urgent text stays in its place; a listener's connections inherit both. */
+int apus_kernel_stream_socket(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
-	struct sockaddr_in name;
-	socklen_t len = sizeof(name);
-	int rc;
 
 	if (fd < 0)
 		return -errno;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	return fd;
+}
+
+static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local, uint32_t backlog)
+{
+	int fd = apus_kernel_stream_socket(), one = 1, rc;
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
+
+	if (fd < 0)
+		return fd;
 	apus_kernel_sockaddr(*local, &name);
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (kernel->options.share_ports)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	rc = apus_kernel_bind(fd, &name, backlog);
+	rc = apus_kernel_bind(kernel, fd, &name, backlog);
 	if (!rc && getsockname(fd, (struct sockaddr *)&name, &len))
 		rc = -errno;
 	if (rc) {
@@ -239,8 +264,10 @@ struct apus_tcp *apus_kernel_listener_take(struct apus_tcp_listener *l)
 {
 	struct apus_tcp *c = NULL;
 
-	if (waiting(l))
+	if (waiting(l)) {
 		c = l->ready[l->ready_head++ & (l->ready_size - 1)];
+		apus_kernel_taken(c);
+	}
 	accept_more(of(l));
 	return c;
 }
@@ -254,6 +281,7 @@ void apus_kernel_listener_shut(struct apus_tcp_listener *l)
 		apus_kernel_call_abort(l->ready[l->ready_head++ & (l->ready_size - 1)]);
 	if (k->is_accepting && !cancel_accept(k))
 		(void)shutdown(k->fd, SHUT_RDWR); /* ends it, too */
+	apus_ring_submit(k->kernel->ring);        /* what names the descriptor */
 	close(k->fd);
 	apus_waitq_wake_all(&l->acceptors, 0);
 	apus_kernel_listener_unhold(l);
@@ -266,12 +294,29 @@ void apus_kernel_listener_unhold(struct apus_tcp_listener *l)
 	try_destroy(of(l));
 }
 
+int apus_kernel_listener_descriptor(const struct apus_tcp_listener *l)
+{
+	return ((const struct listener *)l)->fd;
+}
+
+/* Those that had no room, no descriptor or no memory. */
+static void accept_again(struct apus_kernel *kernel)
+{
+	struct apus_list *it;
+
+	kernel->accept_at_ns = APUS_NEVER;
+	apus_list_for_each(it, &kernel->listeners)
+		accept_more(apus_list_entry(it, struct listener, all));
+}
+
 /* --- The network --------------------------------------------------------------------------- */
 
 static bool kernel_poll(struct apus_poller *p, int64_t now_ns)
 {
 	struct apus_kernel *kernel = apus_container_of(p, struct apus_kernel, poller);
 
+	if (apus_unlikely(now_ns >= kernel->accept_at_ns))
+		accept_again(kernel);
 	apus_kernel_feed(kernel);
 	apus_kernel_look(kernel, now_ns);
 	return false;
@@ -291,7 +336,9 @@ static int64_t kernel_idle(struct apus_poller *p, enum apus_idle what, int64_t n
 
 	if (!apus_list_empty(&kernel->marked))
 		return now_ns;
-	return apus_list_empty(&kernel->drained) ? APUS_NEVER : kernel->look_at_ns;
+	return apus_list_empty(&kernel->drained)
+		       ? kernel->accept_at_ns
+		       : apus_min(kernel->accept_at_ns, kernel->look_at_ns);
 }
 
 static const struct apus_poller_type kernel_type = {
@@ -311,6 +358,8 @@ int apus_kernel_open(struct apus_shard *shard, const struct apus_kernel_options 
 		return -ENOMEM;
 	memset(kernel, 0, sizeof(*kernel));
 	kernel->shard = shard;
+	kernel->accept_at_ns = APUS_NEVER;
+	kernel->opened_at_ns = apus_clock_host_ns();
 	if (options)
 		kernel->options = *options;
 	apus_list_init(&kernel->connections);

@@ -7,8 +7,8 @@
  * give away. Everything of a turn goes to the kernel in one system call, by io_uring: accepts and
  * receives are multishot, into buffers that the kernel takes from a shared ring.
  *
- * What differs: times are the kernel's, addresses are the host's, and lent buffers
- * (apus_tcp_send_buffer) are copied.
+ * What differs: times are the kernel's, addresses are the host's, lent buffers (apus_tcp_send_buffer)
+ * are copied, and a close that lingers waits until the kernel has what was written, not the peer.
  */
 #ifndef APUS_NET_SOCKET_KERNEL_H
 #define APUS_NET_SOCKET_KERNEL_H

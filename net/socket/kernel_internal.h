@@ -26,11 +26,13 @@ struct apus_kernel {
 	struct apus_ring *ring;
 	struct apus_kernel_options options;
 	struct apus_list connections; /* all of them */
-	struct apus_list marked;      /* those with something to send at the end of the turn */
+	struct apus_list marked;      /* those with something to do at the end of the turn */
 	struct apus_list starved;     /* those that wait for a receive buffer */
 	struct apus_list drained;     /* those that may have been reset, and nobody would tell */
 	int64_t look_at_ns;           /* when these are looked at */
 	struct apus_list listeners;
+	int64_t accept_at_ns;       /* when those that could not accept try again */
+	int64_t opened_at_ns;       /* this network, on the host's clock */
 	struct apus_list datagrams; /* struct apus_udp.link */
 	uint32_t polls;             /* of datagram sockets, under way */
 	uint32_t closing;           /* connections that were closed and have something to send */
@@ -42,8 +44,11 @@ struct apus_kernel {
 int apus_kernel_error(int rc);
 void apus_kernel_sockaddr(struct apus_endpoint e, struct sockaddr_in *out);
 struct apus_endpoint apus_kernel_endpoint(const struct sockaddr_in *in);
+/* Return: descriptor; -EMFILE, ... */
+int apus_kernel_stream_socket(void);
 /* With a @backlog it listens, too. Return: 0; -EADDRINUSE, ... */
-int apus_kernel_bind(int fd, const struct sockaddr_in *name, uint32_t backlog);
+int apus_kernel_bind(const struct apus_kernel *kernel, int fd, const struct sockaddr_in *name,
+		     uint32_t backlog);
 
 /* ---- listeners ---- */
 int apus_kernel_listen(struct apus_kernel *kernel, struct apus_endpoint local, uint32_t backlog,
@@ -52,6 +57,7 @@ struct apus_tcp *apus_kernel_listener_take(struct apus_tcp_listener *l);
 bool apus_kernel_listener_has_ready(const struct apus_tcp_listener *l);
 void apus_kernel_listener_shut(struct apus_tcp_listener *l);
 void apus_kernel_listener_unhold(struct apus_tcp_listener *l);
+int apus_kernel_listener_descriptor(const struct apus_tcp_listener *l);
 
 /* ---- connections: as apus_tcp_call_*() of the same name ---- */
 int apus_kernel_call_open(struct apus_kernel *kernel, struct apus_endpoint local,
@@ -67,8 +73,8 @@ void apus_kernel_call_close(struct apus_tcp *c);
 void apus_kernel_call_abort(struct apus_tcp *c);
 void apus_kernel_unhold(struct apus_tcp *c);
 int apus_kernel_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value);
-int apus_kernel_set_congestion(struct apus_tcp *c, const char *name);
-int apus_kernel_descriptor(const struct apus_tcp *c); /* -1: closed */
+int apus_kernel_set_congestion(int fd, const char *name); /* a listener's, too */
+int apus_kernel_descriptor(const struct apus_tcp *c);     /* -1: closed */
 uint32_t apus_kernel_unsent_bytes(const struct apus_tcp *c);
 void apus_kernel_info(const struct apus_tcp *c, struct apus_tcp_info *info);
 
@@ -83,13 +89,15 @@ int64_t apus_kernel_udp_send(struct apus_udp *u, const void *buf, size_t len,
 /* ---- between its rooms ---- */
 /* A connection from an accepted descriptor. Return: NULL without memory; @fd is closed then */
 struct apus_tcp *apus_kernel_accepted(struct apus_kernel *kernel, int fd);
+/* It has a user now: what comes is received. */
+void apus_kernel_taken(struct apus_tcp *c);
 /* Of the connection whose place in kernel->connections is @node. */
 void apus_kernel_reset(struct apus_list *node);
 /* All that waited for a buffer, or for room in the ring. */
 void apus_kernel_feed(struct apus_kernel *kernel);
 /* Were some of `drained` reset? Then they fail. */
 void apus_kernel_look(struct apus_kernel *kernel, int64_t now_ns);
-/* Sends what was written in this turn. */
+/* Sends what was written in this turn, and closes what was let go. */
 void apus_kernel_send_marked(struct apus_kernel *kernel);
 
 #endif

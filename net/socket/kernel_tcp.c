@@ -13,6 +13,9 @@
  * more from registered buffers is up to a fifth cheaper. A buffer comes back no sooner than the peer
  * has acknowledged it, so what is written would have to lie in twice the memory.
  *
+ * Entries of the ring name descriptors by their numbers when they leave, so a descriptor is closed by
+ * an entry behind all of these: a number that was free earlier could be another connection's by then.
+ *
  * A connection's memory goes when nobody holds it and no operation names it: `ops`.
  */
 #include "net/socket/kernel_internal.h"
@@ -32,6 +35,9 @@
 #define OUT_FIRST 4096
 #define OUT_MAX   (256 * 1024)
 
+/* For a peer that takes nothing of what was written before the close; as of our own stack's. */
+#define CLOSED_NS (2 * APUS_RTT_RTO_MAX_NS)
+
 struct connection {
 	struct apus_tcp face; /* first: what the sockets see */
 	struct apus_kernel *kernel;
@@ -39,7 +45,8 @@ struct connection {
 	struct apus_list marked;  /* kernel->marked */
 	struct apus_list starved; /* kernel->starved */
 	struct apus_list drained; /* kernel->drained */
-	int fd;                   /* -1: closed */
+	int fd;                   /* -1: let go */
+	int leaving_fd;           /* let go, to be closed at the end of the turn; -1: none */
 	uint32_t ops;             /* under way */
 	bool is_receiving, is_sending, is_opening;
 	bool is_paused;  /* the receive is being taken back */
@@ -64,7 +71,7 @@ static void try_destroy(struct connection *k)
 {
 	struct apus_heap *heap = apus_shard_heap(k->kernel->shard);
 
-	if (k->ops || k->face.holds || k->fd >= 0)
+	if (k->ops || k->face.holds || k->fd >= 0 || k->leaving_fd >= 0)
 		return;
 	apus_kernel_inq_drop(&k->in, k->in.bytes);
 	apus_list_remove(&k->all);
@@ -84,35 +91,42 @@ static bool cancel(struct connection *k, struct apus_ring_op *op)
 	return sqe;
 }
 
-/* The same of all that is under way, whatever the ring has room for. */
-static void cancel_all(struct connection *k)
+static void mark(struct connection *k)
 {
-	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-
-	if ((!k->is_receiving || cancel(k, &k->receive_op)) &&
-	    (!k->is_sending || cancel(k, &k->send_op)) &&
-	    (!k->is_opening || cancel(k, &k->open_op)))
-		return;
-	if (k->face.error)
-		(void)connect(k->fd, &nobody, sizeof(nobody)); /* a reset */
-	else
-		(void)shutdown(k->fd, SHUT_RDWR);
+	if (!apus_list_linked(&k->marked))
+		apus_list_push_back(&k->kernel->marked, &k->marked);
 }
 
-/* No more of the kernel's socket. What is under way ends soon. */
+/* What is under way is taken back, and then its descriptor closed. Return: false: the ring has no room */
+static bool leave(struct connection *k)
+{
+	struct io_uring_sqe *sqe;
+
+	if ((k->is_receiving && !cancel(k, &k->receive_op)) ||
+	    (k->is_sending && !cancel(k, &k->send_op)) ||
+	    (k->is_opening && !cancel(k, &k->open_op)))
+		return false;
+	sqe = apus_ring_prepare(k->kernel->ring, NULL);
+	if (!sqe)
+		return false;
+	io_uring_prep_close(sqe, k->leaving_fd);
+	k->leaving_fd = -1;
+	return true;
+}
+
+/* No more of the kernel's socket: it leaves at the end of the turn. */
 static void let_go(struct connection *k)
 {
 	if (k->fd < 0)
 		return;
-	cancel_all(k);
-	apus_list_remove(&k->marked);
 	apus_list_remove(&k->starved);
 	apus_list_remove(&k->drained);
 	if (k->is_closing && --k->kernel->closing == 0)
 		apus_waitq_wake_all(&k->kernel->closed, 0);
 	k->is_closing = false;
-	close(k->fd);
+	k->leaving_fd = k->fd;
 	k->fd = -1;
+	mark(k);
 	k->face.state = APUS_TCP_CLOSED;
 	apus_waitq_wake_all(&k->face.readers, 0);
 	apus_waitq_wake_all(&k->face.writers, 0);
@@ -137,12 +151,10 @@ static void fail(struct connection *k, int error)
 static bool succeeded(struct connection *k, int32_t result)
 {
 	k->ops--;
-	if (k->fd < 0)
-		try_destroy(k);
-	else if (result < 0)
-		fail(k, result);
-	else
+	if (k->fd >= 0 && result >= 0)
 		return true;
+	fail(k, result);
+	try_destroy(k);
 	return false;
 }
 
@@ -278,6 +290,8 @@ static void received(struct apus_ring_op *op, int32_t result, uint32_t flags)
 	}
 	if (result > 0 && k->is_receiving && !(flags & IORING_CQE_F_SOCK_NONEMPTY))
 		note_drained(k);
+	if (result > 0 && k->face.is_released)
+		reset(k); /* RFC 9293 §3.6.1: what nobody will read must not pass for delivered */
 	if (result == 0) {
 		k->at_end = true;
 		if (k->face.state == APUS_TCP_ESTABLISHED)
@@ -340,10 +354,21 @@ int64_t apus_kernel_call_receive(struct apus_tcp *c, void *buf, size_t len)
 
 /* --- Sending ------------------------------------------------------------------------------- */
 
-static void mark(struct connection *k)
+/* Return: false: the ring has no room */
+static bool send_written(struct connection *k)
 {
-	if (!apus_list_linked(&k->marked))
-		apus_list_push_back(&k->kernel->marked, &k->marked);
+	struct io_uring_sqe *sqe;
+
+	if (k->is_sending || !k->out_bytes)
+		return true;
+	sqe = apus_ring_prepare(k->kernel->ring, &k->send_op);
+	if (!sqe)
+		return false;
+	io_uring_prep_send(sqe, k->fd, k->out + k->out_at, k->out_bytes,
+			   MSG_NOSIGNAL | MSG_WAITALL);
+	k->is_sending = true;
+	k->ops++;
+	return true;
 }
 
 void apus_kernel_send_marked(struct apus_kernel *kernel)
@@ -351,18 +376,11 @@ void apus_kernel_send_marked(struct apus_kernel *kernel)
 	while (!apus_list_empty(&kernel->marked)) {
 		struct apus_list *node = kernel->marked.next;
 		struct connection *k = apus_list_entry(node, struct connection, marked);
-		struct io_uring_sqe *sqe = NULL;
 
-		if (!k->is_sending && k->out_bytes && k->fd >= 0) {
-			sqe = apus_ring_prepare(kernel->ring, &k->send_op);
-			if (!sqe)
-				break; /* at the end of the next turn */
-			io_uring_prep_send(sqe, k->fd, k->out + k->out_at, k->out_bytes,
-					   MSG_NOSIGNAL | MSG_WAITALL);
-			k->is_sending = true;
-			k->ops++;
-		}
+		if (!(k->fd >= 0 ? send_written(k) : leave(k)))
+			break; /* at the end of the next turn */
 		apus_list_remove(node);
+		try_destroy(k);
 	}
 	apus_ring_submit(kernel->ring);
 }
@@ -499,14 +517,12 @@ static void opened(struct apus_ring_op *op, int32_t result, uint32_t flags)
 static struct connection *create(struct apus_kernel *kernel, int fd, enum apus_tcp_state state)
 {
 	struct connection *k = apus_heap_alloc(apus_shard_heap(kernel->shard), sizeof(*k));
-	int one = 1;
 
 	if (!k) {
 		close(fd);
 		return NULL;
 	}
 	memset(k, 0, sizeof(*k));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	k->face.is_kernel = true;
 	k->face.state = state;
 	k->face.holds = 1;
@@ -514,6 +530,7 @@ static struct connection *create(struct apus_kernel *kernel, int fd, enum apus_t
 	apus_waitq_init(&k->face.writers);
 	k->kernel = kernel;
 	k->fd = fd;
+	k->leaving_fd = -1;
 	apus_kernel_inq_init(&k->in, &kernel->chunks);
 	k->open_op.done = opened;
 	k->receive_op.done = received;
@@ -539,8 +556,12 @@ struct apus_tcp *apus_kernel_accepted(struct apus_kernel *kernel, int fd)
 		k->face.key.remote_port = apus_kernel_endpoint(&name).port;
 	}
 	learn_local(k);
-	receive(k);
 	return &k->face;
+}
+
+void apus_kernel_taken(struct apus_tcp *c)
+{
+	receive(of(c));
 }
 
 static int bind_to(int fd, struct apus_endpoint local)
@@ -552,19 +573,31 @@ static int bind_to(int fd, struct apus_endpoint local)
 		return 0;
 	apus_kernel_sockaddr(local, &name);
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (!local.port) /* one for each remote, found by connect() */
+		(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	return bind(fd, (struct sockaddr *)&name, sizeof(name)) ? -errno : 0;
+}
+
+static bool is_one_host(struct apus_endpoint e)
+{
+	uint32_t host = ntohl(apus_addr_to_v4(e.addr));
+
+	return e.port && !apus_addr_is_any(e.addr) && !IN_MULTICAST(host) &&
+	       host != INADDR_BROADCAST;
 }
 
 int apus_kernel_call_open(struct apus_kernel *kernel, struct apus_endpoint local,
 			  struct apus_endpoint remote, struct apus_tcp **out)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct io_uring_sqe *sqe;
 	struct connection *k;
-	int rc;
+	int fd, rc;
 
+	if (!is_one_host(remote)) /* RFC 9293 §3.9.2.3 (MUST-46) */
+		return -EADDRNOTAVAIL;
+	fd = apus_kernel_stream_socket();
 	if (fd < 0)
-		return -errno;
+		return fd;
 	rc = bind_to(fd, local);
 	if (rc) {
 		close(fd);
@@ -590,6 +623,17 @@ int apus_kernel_call_open(struct apus_kernel *kernel, struct apus_endpoint local
 	return 0;
 }
 
+/* What the user asked for stands, if it is less. */
+static void limit_closing(const struct connection *k)
+{
+	const unsigned int most = CLOSED_NS / APUS_MS;
+	unsigned int ms = 0;
+	socklen_t len = sizeof(ms);
+
+	if (!getsockopt(k->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len) && (!ms || ms > most))
+		(void)setsockopt(k->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most, sizeof(most));
+}
+
 void apus_kernel_call_close(struct apus_tcp *c)
 {
 	struct connection *k = of(c);
@@ -604,7 +648,9 @@ void apus_kernel_call_close(struct apus_tcp *c)
 		k->is_closing = k->out_bytes > 0;
 		k->kernel->closing += k->is_closing;
 		c->state = APUS_TCP_FIN_WAIT_1;
-		if (!k->out_bytes)
+		if (k->out_bytes)
+			limit_closing(k);
+		else
 			written(k);
 	}
 	apus_kernel_unhold(c);
@@ -626,14 +672,7 @@ void apus_kernel_unhold(struct apus_tcp *c)
 	try_destroy(of(c));
 }
 
-/* --- Options ------------------------------------------------------------------------------- */
-
-static int set(const struct connection *k, int level, int name, int value)
-{
-	if (k->fd < 0)
-		return 0;
-	return setsockopt(k->fd, level, name, &value, sizeof(value)) ? -errno : 0;
-}
+/* --- For the other rooms --------------------------------------------------------------------- */
 
 int apus_kernel_descriptor(const struct apus_tcp *c)
 {
@@ -643,44 +682,4 @@ int apus_kernel_descriptor(const struct apus_tcp *c)
 uint32_t apus_kernel_unsent_bytes(const struct apus_tcp *c)
 {
 	return ((const struct connection *)c)->out_bytes;
-}
-
-static int seconds_of(int64_t ns)
-{
-	return (int)apus_min((ns + APUS_SEC - 1) / APUS_SEC, INT64_C(32767));
-}
-
-int apus_kernel_set(struct apus_tcp *c, enum apus_tcp_option option, int64_t value)
-{
-	const struct connection *k = of(c);
-	int rc;
-
-	switch (option) {
-	case APUS_TCP_NODELAY:
-		return set(k, IPPROTO_TCP, TCP_NODELAY, value != 0);
-	case APUS_TCP_CORK:
-		return set(k, IPPROTO_TCP, TCP_CORK, value != 0);
-	case APUS_TCP_KEEPALIVE_IDLE_NS:
-		rc = set(k, SOL_SOCKET, SO_KEEPALIVE, value != 0);
-		return rc || !value ? rc : set(k, IPPROTO_TCP, TCP_KEEPIDLE, seconds_of(value));
-	case APUS_TCP_KEEPALIVE_INTERVAL_NS:
-		return value ? set(k, IPPROTO_TCP, TCP_KEEPINTVL, seconds_of(value)) : -EINVAL;
-	case APUS_TCP_KEEPALIVE_PROBES:
-		return value && value <= 127 ? set(k, IPPROTO_TCP, TCP_KEEPCNT, (int)value)
-					     : -EINVAL;
-	case APUS_TCP_USER_TIMEOUT_NS:
-		return set(k, IPPROTO_TCP, TCP_USER_TIMEOUT,
-			   (int)apus_min(value / APUS_MS, (int64_t)INT32_MAX));
-	default:
-		return -EINVAL;
-	}
-}
-
-int apus_kernel_set_congestion(struct apus_tcp *c, const char *name)
-{
-	if (of(c)->fd < 0)
-		return -EPIPE;
-	return setsockopt(of(c)->fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name))
-		       ? -errno
-		       : 0;
 }

@@ -65,7 +65,7 @@ static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local,
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	if (remote)
 		apus_kernel_sockaddr(*remote, &peer);
-	rc = apus_kernel_bind(fd, &name, 0);
+	rc = apus_kernel_bind(kernel, fd, &name, 0);
 	if (!rc && ((remote && connect(fd, (struct sockaddr *)&peer, sizeof(peer))) ||
 		    getsockname(fd, (struct sockaddr *)&name, &len)))
 		rc = -errno;
@@ -115,6 +115,7 @@ void apus_kernel_udp_close(struct apus_udp *u)
 			io_uring_prep_cancel(sqe, &k->poll_op, 0);
 		else
 			(void)shutdown(k->fd, SHUT_RDWR); /* ends it, too */
+		apus_ring_submit(k->kernel->ring);        /* what names the descriptor */
 	}
 	close(k->fd);
 	apus_waitq_wake_all(&u->readers, 0);
@@ -144,6 +145,11 @@ static int64_t take(struct datagrams *k, void *buf, size_t len, struct apus_endp
 	if (is_closed(&k->face))
 		return -EPIPE;
 	n = recvfrom(k->fd, buf, len, MSG_DONTWAIT, (struct sockaddr *)&name, &name_len);
+	if (n < 0 && errno == EAGAIN && k->face.error) {
+		n = k->face.error;
+		k->face.error = 0;
+		return n;
+	}
 	if (n < 0)
 		return -errno;
 	if (from)
@@ -167,21 +173,36 @@ int64_t apus_kernel_udp_recv(struct apus_udp *u, void *buf, size_t len, struct a
 	}
 	if (rc == -ECANCELED) /* the wake that our cancel lost */
 		apus_waitq_wake_one(&u->readers, 0);
+	else if (!apus_waitq_empty(&u->readers) && !is_closed(u))
+		poll_for_more(k);
 	u->users--;
 	try_destroy(k);
 	return rc;
 }
 
+static ssize_t send_now(int fd, const void *buf, size_t len, const struct sockaddr *name)
+{
+	return sendto(fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL, name,
+		      name ? sizeof(struct sockaddr_in) : 0);
+}
+
 int64_t apus_kernel_udp_send(struct apus_udp *u, const void *buf, size_t len,
 			     const struct apus_endpoint *to)
 {
-	struct sockaddr_in name;
+	const struct sockaddr *name = NULL;
+	struct sockaddr_in in;
 	ssize_t n;
 
-	if (to)
-		apus_kernel_sockaddr(*to, &name);
-	n = sendto(of(u)->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL,
-		   to ? (struct sockaddr *)&name : NULL, to ? sizeof(name) : 0);
+	if (to) {
+		apus_kernel_sockaddr(*to, &in);
+		name = (struct sockaddr *)&in;
+	}
+	n = send_now(of(u)->fd, buf, len, name);
+	if (n < 0 && errno == ECONNREFUSED) { /* of one that was sent before: recv's to tell */
+		u->error = -ECONNREFUSED;
+		apus_waitq_wake_one(&u->readers, 0);
+		n = send_now(of(u)->fd, buf, len, name);
+	}
 	if (n >= 0)
 		return n;
 	return errno == EAGAIN ? -ENOBUFS : -errno;

@@ -597,7 +597,7 @@ int apus_tcp_set_congestion(struct apus_tcp *c, const char *name)
 	const struct apus_cc_type *type;
 
 	if (c->is_kernel)
-		return apus_kernel_set_congestion(c, name);
+		return apus_kernel_set_congestion(apus_kernel_descriptor(c), name);
 	type = apus_cc_find(name);
 	if (!type)
 		return -ENOENT;
@@ -613,6 +613,8 @@ int apus_tcp_listener_set_congestion(struct apus_tcp_listener *l, const char *na
 {
 	const struct apus_cc_type *type = apus_cc_find(name);
 
+	if (!l->layer)
+		return apus_kernel_set_congestion(apus_kernel_listener_descriptor(l), name);
 	if (!type)
 		return -ENOENT;
 	l->congestion = type;
