@@ -23,7 +23,7 @@
 
 APUS_BEGIN_DECLS
 
-#define APUS_CC_INITIAL_MSS     10         /* RFC 6928 §2 */
+#define APUS_CC_INITIAL_MSS     10U        /* RFC 6928 §2 */
 #define APUS_CC_CWND_MAX        (1U << 30) /* the largest window a peer can offer */
 #define APUS_CC_SSTHRESH_NONE   UINT32_MAX /* arbitrarily high: RFC 5681 §3.1 */
 #define APUS_CC_STATE_BYTES_MAX 192        /* the most that a type may ask for */

@@ -201,7 +201,7 @@ int64_t apus_tcp_call_send_lent(struct apus_tcp *c, const void *bytes, size_t co
 static void update_window(struct apus_tcp *c)
 {
 	uint32_t wnd = c->rcv.adv - c->rcv.nxt;
-	uint32_t least = apus_min(c->rcv_buffer / 2, 2 * c->cc.mss);
+	uint32_t least = apus_min(c->rcv_buffer / 2, 2U * c->cc.mss);
 
 	if (wnd >= c->rcv_buffer / 2 || apus_tcp_window_grow(c) < least || apus_tcp_fin_received(c))
 		return;

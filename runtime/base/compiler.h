@@ -57,8 +57,24 @@
 #define APUS_CACHE_LINE  64
 #define apus_countof(a)  (sizeof(a) / sizeof((a)[0]))
 #define apus_prefetch(p) __builtin_prefetch((p), 1, 3)
-#define apus_min(a, b)   ((a) < (b) ? (a) : (b))
-#define apus_max(a, b)   ((a) > (b) ? (a) : (b))
+
+/* Each of the two is evaluated once; not for constant expressions. */
+#define apus_min(a, b)            apus_choose_(a, <, b, __COUNTER__)
+#define apus_max(a, b)            apus_choose_(a, >, b, __COUNTER__)
+#define apus_choose_(a, op, b, n) apus_choose_as_(a, op, b, n)
+/* clang-format off */
+#define apus_choose_as_(a, op, b, n)    \
+ __extension__({                        \
+  apus_auto_ a_##n = (a);               \
+  apus_auto_ b_##n = (b);               \
+  a_##n op b_##n ? a_##n : b_##n;       \
+ })
+/* clang-format on */
+#ifdef __cplusplus
+# define apus_auto_ const auto
+#else
+# define apus_auto_ const __auto_type
+#endif
 
 /* From a pointer to a member back to the struct that holds it. */
 #define apus_container_of(ptr, type, member) \

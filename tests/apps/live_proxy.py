@@ -168,6 +168,16 @@ class Ends(LiveTest):
             self.assertEqual(receive(sock, 6), b'world')
             self.assertEqual(app.stop(), 0)
 
+    def test_it_ends_amid_bytes_that_a_server_does_not_take(self):
+        done = threading.Event()
+        with proxy() as app, Server(lambda sock: done.wait(60)), connect(PORT) as sock:
+            sock.settimeout(2)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    sock.send(bytes(1 << 16))
+            self.assertEqual(app.stop(), 0)
+            done.set()
+
 
 @unittest.skipUnless(shutil.which('iperf3'), 'no iperf3')
 class Iperf(LiveTest):

@@ -88,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1 || size > 4096)
 		return 0;
 	total = IP_BYTES + (uint32_t)size - 1;
-	first_bytes = IP_BYTES + apus_min(data[0] >> 1, (uint32_t)size - 1);
+	first_bytes = IP_BYTES + apus_min((uint32_t)data[0] >> 1, (uint32_t)size - 1);
 	first_buffer = malloc(first_bytes);
 	second_buffer = malloc(total - first_bytes + 1);
 	put_ip_header(first_buffer, total, RTE_IPV4(2, 0, 0, 10), RTE_IPV4(1, 0, 0, 10));
