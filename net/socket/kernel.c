@@ -43,13 +43,16 @@ int apus_kernel_error(int rc)
 	return rc == -EPIPE ? -ECONNRESET : rc; /* EPIPE is ours to say: closed here */
 }
 
-void apus_kernel_sockaddr(struct apus_endpoint e, struct sockaddr_in *out)
+int apus_kernel_sockaddr(struct apus_endpoint e, struct sockaddr_in *out)
 {
+	if (!apus_addr_is_any(e.addr) && !apus_addr_is_v4(e.addr))
+		return -ENETUNREACH;
 	*out = (struct sockaddr_in){
 		.sin_family = AF_INET,
 		.sin_port = htons(e.port),
 		.sin_addr.s_addr = apus_addr_is_any(e.addr) ? 0 : apus_addr_to_v4(e.addr),
 	};
+	return 0;
 }
 
 struct apus_endpoint apus_kernel_endpoint(const struct sockaddr_in *in)
@@ -207,11 +210,11 @@ static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local, 
 
 	if (fd < 0)
 		return fd;
-	apus_kernel_sockaddr(*local, &name);
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (kernel->options.share_ports)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	rc = apus_kernel_bind(kernel, fd, &name, backlog);
+	rc = apus_kernel_sockaddr(*local, &name) ? -EADDRNOTAVAIL
+						 : apus_kernel_bind(kernel, fd, &name, backlog);
 	if (!rc && getsockname(fd, (struct sockaddr *)&name, &len))
 		rc = -errno;
 	if (rc) {

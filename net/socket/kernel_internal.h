@@ -42,7 +42,8 @@ struct apus_kernel {
 
 /* Errors of the kernel's calls, as ours are called. */
 int apus_kernel_error(int rc);
-void apus_kernel_sockaddr(struct apus_endpoint e, struct sockaddr_in *out);
+/* Return: 0; -ENETUNREACH: not IPv4 */
+int apus_kernel_sockaddr(struct apus_endpoint e, struct sockaddr_in *out);
 struct apus_endpoint apus_kernel_endpoint(const struct sockaddr_in *in);
 /* Return: descriptor; -EMFILE, ... */
 int apus_kernel_stream_socket(void);

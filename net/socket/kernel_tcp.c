@@ -571,19 +571,26 @@ static int bind_to(int fd, struct apus_endpoint local)
 
 	if (apus_addr_is_any(local.addr) && !local.port)
 		return 0;
-	apus_kernel_sockaddr(local, &name);
+	if (apus_kernel_sockaddr(local, &name))
+		return -EADDRNOTAVAIL;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (!local.port) /* one for each remote, found by connect() */
 		(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	return bind(fd, (struct sockaddr *)&name, sizeof(name)) ? -errno : 0;
 }
 
-static bool is_one_host(struct apus_endpoint e)
+/* RFC 9293 §3.9.2.3 (MUST-46): not to an address that no single host has. */
+static int name_host(struct apus_endpoint e, struct sockaddr_in *out)
 {
-	uint32_t host = ntohl(apus_addr_to_v4(e.addr));
+	int rc = apus_kernel_sockaddr(e, out);
+	uint32_t host;
 
-	return e.port && !apus_addr_is_any(e.addr) && !IN_MULTICAST(host) &&
-	       host != INADDR_BROADCAST;
+	if (rc)
+		return rc;
+	host = ntohl(out->sin_addr.s_addr);
+	return !e.port || host == INADDR_ANY || host == INADDR_BROADCAST || IN_MULTICAST(host)
+		       ? -EADDRNOTAVAIL
+		       : 0;
 }
 
 int apus_kernel_call_open(struct apus_kernel *kernel, struct apus_endpoint local,
@@ -591,10 +598,11 @@ int apus_kernel_call_open(struct apus_kernel *kernel, struct apus_endpoint local
 {
 	struct io_uring_sqe *sqe;
 	struct connection *k;
-	int fd, rc;
+	struct sockaddr_in to;
+	int fd, rc = name_host(remote, &to);
 
-	if (!is_one_host(remote)) /* RFC 9293 §3.9.2.3 (MUST-46) */
-		return -EADDRNOTAVAIL;
+	if (rc)
+		return rc;
 	fd = apus_kernel_stream_socket();
 	if (fd < 0)
 		return fd;
@@ -615,7 +623,7 @@ int apus_kernel_call_open(struct apus_kernel *kernel, struct apus_endpoint local
 	}
 	k->face.key.remote = remote.addr;
 	k->face.key.remote_port = remote.port;
-	apus_kernel_sockaddr(remote, &k->to);
+	k->to = to;
 	io_uring_prep_connect(sqe, fd, (struct sockaddr *)&k->to, sizeof(k->to));
 	k->is_opening = true;
 	k->ops++;

@@ -60,12 +60,12 @@ static int open_socket(struct apus_kernel *kernel, struct apus_endpoint *local,
 
 	if (fd < 0)
 		return -errno;
-	apus_kernel_sockaddr(*local, &name);
 	if (kernel->options.share_ports)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	if (remote)
-		apus_kernel_sockaddr(*remote, &peer);
-	rc = apus_kernel_bind(kernel, fd, &name, 0);
+	rc = remote ? apus_kernel_sockaddr(*remote, &peer) : 0;
+	if (!rc)
+		rc = apus_kernel_sockaddr(*local, &name) ? -EADDRNOTAVAIL
+							 : apus_kernel_bind(kernel, fd, &name, 0);
 	if (!rc && ((remote && connect(fd, (struct sockaddr *)&peer, sizeof(peer))) ||
 		    getsockname(fd, (struct sockaddr *)&name, &len)))
 		rc = -errno;
@@ -157,6 +157,14 @@ static int64_t take(struct datagrams *k, void *buf, size_t len, struct apus_endp
 	return n;
 }
 
+/* Without room in the ring one of them tries by itself. */
+static void poll_for_others(struct datagrams *k)
+{
+	poll_for_more(k);
+	if (!k->is_polling)
+		apus_waitq_wake_one(&k->face.readers, 0);
+}
+
 int64_t apus_kernel_udp_recv(struct apus_udp *u, void *buf, size_t len, struct apus_endpoint *from)
 {
 	struct datagrams *k = of(u);
@@ -174,7 +182,7 @@ int64_t apus_kernel_udp_recv(struct apus_udp *u, void *buf, size_t len, struct a
 	if (rc == -ECANCELED) /* the wake that our cancel lost */
 		apus_waitq_wake_one(&u->readers, 0);
 	else if (!apus_waitq_empty(&u->readers) && !is_closed(u))
-		poll_for_more(k);
+		poll_for_others(k);
 	u->users--;
 	try_destroy(k);
 	return rc;
@@ -194,7 +202,8 @@ int64_t apus_kernel_udp_send(struct apus_udp *u, const void *buf, size_t len,
 	ssize_t n;
 
 	if (to) {
-		apus_kernel_sockaddr(*to, &in);
+		if (apus_kernel_sockaddr(*to, &in))
+			return -ENETUNREACH;
 		name = (struct sockaddr *)&in;
 	}
 	n = send_now(of(u)->fd, buf, len, name);
